@@ -1,0 +1,115 @@
+"""The feed-forward VAE on STFT frames."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import UsageError
+from ..likelihood import standard_normal_log_prob
+from ..numerics import LOG_VARIANCE_MAX, LOG_VARIANCE_MIN, POWER_FLOOR
+from .base import PRIORS, Signal
+from .posterior import GaussianPosterior
+
+_ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU, "silu": nn.SiLU}
+
+
+def _stack(sizes: Sequence[int], activation: str) -> nn.Sequential:
+    """Linear layers of the given sizes, each followed by the activation."""
+    layers: list[nn.Module] = []
+    for size_in, size_out in itertools.pairwise(sizes):
+        linear = nn.Linear(size_in, size_out)
+        gain = nn.init.calculate_gain("tanh") if activation == "tanh" else 1.4
+        nn.init.xavier_normal_(linear.weight, gain=gain)
+        nn.init.zeros_(linear.bias)
+        layers += [linear, _ACTIVATIONS[activation]()]
+    return nn.Sequential(*layers)
+
+
+@PRIORS.add("ffvae")
+class FFVAE(nn.Module):
+    """z ~ N(0, I_L);  s_f | z ~ N_c(0, exp(eta_f(z)));  q(z | s) = N(mu(|s|^2), diag sigma^2(|s|^2)).
+
+    Leglaive, Girin and Horaud, A variance modeling framework based on variational autoencoders for speech
+    enhancement, 2018, eqs. 1 to 9; Girin, Leglaive, Bie, Diard, Hueber and Alameda-Pineda, Dynamical
+    variational autoencoders: a comprehensive review, 2021, ch. 2. Decoder: ``hidden`` layers, then a
+    linear layer to F log-variances. Encoder: the mirror image, then two linear heads.
+
+    Departures, which change how the model trains and not what it is: the encoder sees standardised
+    log-power (a function of the modulus alone), and the decoder's linear layer starts at the mean
+    log-spectrum of the training speech. Both statistics are buffers, stored with the weights.
+    """
+
+    factorised = True
+
+    def __init__(
+        self,
+        hidden: Sequence[int] = (32, 64, 128, 256),
+        latent_dim: int = 16,
+        activation: str = "tanh",
+        signal: Signal | None = None,
+    ) -> None:
+        super().__init__()
+        if activation not in _ACTIVATIONS:
+            raise UsageError(f"unknown activation {activation!r}", "known: " + ", ".join(_ACTIVATIONS))
+        self.signal = signal or Signal()
+        self.latent_dim = latent_dim
+        self.hidden = tuple(hidden)
+        self.activation = activation
+        bins = self.signal.stft.bins
+        self.encoder = _stack([bins, *reversed(self.hidden)], activation)
+        self.mean_head = nn.Linear(self.hidden[0], latent_dim)
+        self.log_variance_head = nn.Linear(self.hidden[0], latent_dim)
+        nn.init.zeros_(self.log_variance_head.weight)
+        nn.init.zeros_(self.log_variance_head.bias)
+        self.decoder = _stack([latent_dim, *self.hidden], activation)
+        self.output = nn.Linear(self.hidden[-1], bins)
+        self.register_buffer("log_power_mean", torch.zeros(bins))
+        self.register_buffer("log_power_std", torch.ones(bins))
+
+    def set_statistics(self, mean: torch.Tensor, std: torch.Tensor) -> None:
+        """Standardise the encoder's input and start the output at the mean log-power; both (F,).
+
+        An exponentially distributed power lies e^gamma above the exponential of its mean logarithm, hence
+        Euler's constant in the bias.
+        """
+        self.log_power_mean.copy_(mean)
+        self.log_power_std.copy_(std)
+        with torch.no_grad():
+            self.output.bias.copy_(mean + 0.5772156649)
+            self.output.weight.mul_(0.1)
+
+    def encode(self, power: torch.Tensor) -> GaussianPosterior:
+        """Posterior of the latents of |s|^2, (B, N, F)."""
+        features = (torch.log(power + POWER_FLOOR) - self.log_power_mean) / self.log_power_std
+        hidden = self.encoder(features)
+        return GaussianPosterior(self.mean_head(hidden), self.log_variance_head(hidden))
+
+    def decode(self, z: torch.Tensor) -> torch.Tensor:
+        """eta(z): log-variances (..., F) of latents (..., L), within the range of numerics.py."""
+        return self.output(self.decoder(z)).clamp(LOG_VARIANCE_MIN, LOG_VARIANCE_MAX)
+
+    def log_prior(self, z: torch.Tensor) -> torch.Tensor:
+        """log N(z; 0, I), one value per frame."""
+        return standard_normal_log_prob(z)
+
+    def sample(self, frames: int, generator: torch.Generator) -> torch.Tensor:
+        """Latents (1, 1, N, L) from p(z); independent from frame to frame, as the model says."""
+        weight = self.output.weight
+        return torch.randn(
+            1, 1, frames, self.latent_dim, generator=generator, dtype=weight.dtype, device=weight.device
+        )
+
+    def encoder_parameters(self) -> Iterator[nn.Parameter]:
+        """Parameters of q(z | s)."""
+        return itertools.chain(
+            self.encoder.parameters(), self.mean_head.parameters(), self.log_variance_head.parameters()
+        )
+
+    def config(self) -> dict[str, Any]:
+        """Keywords of the constructor, JSON-able, less the signal."""
+        return {"hidden": list(self.hidden), "latent_dim": self.latent_dim, "activation": self.activation}

@@ -1,0 +1,131 @@
+"""Priors on disk: safetensors and JSON, nothing that can run code."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+
+from ..errors import PriorError, VaeSeError, nearest
+from .base import PRIORS, Signal, SpeechPrior
+
+FORMAT = 1
+
+
+def pretrained_folder() -> Path:
+    """Where the shipped priors lie: inside the installed package, or at the top of a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "pretrained"
+    return inside if inside.is_dir() else package.parent / "pretrained"
+
+
+def names() -> list[str]:
+    """Names of the shipped priors."""
+    folder = pretrained_folder()
+    return sorted(p.parent.name for p in folder.glob("*/config.json")) if folder.is_dir() else []
+
+
+def locate(name_or_path: str | Path) -> Path:
+    """Folder of a shipped prior, or of one that ``vae-se train`` wrote."""
+    path = Path(name_or_path)
+    shipped = pretrained_folder() / str(name_or_path)
+    for folder in (shipped, path):
+        if (folder / "config.json").is_file():
+            return folder
+    if path.is_dir():
+        raise PriorError(f"no prior in {path}", "expected config.json and weights.safetensors there")
+    raise PriorError(f"unknown prior {str(name_or_path)!r}", nearest(str(name_or_path), names()))
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.json of a prior, checked for its keys."""
+    try:
+        config = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError) as error:
+        raise PriorError(f"cannot read {folder / 'config.json'}: {error}", "is the prior complete?") from None
+    if not isinstance(config, dict):
+        raise PriorError(f"{folder / 'config.json'} is not an object", "write it with vae-se train")
+    for key in ("format", "architecture", "model", "signal"):
+        if key not in config:
+            raise PriorError(f"{folder / 'config.json'} has no {key!r}", "write it with vae-se train")
+    if config["format"] != FORMAT:
+        raise PriorError(
+            f"{folder} has format {config['format']!r}, this version reads {FORMAT}", "update vae-se or retrain"
+        )
+    return config
+
+
+def build(config: dict[str, Any]) -> Any:
+    """An untrained prior from its configuration."""
+    try:
+        signal = Signal(**config["signal"])
+        return PRIORS[config["architecture"]](**config["model"], signal=signal)
+    except VaeSeError as error:
+        raise PriorError(f"bad configuration of a prior: {error}", error.hint) from None
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise PriorError(f"bad configuration of a prior: {error}", "was it edited by hand?") from None
+
+
+def load_prior(name_or_path: str | Path = "default", device: str | torch.device = "cpu") -> SpeechPrior:
+    """Load a prior by shipped name or folder; frozen, in evaluation mode.
+
+    Raises PriorError when it is unknown, incomplete, truncated, or of another architecture.
+    """
+    folder = locate(name_or_path)
+    config = read_config(folder)
+    weights = folder / "weights.safetensors"
+    try:
+        tensors = safetensors.torch.load_file(weights, device=str(device))
+    except (OSError, safetensors.SafetensorError) as error:
+        raise PriorError(f"cannot read {weights}: {error}", "is the file complete?") from None
+    prior = build(config)
+    expected = {name: tuple(t.shape) for name, t in prior.state_dict().items()}
+    found = {name: tuple(t.shape) for name, t in tensors.items()}
+    if expected != found:
+        wrong = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
+        raise PriorError(
+            f"{weights} does not fit its config: {wrong[0]} is {found.get(wrong[0])}, "
+            f"expected {expected.get(wrong[0])}" + (f" (and {len(wrong) - 1} more)" if wrong[1:] else ""),
+            "weights.safetensors and config.json must come from the same training",
+        )
+    if not all(bool(torch.isfinite(t).all()) for t in tensors.values()):
+        raise PriorError(f"{weights} holds values that are not finite", "retrain, or fetch the file again")
+    prior.load_state_dict(tensors)
+    return prior.to(device).eval().requires_grad_(False)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write under a temporary name beside ``path``, then rename."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_prior(prior: Any, folder: str | Path, architecture: str, **extra: Any) -> None:
+    """Write weights.safetensors and config.json; ``extra`` (training, scores) goes into the config."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    signal = prior.signal
+    config = {
+        "format": FORMAT,
+        "architecture": architecture,
+        "model": prior.config(),
+        "signal": {
+            "rate": signal.rate, "window": signal.window, "hop": signal.hop, "active_rms": signal.active_rms,
+        },
+        **extra,
+    }
+    tensors = {name: t.detach().cpu().contiguous() for name, t in prior.state_dict().items()}
+    write_atomically(folder / "weights.safetensors", safetensors.torch.save(tensors))
+    write_atomically(folder / "config.json", (json.dumps(config, indent=2) + "\n").encode())

@@ -1,0 +1,86 @@
+"""Analysis and synthesis, one matched pair. The only place where the bins-by-frames transpose happens.
+
+With a unit-energy analysis window, white noise of variance s gives E|X|^2 = s in every bin, so power
+spectra are in units of the waveform's mean square, whatever the window's length.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import torch
+
+from .errors import UsageError
+
+
+@dataclasses.dataclass(frozen=True)
+class STFT:
+    """Short-time Fourier transform with a sine window and least-squares synthesis.
+
+    The waveform is padded with zeros by ``window - hop`` samples in front and by as many as needed behind,
+    so that every sample is seen by ``window / hop`` frames; files of any length from one sample up are
+    reconstructed exactly. Synthesis divides by the sum of the squared windows (Griffin and Lim, Signal
+    estimation from modified short-time Fourier transform, 1984, eq. 6), which makes it the
+    pseudo-inverse of the analysis.
+
+    ``window`` and ``hop`` are in samples; ``hop`` divides ``window``.
+    """
+
+    window: int = 1024
+    hop: int = 256
+
+    def __post_init__(self) -> None:
+        if self.hop < 1 or self.window < 2 * self.hop or self.window % self.hop:
+            raise UsageError(
+                f"STFT window {self.window} and hop {self.hop}",
+                "the hop must divide the window, at least twice",
+            )
+
+    @property
+    def bins(self) -> int:
+        """F, the number of frequency bins."""
+        return self.window // 2 + 1
+
+    def frames(self, samples: int) -> int:
+        """N, the number of frames of a waveform of ``samples`` samples."""
+        return math.ceil((samples + self.window - self.hop) / self.hop)
+
+    def taper(self, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> torch.Tensor:
+        """The sine window, scaled to unit energy, shape (window,)."""
+        n = torch.arange(self.window, dtype=torch.float64, device=device)
+        window = torch.sin(math.pi * (n + 0.5) / self.window) * math.sqrt(2 / self.window)
+        return window.to(dtype)
+
+    def analyse(self, waveform: torch.Tensor) -> torch.Tensor:
+        """Waveform (..., T) to complex spectrogram (..., N, F)."""
+        samples = waveform.shape[-1]
+        if samples < 1:
+            raise UsageError("an empty waveform has no STFT", "pass at least one sample")
+        front = self.window - self.hop
+        total = (self.frames(samples) - 1) * self.hop + self.window
+        padded = torch.nn.functional.pad(waveform, (front, total - samples - front))
+        frames = padded.unfold(-1, self.window, self.hop)
+        return torch.fft.rfft(frames * self.taper(waveform.dtype, waveform.device))
+
+    def synthesise(self, spectrogram: torch.Tensor, samples: int) -> torch.Tensor:
+        """Complex spectrogram (..., N, F) to the waveform (..., T) of ``samples`` samples."""
+        expected = (self.frames(samples), self.bins)
+        if spectrogram.shape[-2:] != expected:
+            raise UsageError(
+                f"a spectrogram of {tuple(spectrogram.shape[-2:])} frames and bins for {samples} samples",
+                f"expected {expected}",
+            )
+        taper = self.taper(spectrogram.real.dtype, spectrogram.device)
+        frames = torch.fft.irfft(spectrogram, n=self.window) * taper
+        batch, n_frames = frames.shape[:-2], frames.shape[-2]
+        total = (n_frames - 1) * self.hop + self.window
+        columns = frames.reshape(-1, n_frames, self.window).transpose(1, 2)
+        summed = torch.nn.functional.fold(
+            columns, output_size=(1, total), kernel_size=(1, self.window), stride=(1, self.hop)
+        )
+        # Every sample that is kept lies under window/hop frames, so the sum of squares is periodic in hop.
+        weight = taper.square().reshape(-1, self.hop).sum(0)
+        weight = weight.repeat(total // self.hop + 1)[:total]
+        front = self.window - self.hop
+        return (summed.reshape(*batch, total) / weight)[..., front : front + samples]
