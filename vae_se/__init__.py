@@ -1,3 +1,38 @@
-"""Bayesian speech enhancement: a VAE trained on clean speech, an NMF noise model, Monte Carlo EM."""
+"""Bayesian speech enhancement: a VAE trained on clean speech, an NMF noise model, Monte Carlo EM.
+
+    import vae_se
+
+    y = vae_se.enhance(x, rate)  # numpy or torch, (T,) or (C, T); same type, shape, rate and level out
+    enhancer = vae_se.Enhancer.from_pretrained("default")
+    prior = vae_se.load_prior("default")
+
+Nothing heavy is imported before one of these names is used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+__all__ = ["Enhancer", "VaeSeError", "__version__", "enhance", "load_prior"]
+
+if TYPE_CHECKING:
+    from .enhancer import Enhancer, enhance
+    from .errors import VaeSeError
+    from .priors import load_prior
+
+_HOME = {"Enhancer": "enhancer", "enhance": "enhancer", "load_prior": "priors", "VaeSeError": "errors"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

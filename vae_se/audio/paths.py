@@ -1,0 +1,233 @@
+"""Which files come in, and where each goes out."""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ..errors import AudioError, UsageError, nearest
+from .formats import FALLBACK, container_of, is_audio_name, writable_extension
+
+STDIN = "-"
+DEFAULT_NAME = "{stem}_enhanced{ext}"
+_FIELDS = ("stem", "ext", "method", "parent")
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """One input. ``path`` is None for stdin; ``tree`` is its place below the folder that was named.
+
+    ``problem`` says why there is nothing to read; such an input is reported as failed, and the others go on.
+    """
+
+    label: str
+    path: Path | None
+    tree: Path
+    problem: AudioError | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One input and its output; ``target`` is None for stdout. ``exists``: the output is there already."""
+
+    source: Source
+    target: Path | None
+    exists: bool = False
+
+
+def collect(inputs: Sequence[str], below: Path | None = None) -> list[Source]:
+    """Expand files, folders (recursive), globs, ``@list.txt`` and ``-`` into inputs, in order, each once.
+
+    ``below`` is the output folder: what lies in it is not an input when a folder is walked, so that a
+    second run finds the same inputs as the first.
+    """
+    found: list[Source] = []
+    for item in inputs:
+        found += _expand(item, below)
+    unique: dict[str, Source] = {}
+    for source in found:
+        key = (
+            STDIN
+            if source.path is None and source.problem is None
+            else str((source.path or source.tree).resolve())
+        )
+        unique.setdefault(key, source)
+    return list(unique.values())
+
+
+def several(inputs: Sequence[str]) -> bool:
+    """Whether the inputs as typed may be many, so that ``-o`` names a folder."""
+    if len(inputs) != 1:
+        return True
+    item = inputs[0]
+    return (
+        item != STDIN
+        and not Path(item).is_file()
+        and (item.startswith("@") or glob.has_magic(item) or Path(item).is_dir())
+    )
+
+
+def _expand(item: str, below: Path | None) -> list[Source]:
+    path = Path(item)
+    if item == STDIN:
+        return [Source("<stdin>", None, Path("stdin" + FALLBACK))]
+    if path.is_dir():
+        return _walk(path, below)
+    # A file whose name starts with @ or holds [ or * is that file.
+    if not path.exists() and item.startswith("@"):
+        return _listed(Path(item[1:]), below)
+    if not path.exists() and glob.has_magic(item):
+        return _matched(item, below)
+    return [Source(item, path, Path(path.name))]
+
+
+def _walk(folder: Path, below: Path | None) -> list[Source]:
+    outputs = below.resolve() if below is not None else None
+    files: list[Path] = []
+    for parent, folders, names in os.walk(folder, followlinks=False):
+        inside = [d for d in folders if not d.startswith(".")]
+        folders[:] = sorted(d for d in inside if outputs is None or (Path(parent) / d).resolve() != outputs)
+        files += [Path(parent) / n for n in names if not n.startswith(".") and is_audio_name(Path(n))]
+    if not files:
+        problem = AudioError(f"no audio file in {folder}", "is it the right folder?")
+        return [Source(str(folder), None, folder, problem)]
+    return [Source(str(f), f, f.relative_to(folder)) for f in sorted(files)]
+
+
+def _listed(path: Path, below: Path | None) -> list[Source]:
+    """Paths in a text file, one a line, relative to the working directory; # starts a comment line."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the list {path}: {error}", "one path a line, UTF-8") from None
+    items = [line.strip() for line in lines]
+    found: list[Source] = []
+    for item in items:
+        if item.startswith("@"):
+            raise UsageError(f"{path} names another list, {item}", "a list holds paths only")
+        if item and not item.startswith("#"):
+            found += _expand(item, below)
+    if not found:
+        raise UsageError(f"the list {path} names nothing", "one path a line")
+    return found
+
+
+def _matched(pattern: str, below: Path | None) -> list[Source]:
+    # The tree that is kept starts at the last folder before the first wildcard.
+    parts = Path(pattern).parts
+    fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
+    base = Path(*parts[:fixed])
+    found: list[Source] = []
+    for match in sorted(glob.glob(pattern, recursive=True)):
+        path = Path(match)
+        if path.is_file():
+            found.append(Source(match, path, path.relative_to(base)))
+        elif "**" not in pattern:
+            # '*' may match folders, which then are meant; '**' lists what is in them by itself.
+            found += [dataclasses.replace(s, tree=path.relative_to(base) / s.tree) for s in _walk(path, below)]
+    if not found:
+        return [
+            Source(pattern, None, Path(pattern), AudioError(f"no file matches {pattern}", "check the pattern"))
+        ]
+    return found
+
+
+def output_name(source: Source, name: str, method: str) -> str:
+    """The file name of an output, from a template with {stem}, {ext}, {method} and {parent}."""
+    tree = source.tree
+    values = {
+        "stem": tree.stem,
+        "ext": writable_extension(tree.suffix),
+        "method": method,
+        "parent": (source.path or tree).absolute().parent.name,
+    }
+    try:
+        made = name.format_map(values)
+    except KeyError as error:
+        raise UsageError(
+            f"unknown field {{{error.args[0]}}} in --name", nearest(str(error.args[0]), _FIELDS)
+        ) from None
+    except (ValueError, AttributeError, IndexError, TypeError) as error:
+        raise UsageError(f"--name {name!r}: {error}", "for example {stem}_{method}{ext}") from None
+    if made in ("", ".", "..") or "/" in made or os.sep in made or "\0" in made:
+        raise UsageError(f"--name makes {made!r}, which is no file name", "folders go into -o")
+    container_of(Path(made))
+    return made
+
+
+def plan(
+    sources: Sequence[Source],
+    output: str | None = None,
+    *,
+    name: str = DEFAULT_NAME,
+    method: str = "mcem",
+    many: bool = False,
+    overwrite: bool = False,
+    with_noise: bool = False,
+) -> list[Job]:
+    """An output for every input.
+
+    ``output`` is None (beside the input), ``-`` (stdout), a file, or a folder: it is a folder when
+    ``many``, when it is one already, when it ends with a slash or has no extension. No output is an input,
+    and no two are the same: UsageError. Inputs with a problem come back with a target that is not used.
+    """
+    if output == STDIN or (output is None and any(_is_stdin(s) for s in sources)):
+        if len(sources) != 1:
+            raise UsageError("several inputs and one stdout", "give -o DIR")
+        return [Job(sources[0], None)]
+    jobs = []
+    for source in sources:
+        if source.problem is not None:
+            jobs.append(Job(source, Path(source.label)))
+            continue
+        if output is None:
+            assert source.path is not None
+            target = source.path.parent / output_name(source, name, method)
+        elif not many and not _is_folder(output):
+            container_of(Path(output))
+            target = Path(output)
+        else:
+            if Path(output).exists() and not Path(output).is_dir():
+                raise UsageError(f"several inputs and {output} is a file", "give a folder with -o")
+            target = Path(output) / source.tree.parent / output_name(source, name, method)
+        jobs.append(Job(source, target, exists=target.exists() and not overwrite))
+    _check(jobs, with_noise)
+    return jobs
+
+
+def noise_target(target: Path) -> Path:
+    """Where the noise estimate that belongs to an output goes."""
+    return target.with_name(f"{target.stem}_noise{target.suffix}")
+
+
+def _is_stdin(source: Source) -> bool:
+    return source.path is None and source.problem is None
+
+
+def _is_folder(output: str) -> bool:
+    return output.endswith(("/", os.sep)) or Path(output).is_dir() or not Path(output).suffix
+
+
+def _check(jobs: Iterable[Job], with_noise: bool) -> None:
+    """No output replaces an input, and no two outputs are one file (links resolved)."""
+    jobs = [job for job in jobs if job.source.problem is None and job.target is not None]
+    inputs = {str(job.source.path.resolve()) for job in jobs if job.source.path is not None}
+    outputs: dict[str, str] = {}
+    for job in jobs:
+        assert job.target is not None
+        for target in (job.target, noise_target(job.target)) if with_noise else (job.target,):
+            key = str(target.resolve())
+            if key in inputs:
+                raise UsageError(
+                    f"{target} would be the output of {job.source.label} and is an input itself",
+                    "leave it out, or give -o DIR or --name",
+                )
+            if key in outputs:
+                raise UsageError(
+                    f"{outputs[key]} and {job.source.label} would both be written to {target}",
+                    "tell them apart, for example with --name '{parent}_{stem}{ext}'",
+                )
+            outputs[key] = job.source.label

@@ -1,0 +1,198 @@
+"""``vae-se enhance``: noisy recordings in, clean speech out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..audio import paths
+from ..config import PRESETS, Config
+from ..errors import UsageError
+from .common import complain
+from .show import Display
+from .work import Outcome, Settings, Worker, describe, run_here, run_pool
+
+
+@click.command(short_help="Noisy recordings in, clean speech out.")
+@click.argument("inputs", nargs=-1, metavar="INPUT...")
+@click.option(
+    "-o", "--output", metavar="FILE|DIR|-", help="Output file, or folder for several; - is a WAV to stdout."
+)
+@click.option(
+    "--name",
+    default=paths.DEFAULT_NAME,
+    show_default=True,
+    help="Names of outputs, from {stem}, {ext}, {method} and {parent}.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace outputs that exist; otherwise they are kept.")
+@click.option(
+    "--clip",
+    type=click.Choice(["clamp", "rescale", "none"]),
+    default="clamp",
+    show_default=True,
+    help="What exceeds full scale: limit it, turn the file down, or leave it (integers saturate).",
+)
+@click.option("--save-noise", is_flag=True, help="Write the estimated noise too, as NAME_noise.EXT.")
+@click.option(
+    "--preset",
+    type=click.Choice(list(PRESETS)),
+    default="default",
+    show_default=True,
+    help="Speed against quality.",
+)
+@click.option("--method", metavar="NAME", help="A named combination, or a baseline such as log-mmse.")
+@click.option("--prior", metavar="NAME|DIR", help="The model of clean speech (vae-se prior list).")
+@click.option("--estep", metavar="NAME", help="How the posterior of the speech is sampled.")
+@click.option("--noise", metavar="NAME", help="The model of the noise.")
+@click.option(
+    "--atten-lim", type=click.FloatRange(min=0), metavar="DB", help="Turn the noise down by this at most."
+)
+@click.option(
+    "--dry", type=click.FloatRange(0, 1), metavar="0..1", help="Part of the noisy recording mixed in."
+)
+@click.option("--seed", type=int, help="Seed of every random draw.  [default: 0]")
+@click.option(
+    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]", help="Where to compute."
+)
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Files at a time, each in its own process.",
+)
+@click.option("--config", "config_file", metavar="FILE", help="Settings from a TOML file.")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="One setting, such as inference.iterations=100; may be repeated.",
+)
+@click.option("--print-config", is_flag=True, help="Print the settings as TOML and stop.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a file on stdout.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option("-v", "--verbose", is_flag=True, help="Say more about each file.")
+@click.pass_context
+def enhance(ctx: click.Context, inputs: tuple[str, ...], **options: Any) -> int:
+    """Remove the noise from recordings of speech.
+
+    INPUT is a file (WAV, FLAC, OGG, MP3 and more), a folder, a quoted glob, @list.txt, or - for stdin. One
+    input goes to STEM_enhanced.EXT beside it, or to -o FILE; several go to -o DIR, whose tree is that of
+    the inputs. Rate, length, channels, level and format stay as they are.
+
+    Exit codes: 0 all done, 1 some files failed, 2 usage, 130 interrupted.
+    """
+    config = settings_from(**options)
+    if options["print_config"]:
+        click.echo(config.to_toml(), nl=False)
+        return 0
+    if not inputs:
+        raise UsageError("no input", "vae-se enhance noisy.wav")
+    jobs = plan_jobs(inputs, config, **options)
+    settings = Settings(
+        config=config,
+        device=options["device"],
+        clip=options["clip"],
+        save_noise=options["save_noise"],
+        overwrite=options["overwrite"],
+        debug=bool((ctx.obj or {}).get("debug")),
+    )
+    todo = [job for job in jobs if not job.exists and job.source.problem is None]
+    stdin = sys.stdin.buffer.read() if any(job.source.path is None for job in todo) else None
+    display = Display(len(jobs), quiet=options["quiet"], verbose=options["verbose"])
+    failed: list[Outcome] = []
+    with display:
+        for outcome in _outcomes(jobs, todo, settings, stdin, options["jobs"], display):
+            if outcome.data is not None:
+                sys.stdout.buffer.write(outcome.data)
+                sys.stdout.buffer.flush()
+            if options["as_json"]:
+                click.echo(json.dumps(outcome.row(), ensure_ascii=False))
+            display.show(outcome)
+            if outcome.status == "failed":
+                failed.append(outcome)
+    display.summary()
+    for outcome in failed:
+        complain(outcome.error or "failed", outcome.hint or "")
+    return 1 if failed else 0
+
+
+def settings_from(preset: str, config_file: str | None, assignments: tuple[str, ...], **options: Any) -> Config:
+    """Preset, then the file, then the options by name, then ``--set``: the later wins."""
+    config = Config.preset(preset)
+    if config_file is not None:
+        config = Config.from_toml(config_file, config)
+    named = {
+        "method": options["method"],
+        "prior": options["prior"],
+        "estep.name": options["estep"],
+        "noise.name": options["noise"],
+        "output.atten_lim_db": options["atten_lim"],
+        "output.dry": options["dry"],
+        "seed": options["seed"],
+    }
+    return config.override({k: v for k, v in named.items() if v is not None}).set(*assignments)
+
+
+def plan_jobs(inputs: tuple[str, ...], config: Config, **options: Any) -> list[paths.Job]:
+    """Inputs and outputs of the command, or UsageError where they cannot be meant."""
+    output: str | None = options["output"]
+    if output is None and any(Path(item).is_dir() for item in inputs):
+        raise UsageError("a folder of recordings needs a folder for the results", "give -o DIR")
+    many = paths.several(inputs)
+    sources = paths.collect(inputs, Path(output) if output not in (None, "-") and many else None)
+    jobs = paths.plan(
+        sources,
+        output,
+        name=options["name"],
+        method=config.method,
+        many=many,
+        overwrite=options["overwrite"],
+        with_noise=options["save_noise"],
+    )
+    if any(job.target is None for job in jobs):
+        if options["as_json"]:
+            raise UsageError("--json and the sound would both go to stdout", "give -o FILE")
+        if options["save_noise"]:
+            raise UsageError("--save-noise needs an output with a name", "give -o FILE")
+        if sys.stdout.isatty():
+            raise UsageError("a WAV on a terminal is of no use", "redirect it: > clean.wav, or give -o FILE")
+    return jobs
+
+
+def _outcomes(
+    jobs: list[paths.Job],
+    todo: list[paths.Job],
+    settings: Settings,
+    stdin: bytes | None,
+    workers: int,
+    display: Display,
+) -> Iterator[Outcome]:
+    """One outcome per job, in the order of the inputs."""
+    # Built here even when a pool does the work: a wrong name or prior then is one error, before any file.
+    worker = Worker(settings) if todo else None
+    if worker is not None and workers > 1 and len(todo) > 1:
+        results = run_pool(settings, todo, stdin, workers)
+    elif worker is not None:
+        results = run_here(worker, todo, stdin, display.iteration)
+    else:
+        results = iter(())
+    for job in jobs:
+        if job.source.problem is None and not job.exists:
+            display.start(job.source.label)
+            yield next(results)
+            continue
+        outcome = describe(job, settings.config)
+        if job.source.problem is not None:
+            outcome.error, outcome.hint = str(job.source.problem), job.source.problem.hint
+        else:
+            outcome.status = "skipped"
+        yield outcome

@@ -1,0 +1,211 @@
+"""``vae-se prior``: list, show, verify, hear and see speech priors."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..audio import files
+from ..errors import OutputError, PriorError
+from .common import say
+
+_NAME = click.argument("name", default="default", metavar="[NAME|DIR]")
+
+
+@click.group(short_help="List, show, verify, hear and see speech priors.")
+def prior() -> None:
+    """Speech priors: the shipped ones by name, your own by folder."""
+
+
+@prior.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a prior.")
+def list_(as_json: bool) -> None:
+    """The shipped priors."""
+    from ..priors import store
+
+    names = store.names()
+    for name in names:
+        config = store.read_config(store.locate(name))
+        if as_json:
+            click.echo(json.dumps({"name": name, "folder": str(store.locate(name)), **config}))
+        else:
+            click.echo(f"{name:<12} {_line(config)}")
+    if not names:
+        say(f"no prior in {store.pretrained_folder()}; vae-se train makes one")
+
+
+@prior.command()
+@_NAME
+@click.option("--json", "as_json", is_flag=True, help="config.json as it is.")
+def show(name: str, as_json: bool) -> None:
+    """Architecture, signal, training and scores of a prior."""
+    from ..priors import store
+
+    folder = store.locate(name)
+    config = store.read_config(folder)
+    if as_json:
+        click.echo(json.dumps(config, indent=2))
+        return
+    click.echo(f"folder = {folder}")
+    for line in _tree(config):
+        click.echo(line)
+
+
+@prior.command()
+@_NAME
+@click.option("--data", metavar="DIR", help="Clean speech to compute the ELBO on.")
+@click.option(
+    "--files", "limit", type=click.IntRange(min=1), default=20, show_default=True, help="Files of it."
+)
+@click.option("--json", "as_json", is_flag=True, help="A JSON object.")
+def verify(name: str, data: str | None, limit: int, as_json: bool) -> None:
+    """Check that a prior loads, is finite and generates; with --data, that speech is likely under it.
+
+    Exit code 1 where it fails.
+    """
+    import torch
+
+    from ..priors import load_prior, store
+    from ..rng import torch_stream
+
+    model: Any = load_prior(name)
+    result: dict[str, Any] = {
+        "prior": name,
+        "folder": str(store.locate(name)),
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
+    with torch.no_grad():
+        log_variance = model.decode(model.sample(64, torch_stream(0, "verify")))
+        if log_variance.shape[-2:] != (64, model.signal.stft.bins) or not log_variance.isfinite().all():
+            raise PriorError(f"{name} does not generate finite spectra", "retrain it")
+        result["generated_db"] = round(float(log_variance.mean()) * 10 / math.log(10), 2)
+        if data is not None:
+            result |= _elbo(model, data, limit)
+    if as_json:
+        click.echo(json.dumps(result))
+    else:
+        for key, value in result.items():
+            click.echo(f"{key} = {value}")
+        click.echo("ok")
+
+
+def _elbo(model: Any, folder: str, limit: int) -> dict[str, Any]:
+    """The two terms of the negative ELBO per frame, one draw, and that of the mean spectrum as a yardstick."""
+    from ..likelihood import complex_gaussian_log_prob, itakura_saito
+    from ..numerics import POWER_FLOOR
+    from ..rng import torch_stream
+    from .speech import powers
+
+    spectra, _ = powers(folder, model, limit)
+    generator = torch_stream(0, "verify", "elbo")
+    frames = 0
+    reconstruction = divergence = kl = flat = 0.0
+    for power in spectra:
+        power = power.unsqueeze(0) + POWER_FLOOR
+        posterior = model.encode(power)
+        z, _ = posterior.rsample(1, generator)
+        log_variance = model.decode(z)[:, 0]
+        reconstruction -= float(complex_gaussian_log_prob(power, log_variance).sum())
+        divergence += float(itakura_saito(power, log_variance.exp()).sum())
+        kl += float(posterior.kl().sum())
+        flat -= float(complex_gaussian_log_prob(power, power.mean((0, 1)).log()).sum())
+        frames += power.shape[1]
+    if not math.isfinite(reconstruction + kl):
+        raise PriorError("the ELBO is not finite", "retrain the prior")
+    if reconstruction + kl > flat:
+        raise PriorError(
+            f"speech costs {(reconstruction + kl) / frames:.0f} nats a frame under the prior, and only "
+            f"{flat / frames:.0f} under its own mean spectrum",
+            "is the folder clean speech, and the prior trained?",
+        )
+    return {
+        "files": len(spectra),
+        "frames": frames,
+        "itakura_saito_per_frame": round(divergence / frames, 2),
+        "negative_log_likelihood_per_frame": round(reconstruction / frames, 2),
+        "kl_per_frame": round(kl / frames, 2),
+        "mean_spectrum_negative_log_likelihood_per_frame": round(flat / frames, 2),
+    }
+
+
+@prior.command()
+@_NAME
+@click.option("-o", "--output", default="prior_voice.wav", show_default=True, metavar="FILE", help="The sound.")
+@click.option("--seconds", type=click.FloatRange(min=0.01), default=5.0, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--smooth",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.9,
+    show_default=True,
+    help="Correlation of the latents from frame to frame (0: none, as the model says).",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
+def sample(name: str, output: str, seconds: float, seed: int, smooth: float, overwrite: bool) -> None:
+    """Write the prior's own voice: sound from random latents alone."""
+    from ..priors import load_prior
+    from ..priors.voice import sample_voice
+    from ..rng import torch_stream
+
+    path = _new(output, overwrite)
+    model: Any = load_prior(name)
+    sound = sample_voice(model, seconds, torch_stream(seed, "voice"), smooth).numpy()
+    # Speech has a crest of about 20 dB; -26 dBFS is its usual level in a file.
+    sound = sound * (10 ** (-26 / 20) / model.signal.active_rms)
+    for warning in files.write(path, sound[None], files.Recording(sound[None], model.signal.rate)):
+        say(f"warning: {warning}")
+    say(f"wrote {path}")
+
+
+@prior.command()
+@_NAME
+@click.option("--data", metavar="DIR", required=True, help="Speech to encode; its folders are the speakers.")
+@click.option(
+    "--files", "limit", type=click.IntRange(min=1), default=100, show_default=True, help="Files of it."
+)
+@click.option(
+    "-o", "--output", default="prior_latent.png", show_default=True, metavar="FILE", help="The picture."
+)
+@click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
+def plot(name: str, data: str, limit: int, output: str, overwrite: bool) -> None:
+    """Draw the latent space: speech encoded, by energy and by speaker, and the spectra it generates."""
+    from ..plots import latent
+    from ..plots.canvas import figure
+    from ..priors import load_prior
+    from .speech import powers
+
+    path = _new(output, overwrite)
+    figure(1, 1)  # says now, not after the encoding, that matplotlib is missing
+    model: Any = load_prior(name)
+    encoded = latent.encode(model, *powers(data, model, limit))
+    latent.draw(model, encoded, path, title=f"prior {name}: {len(encoded.mean)} frames of {data}")
+    say(f"wrote {path}")
+
+
+def _new(output: str, overwrite: bool) -> Path:
+    path = Path(output)
+    files.prepare_folder(path)
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists", "give --overwrite, or another -o")
+    return path
+
+
+def _line(config: dict[str, Any]) -> str:
+    signal, model = config["signal"], config["model"]
+    size = ", ".join(f"{k} {v}" for k, v in model.items() if isinstance(v, (int, float, str)))
+    stft = f"window {signal['window']}, hop {signal['hop']}"
+    return f"{config['architecture']} ({size}), {signal['rate']} Hz, {stft}"
+
+
+def _tree(tree: dict[str, Any], prefix: str = "") -> list[str]:
+    lines = []
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            lines += _tree(value, f"{prefix}{key}.")
+        else:
+            lines.append(f"{prefix}{key} = {value if isinstance(value, str) else json.dumps(value)}")
+    return lines

@@ -1,0 +1,103 @@
+"""What a person sees while files are enhanced: a bar on a terminal, otherwise a line a file. All on stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from types import TracebackType
+from typing import Any
+
+from .common import say
+from .work import Outcome
+
+
+class Display:
+    """Progress over ``total`` files. ``quiet`` shows nothing; ``verbose`` adds diagnostics of the EM."""
+
+    def __init__(self, total: int, quiet: bool = False, verbose: bool = False) -> None:
+        self.quiet, self.verbose = quiet, verbose
+        self.counts: Counter[str] = Counter()
+        self.audio = self.spent = 0.0
+        self._total = total
+        self._bar: Any = None
+        self._label = ""
+
+    def __enter__(self) -> Display:
+        if not self.quiet and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=self._total, unit="file", file=sys.stderr, leave=False, dynamic_ncols=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def start(self, label: str) -> None:
+        """A file begins."""
+        self._label = label
+        if self._bar is not None:
+            self._bar.set_postfix_str(label)
+
+    def iteration(self, done: int, total: int) -> None:
+        """An EM iteration is done."""
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"{self._label}, iteration {done}/{total}")
+
+    def show(self, outcome: Outcome) -> None:
+        """A file is done."""
+        self.counts[outcome.status] += 1
+        if outcome.status == "done":
+            self.audio += outcome.duration or 0.0
+            self.spent += outcome.seconds or 0.0
+        if self._bar is not None:
+            self._bar.update()
+        if not self.quiet:
+            for line in self._lines(outcome):
+                self._say(line)
+
+    def summary(self) -> None:
+        """The counts, where there was more than one file."""
+        if self.quiet or self._total < 2:
+            return
+        parts = [f"{self.counts[s]} {s}" for s in ("done", "skipped", "failed") if self.counts[s]]
+        speed = f", real-time factor {self.spent / self.audio:.2f}" if self.audio else ""
+        say(", ".join(parts) + speed)
+
+    def _lines(self, outcome: Outcome) -> list[str]:
+        if outcome.status == "skipped":
+            return [f"{outcome.input}: kept {outcome.output}, which exists (--overwrite replaces it)"]
+        if outcome.status == "failed":
+            # The reason comes last, with those of all failures.
+            return [f"{outcome.input}: failed"] if self._total > 1 else []
+        where = "stdout" if outcome.output == "-" else outcome.output
+        lines = [
+            f"{outcome.input} -> {where}: {outcome.duration:.1f} s in {outcome.seconds:.1f} s "
+            f"(real-time factor {outcome.rtf:.2f})"
+        ]
+        lines += [f"  warning: {warning}" for warning in outcome.warnings]
+        if outcome.noise_output and self.verbose:
+            lines.append(f"  noise: {outcome.noise_output}")
+        if self.verbose:
+            values = {
+                "method": outcome.method,
+                "prior": outcome.prior,
+                "iterations": outcome.iterations,
+                "objective": outcome.objective,
+                "acceptance": outcome.acceptance,
+                "effective sample size": outcome.ess,
+            }
+            shown = {
+                k: f"{v:.3g}" if isinstance(v, float) else str(v) for k, v in values.items() if v is not None
+            }
+            lines.append("  " + ", ".join(f"{k} {v}" for k, v in shown.items()))
+        return lines
+
+    def _say(self, line: str) -> None:
+        if self._bar is not None:
+            self._bar.write(line, file=sys.stderr)
+        else:
+            say(line)

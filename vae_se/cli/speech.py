@@ -1,0 +1,47 @@
+"""Clean speech as a prior sees it, for the commands that look at one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..audio import files, paths
+from ..audio.level import active_rms
+from ..audio.resample import resample
+from ..errors import AudioError
+from ..numerics import SILENCE_RMS
+
+if TYPE_CHECKING:
+    import torch
+
+
+def powers(folder: str, prior: Any, limit: int) -> tuple[list[torch.Tensor], list[str]]:
+    """Power spectrograms (N, F) of up to ``limit`` files of a folder, and the speaker of each.
+
+    The files are spread evenly over the folder; each is brought to the prior's rate and active level. The
+    speaker is the name of the folder that the file lies in.
+    """
+    import torch
+
+    sources = paths.collect([folder])
+    if sources[0].problem is not None:
+        raise sources[0].problem
+    chosen = [
+        sources[i] for i in np.unique(np.linspace(0, len(sources) - 1, min(limit, len(sources))).astype(int))
+    ]
+    spectra, speakers = [], []
+    for source in chosen:
+        assert source.path is not None
+        recording = files.read(source.path)
+        mono = resample(recording.samples.mean(0), recording.rate, prior.signal.rate)
+        level = active_rms(mono, prior.signal.rate)
+        if level < SILENCE_RMS:
+            continue
+        waveform = torch.from_numpy((mono * (prior.signal.active_rms / level)).astype(np.float32))
+        spectra.append(prior.signal.stft.analyse(waveform).abs().square())
+        speakers.append(Path(source.path).parent.name)
+    if not spectra:
+        raise AudioError(f"{folder} holds only silence", "give a folder of clean speech")
+    return spectra, speakers

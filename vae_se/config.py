@@ -1,0 +1,246 @@
+"""Every setting of the enhancer as one frozen tree, from presets, TOML files and ``--set a.b=value``.
+
+No torch here: the command line reads settings before it loads anything heavy. What a name stands for
+(an E-step, a noise model) is looked up in the registries, by :mod:`vae_se.assemble`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import tomllib
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .errors import UsageError, nearest
+
+D = TypeVar("D")
+
+
+@dataclasses.dataclass(frozen=True)
+class EStepConfig:
+    """How latents are drawn from their posterior."""
+
+    name: str = "encoder-is"
+    draws: int = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class NoiseConfig:
+    """The model of the noise."""
+
+    name: str = "nmf"
+    rank: int = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class GainConfig:
+    """The gain of the speech, one a frame."""
+
+
+@dataclasses.dataclass(frozen=True)
+class InferenceConfig:
+    """The EM loop."""
+
+    iterations: int = 60
+
+
+@dataclasses.dataclass(frozen=True)
+class OutputConfig:
+    """What leaves the enhancer.
+
+    ``atten_lim_db``: the most that noise is turned down, in dB (infinite: no limit). ``dry``: the part of
+    the noisy recording that is mixed in, 0 to 1.
+    """
+
+    atten_lim_db: float = math.inf
+    dry: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """All settings. ``method`` is a named combination or a baseline; ``prior`` a shipped name or a folder."""
+
+    prior: str = "default"
+    method: str = "mcem"
+    seed: int = 0
+    estep: EStepConfig = dataclasses.field(default_factory=EStepConfig)
+    noise: NoiseConfig = dataclasses.field(default_factory=NoiseConfig)
+    gain: GainConfig = dataclasses.field(default_factory=GainConfig)
+    inference: InferenceConfig = dataclasses.field(default_factory=InferenceConfig)
+    output: OutputConfig = dataclasses.field(default_factory=OutputConfig)
+
+    @classmethod
+    def preset(cls, name: str = "default") -> Config:
+        """The settings of a preset."""
+        if name not in PRESETS:
+            raise UsageError(f"unknown preset {name!r}", nearest(name, PRESETS))
+        return cls().override(PRESETS[name])
+
+    @classmethod
+    def from_toml(cls, path: str | Path, base: Config | None = None) -> Config:
+        """Settings of a TOML file over ``base`` (the defaults)."""
+        try:
+            with Path(path).open("rb") as file:
+                tree = tomllib.load(file)
+        except FileNotFoundError:
+            raise UsageError(f"the configuration {path} does not exist", "--print-config writes one") from None
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise UsageError(f"cannot read the configuration {path}: {error}", "it must be TOML") from None
+        return (base or cls()).override(flatten(tree))
+
+    def override(self, values: Mapping[str, Any]) -> Config:
+        """A copy with dotted keys replaced, such as ``{"estep.draws": 10}``; types are checked.
+
+        Raises UsageError for an unknown key, naming the nearest, or for a value of the wrong type.
+        """
+        out = self
+        for key, value in values.items():
+            out = _replace(out, key.split("."), value, key)
+        return out
+
+    def set(self, *assignments: str) -> Config:
+        """A copy with assignments ``a.b=value`` made; values are TOML, or bare words."""
+        values: dict[str, Any] = {}
+        for assignment in assignments:
+            key, equals, text = assignment.partition("=")
+            if not equals or not key.strip():
+                raise UsageError(
+                    f"{assignment!r} is no setting", "write key=value, for example inference.iterations=100"
+                )
+            values[key.strip()] = parse_value(text.strip())
+        return self.override(values)
+
+    def flat(self) -> dict[str, Any]:
+        """Dotted keys to values."""
+        return flatten(dataclasses.asdict(self))
+
+    def to_toml(self) -> str:
+        """The settings as TOML that :meth:`from_toml` reads back to an equal object."""
+        top, tables = [], []
+        for name, value in dataclasses.asdict(self).items():
+            if isinstance(value, dict):
+                tables += ["", f"[{name}]"] + [_line(k, v) for k, v in value.items()]
+            else:
+                top.append(_line(name, value))
+        return "\n".join(top + tables) + "\n"
+
+
+#: Presets as data: dotted keys over the defaults. ``default`` is what the dataclasses say.
+PRESETS: dict[str, dict[str, Any]] = {
+    "fast": {"estep.draws": 2, "inference.iterations": 25},
+    "default": {},
+    "best": {"estep.draws": 10, "inference.iterations": 150},
+}
+
+
+def keys() -> list[str]:
+    """All dotted keys."""
+    return sorted(_leaves(Config, ""))
+
+
+def _leaves(cls: type, prefix: str) -> Iterator[str]:
+    for name, hint in typing.get_type_hints(cls).items():
+        if dataclasses.is_dataclass(hint):
+            yield from _leaves(typing.cast(type, hint), f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested mapping as dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def parse_value(text: str) -> Any:
+    """A TOML value, or the text itself where it is none (so that names need no quotes)."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _replace(node: D, path: list[str], value: Any, key: str) -> D:
+    hints = typing.get_type_hints(type(node))
+    name, rest = path[0], path[1:]
+    section = dataclasses.is_dataclass(hints.get(name))
+    if name not in hints or section != bool(rest):
+        raise UsageError(f"unknown setting {key!r}", _nearest_key(key))
+    if section:
+        return dataclasses.replace(node, **{name: _replace(getattr(node, name), rest, value, key)})  # type: ignore[type-var]
+    return dataclasses.replace(node, **{name: _checked(value, hints[name], key)})  # type: ignore[type-var]
+
+
+def _nearest_key(key: str) -> str:
+    """The nearest dotted keys; a bare last part, such as ``rank``, finds its section."""
+    known = keys()
+    same = [k for k in known if k.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
+    return "did you mean " + " or ".join(same) + "?" if same else nearest(key, known)
+
+
+def _checked(value: Any, hint: Any, key: str) -> Any:
+    """``value`` as the type that the field declares, or UsageError."""
+    wrong = UsageError(f"{key} = {value!r}: expected {_spell(hint)}", "--print-config shows every setting")
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        for option in typing.get_args(hint):
+            try:
+                return _checked(value, option, key)
+            except UsageError:
+                continue
+        raise wrong
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise wrong
+        return tuple(_checked(item, typing.get_args(hint)[0], key) for item in value)
+    if hint is types.NoneType:
+        if value is None or value == "none":
+            return None
+        raise wrong
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise wrong
+    if hint is float and math.isnan(value):
+        raise wrong
+    return value
+
+
+def _spell(hint: Any) -> str:
+    names = {
+        int: "a whole number",
+        float: "a number",
+        str: "a word",
+        bool: "true or false",
+        types.NoneType: "none",
+    }
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return " or ".join(_spell(option) for option in typing.get_args(hint))
+    if typing.get_origin(hint) is tuple:
+        return f"a list of {_spell(typing.get_args(hint)[0])}"
+    return names.get(hint, str(hint))
+
+
+def _line(key: str, value: Any) -> str:
+    return f"{key} = {_toml(value)}"
+
+
+def _toml(value: Any) -> str:
+    if value is None:
+        return '"none"'
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, (tuple, list)):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    return repr(value)

@@ -1,0 +1,1 @@
+"""Pictures, by matplotlib (the extra ``plot``). Nothing outside of this folder imports matplotlib."""

@@ -1,0 +1,35 @@
+"""matplotlib without a screen and without its global state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..errors import OutputError, UsageError
+
+
+def figure(width: float, height: float) -> Any:
+    """A matplotlib Figure of the given size in inches, drawn by Agg. UsageError where matplotlib is absent."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        raise UsageError("pictures need matplotlib", "pip install 'vae-se[plot]'") from None
+    made = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(made)
+    return made
+
+
+def save(made: Any, path: str | Path, dpi: int = 120) -> None:
+    """Write a figure; the extension says the format (png, pdf, svg). OutputError where it cannot."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
+    try:
+        made.savefig(temporary, dpi=dpi)
+        temporary.replace(path)
+    except (OSError, ValueError) as error:
+        raise OutputError(
+            f"cannot write the picture {path}: {error}", "name a writable .png, .pdf or .svg"
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)

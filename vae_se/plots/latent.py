@@ -1,0 +1,106 @@
+"""A prior as a picture: where speech lies in the latent space, and which spectra the space generates."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .canvas import figure, save
+
+# More than this many points only make one blot.
+_MAX_POINTS = 6000
+_STEPS = 9  # spectra along each axis, from -3 to 3 standard deviations
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+    """Frames of speech in the latent space.
+
+    ``mean`` (M, L): posterior means; ``energy`` (M,): frame power in dB relative to the active level;
+    ``speaker`` (M,): index into ``speakers``.
+    """
+
+    mean: np.ndarray
+    energy: np.ndarray
+    speaker: np.ndarray
+    speakers: list[str]
+
+
+def encode(prior: Any, powers: list[torch.Tensor], speakers: list[str]) -> Encoded:
+    """Encode power spectrograms (N, F), one per utterance, each with the name of who speaks."""
+    names = sorted(set(speakers))
+    means, energies, indices = [], [], []
+    with torch.no_grad():
+        for power, name in zip(powers, speakers, strict=True):
+            means.append(prior.encode(power.unsqueeze(0)).mean[0].numpy())
+            energies.append(10 * np.log10(power.mean(-1).numpy() + 1e-8))
+            indices.append(np.full(power.shape[0], names.index(name)))
+    return Encoded(np.concatenate(means), np.concatenate(energies), np.concatenate(indices), names)
+
+
+def principal_axes(points: np.ndarray, count: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Principal component analysis of points (M, L).
+
+    Returns the centre (L,), the first axes (count, L) with unit length, and the share of the variance
+    that each explains (count,). With L = 2 the axes are the coordinates themselves.
+    """
+    centre = points.mean(0)
+    variance = points.var(0).sum() or 1.0
+    if points.shape[1] == count:
+        return np.zeros(count), np.eye(count), points.var(0) / variance
+    _, scale, axes = np.linalg.svd(points - centre, full_matrices=False)
+    return centre, axes[:count], scale[:count] ** 2 / len(points) / variance
+
+
+def draw(prior: Any, encoded: Encoded, path: str | Path, title: str = "") -> None:
+    """Write the picture: the latent space by energy and by speaker, and spectra along its two main axes."""
+    centre, axes, share = principal_axes(encoded.mean)
+    chosen = np.random.default_rng(0).permutation(len(encoded.mean))[:_MAX_POINTS]
+    flat = (encoded.mean[chosen] - centre) @ axes.T
+    made = figure(13, 8)
+    made.suptitle(title)
+    panels = made.subplots(2, 2)
+    by_energy, by_speaker = panels[0]
+    points = by_energy.scatter(
+        *flat.T, c=encoded.energy[chosen].clip(-60, 15), s=3, cmap="viridis", linewidths=0, rasterized=True
+    )
+    made.colorbar(points, ax=by_energy, label="frame power [dB re active level]")
+    by_energy.set_title("posterior means, by energy")
+    colours = encoded.speaker[chosen]
+    by_speaker.scatter(
+        *flat.T, c=colours % 20, s=3, cmap="tab20", vmin=0, vmax=19, linewidths=0, rasterized=True
+    )
+    by_speaker.set_title(f"by speaker ({len(encoded.speakers)})")
+    direct = encoded.mean.shape[1] == 2
+    for panel in (by_energy, by_speaker):
+        for axis, index in (("x", 0), ("y", 1)):
+            name = f"z{index + 1}" if direct else f"axis {index + 1}"
+            getattr(panel, f"set_{axis}label")(f"{name} ({share[index]:.0%} of the variance)")
+    deviation = np.sqrt(np.maximum(encoded.mean.var(0).sum() * share, 1e-12))
+    for index, panel in enumerate(panels[1]):
+        _draw_spectra(prior, panel, centre, axes[index] * deviation[index], index + 1)
+    save(made, path)
+
+
+def _draw_spectra(prior: Any, panel: Any, centre: np.ndarray, step: np.ndarray, number: int) -> None:
+    """Decoded spectra along one axis, from -3 to 3 standard deviations of the speech."""
+    positions = np.linspace(-3, 3, _STEPS)
+    z = torch.tensor(centre + positions[:, None] * step, dtype=torch.float32)
+    with torch.no_grad():
+        log_variance = prior.decode(z[None, None])[0, 0].numpy()
+    frequency = np.linspace(0, prior.signal.rate / 2000, log_variance.shape[1])
+    shades = _colours(_STEPS)
+    for position, spectrum, shade in zip(positions, log_variance, shades, strict=True):
+        panel.plot(frequency, 10 / np.log(10) * spectrum, color=shade, linewidth=1, label=f"{position:+.1f}")
+    panel.set(xlabel="frequency [kHz]", ylabel="variance [dB]", title=f"generated along axis {number}")
+    panel.legend(title="std", fontsize=7, ncols=3)
+
+
+def _colours(count: int) -> list[Any]:
+    import matplotlib
+
+    return [matplotlib.colormaps["coolwarm"](i / (count - 1)) for i in range(count)]
