@@ -201,7 +201,10 @@ def _checked(value: Any, hint: Any, key: str) -> Any:
     if typing.get_origin(hint) is tuple:
         if not isinstance(value, (list, tuple)):
             raise wrong
-        return tuple(_checked(item, typing.get_args(hint)[0], key) for item in value)
+        try:
+            return tuple(_checked(item, typing.get_args(hint)[0], key) for item in value)
+        except UsageError:
+            raise wrong from None
     if hint is types.NoneType:
         if value is None or value == "none":
             return None

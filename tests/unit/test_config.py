@@ -1,0 +1,101 @@
+"""Settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+
+from vae_se import config
+from vae_se.config import Config
+from vae_se.errors import UsageError
+
+
+def test_toml_round_trip(tmp_path):
+    for preset in config.PRESETS:
+        settings = Config.preset(preset).set("seed=7", "output.dry=0.25")
+        path = tmp_path / "c.toml"
+        path.write_text(settings.to_toml())
+        assert Config.from_toml(path) == settings
+
+
+def test_every_key_can_be_set_to_what_it_is():
+    settings = Config()
+    flat = settings.flat()
+    assert set(flat) == set(config.keys())
+    assert settings.override(flat) == settings
+
+
+def test_values_are_toml_or_bare_words():
+    settings = Config().set(
+        "inference.iterations=7", "noise.name=nmf", 'prior="a b"', "output.atten_lim_db=inf"
+    )
+    assert (settings.inference.iterations, settings.noise.name, settings.prior) == (7, "nmf", "a b")
+    assert settings.output.atten_lim_db == math.inf
+    assert settings.set("output.dry=1").output.dry == 1.0
+
+
+@pytest.mark.parametrize(
+    ("assignment", "hint"),
+    [
+        ("inference.iteration=7", "inference.iterations"),
+        ("rank=3", "noise.rank"),
+        ("noise=3", "noise."),
+        ("noise.rank.x=3", "noise.rank"),
+        ("sed=3", "seed"),
+    ],
+)
+def test_an_unknown_key_names_the_nearest(assignment, hint):
+    with pytest.raises(UsageError, match="unknown setting") as error:
+        Config().set(assignment)
+    assert hint in error.value.hint
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "noise.rank=x",
+        "noise.rank=1.5",
+        "noise.rank=true",
+        "output.dry=nan",
+        "prior=3",
+        "seed",
+        "=3",
+        "seed=[1]",
+    ],
+)
+def test_values_of_the_wrong_type(assignment):
+    with pytest.raises(UsageError):
+        Config().set(assignment)
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    bad = tmp_path / "bad.toml"
+    bad.write_text("noise = [")
+    for path in (tmp_path / "none.toml", bad, tmp_path):
+        with pytest.raises(UsageError):
+            Config.from_toml(path)
+    bad.write_text("[noize]\nrank = 3\n")
+    with pytest.raises(UsageError) as error:
+        Config.from_toml(bad)
+    assert "noise.rank" in error.value.hint
+    with pytest.raises(UsageError, match="unknown preset"):
+        Config.preset("defautl")
+
+
+def test_settings_are_frozen():
+    settings = Config()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.seed = 3  # type: ignore[misc]
+
+
+def test_types_beyond_the_plain_ones():
+    """Sections may hold optional values and lists: the tree is read from the type hints."""
+    assert config._checked("none", float | None, "k") is None
+    assert config._checked(3, float | None, "k") == 3.0
+    assert config._checked([3, 4], tuple[int, ...], "k") == (3, 4)
+    with pytest.raises(UsageError, match="a number or none"):
+        config._checked("x", float | None, "k")
+    with pytest.raises(UsageError, match="a list of a whole number"):
+        config._checked([3, "x"], tuple[int, ...], "k")
