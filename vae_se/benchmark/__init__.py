@@ -1,0 +1,1 @@
+"""Batch evaluation: a protocol says which data, methods and metrics; rows and tables come out."""

@@ -1,0 +1,137 @@
+"""What a method's name stands for: a baseline, the enhancer with a preset, an entry point, or a folder.
+
+A method of one's own joins in two ways. A package declares it::
+
+    [project.entry-points."vae_se.methods"]
+    my-method = "my_package:enhance"
+
+where ``enhance(noisy, rate)`` takes and returns (T,) float32 samples (a class is called with the
+protocol's options first and must have a method ``enhance``). Or any program enhances the files, and
+``--external NAME=DIR`` scores what it wrote, found by the mixtures' ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..errors import AudioError, UsageError, nearest
+from .protocol import MethodSpec
+
+GROUP = "vae_se.methods"
+#: Names that mean the enhancer, and the preset that each starts from.
+ENHANCERS = {"mcem": "default", "default": "default", "fast": "fast", "best": "best"}
+_EXTERNAL = "external"
+
+
+class Enhancing(Protocol):
+    """A loaded method: ``noisy`` (T,) float32 in, (T,) out; ``clean`` is for oracles only."""
+
+    def __call__(self, noisy: np.ndarray, rate: int, *, clean: np.ndarray, name: str) -> np.ndarray: ...
+
+
+def external(label: str, folder: str) -> MethodSpec:
+    """The spec of ``--external NAME=DIR``."""
+    if not Path(folder).is_dir():
+        raise UsageError(f"--external {label}={folder}: no such folder")
+    return MethodSpec(label, _EXTERNAL, (("dir", str(Path(folder).resolve())),))
+
+
+def _entry_points() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def check_method(spec: MethodSpec) -> None:
+    """Raise :class:`UsageError` for a name or an option that is not known; loads nothing heavy."""
+    from ..baselines import BASELINES
+
+    if spec.use == _EXTERNAL:
+        external(spec.label, dict(spec.options).get("dir", ""))
+    elif spec.use in ENHANCERS:
+        _config(spec, seed=0)
+    elif spec.use in _entry_points():
+        pass  # its options are its own
+    elif spec.use in BASELINES:
+        if spec.options:
+            raise UsageError(f"the baseline {spec.use} takes no options, got {spec.options[0][0]!r}")
+    else:
+        known = [*BASELINES, *ENHANCERS, *_entry_points(), _EXTERNAL]
+        raise UsageError(f"unknown method {spec.use!r} in [methods]", nearest(spec.use, known))
+
+
+def load_method(spec: MethodSpec, seed: int) -> Enhancing:
+    """The callable of a spec. Heavy imports happen here, in the process that will run it."""
+    from ..baselines import BASELINES
+
+    if spec.use == _EXTERNAL:
+        return _External(Path(dict(spec.options)["dir"]))
+    if spec.use in ENHANCERS:
+        return _Enhancer(_config(spec, seed))
+    points = _entry_points()
+    if spec.use in points:
+        return _Own(points[spec.use].load(), dict(spec.options))
+    baseline = BASELINES[spec.use]
+
+    def run(noisy: np.ndarray, rate: int, *, clean: np.ndarray, name: str) -> np.ndarray:
+        return baseline.enhance(noisy, rate, clean=clean if baseline.oracle else None)
+
+    return run
+
+
+def _config(spec: MethodSpec, seed: int) -> Any:
+    """The enhancer's settings: the preset, then the protocol's options, then its seed."""
+    from ..config import Config
+
+    options = dict(spec.options)
+    config = Config.preset(options.pop("preset", ENHANCERS[spec.use]))
+    return config.override({"seed": seed, **options})
+
+
+class _Enhancer:
+    def __init__(self, config: Any) -> None:
+        from ..enhancer import Enhancer
+
+        self._enhancer = Enhancer.from_pretrained(config=config, device="cpu")
+
+    def __call__(self, noisy: np.ndarray, rate: int, *, clean: np.ndarray, name: str) -> np.ndarray:
+        return np.asarray(self._enhancer.enhance(noisy, rate, name=name))
+
+
+class _Own:
+    """A method from another package."""
+
+    def __init__(self, loaded: Any, options: dict[str, Any]) -> None:
+        if isinstance(loaded, type):
+            loaded = loaded(**options)
+        elif options:
+            raise UsageError("a function takes no options", "make it a class to be called with them")
+        self._enhance: Callable[[np.ndarray, int], Any] = getattr(loaded, "enhance", loaded)
+
+    def __call__(self, noisy: np.ndarray, rate: int, *, clean: np.ndarray, name: str) -> np.ndarray:
+        return np.asarray(self._enhance(noisy, rate))
+
+
+class _External:
+    """Files that another program wrote: ``DIR/ID.wav`` or any other suffix that libsndfile reads."""
+
+    def __init__(self, folder: Path) -> None:
+        from ..data.files import list_audio
+
+        self._folder = folder
+        self._paths = {str(Path(path).with_suffix("")): path for path in list_audio(folder)}
+        # An id may hold dots, of which the last would be taken for a suffix above; hence both.
+        self._paths |= {path: path for path in self._paths.values()}
+
+    def __call__(self, noisy: np.ndarray, rate: int, *, clean: np.ndarray, name: str) -> np.ndarray:
+        from ..data.files import read
+
+        if name not in self._paths:
+            raise AudioError(f"no file for {name} in {self._folder}")
+        samples, file_rate = read(self._folder / self._paths[name])
+        if file_rate != rate:
+            raise AudioError(f"two sample rates: {self._paths[name]} has {file_rate} Hz, the mixture {rate} Hz")
+        return samples

@@ -1,0 +1,94 @@
+"""Results as they are kept: one JSON line per file and method, appended for good; a header beside them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import OutputError, UsageError
+
+Row = dict[str, Any]
+
+
+def read_rows(path: Path) -> tuple[list[Row], int]:
+    """The rows of a file, and the bytes that hold them.
+
+    A last line without its newline was torn by a crash: it is left out, and the size says where the good
+    part ends. Any other line that is not JSON raises :class:`UsageError`: that is no torn tail.
+    """
+    data = path.read_bytes()
+    size = data.rfind(b"\n") + 1
+    rows = []
+    for number, line in enumerate(data[:size].splitlines(), 1):
+        try:
+            row = json.loads(line)
+            row["id"], row["method"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"{path}, line {number} is no result: {error}", "remove that line") from error
+        rows.append(row)
+    return rows, size
+
+
+class RowFile:
+    """An append-only file of rows; every row is on the disk when :meth:`append` returns."""
+
+    def __init__(self, path: Path, size: int | None = None) -> None:
+        """Open for appending; with ``size`` cut off what lies beyond it (a torn line) first."""
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            if size is not None:
+                os.ftruncate(self._fd, size)
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {error.strerror}", "check the folder") from error
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Write one row. A disk that is full raises :class:`OutputError` and leaves no torn line."""
+        data = (json.dumps(row, allow_nan=False) + "\n").encode()
+        before = os.fstat(self._fd).st_size
+        try:
+            written = 0
+            while written < len(data):
+                written += os.write(self._fd, data[written:])
+            os.fsync(self._fd)
+        except OSError as error:
+            os.ftruncate(self._fd, before)
+            raise OutputError(
+                f"cannot write {self.path}: {error.strerror}",
+                "nothing that was written is lost: make room, then run the same command with --resume",
+            ) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._fd)
+
+
+def meta_path(rows: Path) -> Path:
+    """The header that belongs to a file of rows."""
+    return rows.with_suffix(".meta.json")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write under a temporary name, then rename."""
+    temporary = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}", "check the folder") from error
+
+
+def read_meta(rows: Path) -> dict[str, Any]:
+    """The header of a file of rows; raises :class:`UsageError` where it is missing or broken."""
+    path = meta_path(rows)
+    try:
+        meta = json.loads(path.read_text(encoding="utf-8"))
+        meta["protocol"]["digest"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} is missing or broken: {error}", "it belongs to the rows beside it") from error
+    return dict(meta)

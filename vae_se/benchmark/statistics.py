@@ -1,0 +1,104 @@
+"""Means with their uncertainty: percentile bootstrap over files, seeded, and paired differences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..rng import numpy_stream
+from .report import Results
+
+RESAMPLES = 2000
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Of ``n`` files with a value and ``failed`` without one. NaN where nothing can be said."""
+
+    n: int
+    failed: int
+    mean: float
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Change:
+    """Method minus reference over the files that both have: mean with its interval, wins and losses.
+
+    A win is a file on which the method is better, whichever direction that is for the metric.
+    """
+
+    n: int
+    mean: float
+    low: float
+    high: float
+    wins: int
+    losses: int
+
+
+def interval(values: np.ndarray, *names: str | int) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean of (n,) values; the stream is named by ``names``.
+
+    Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13. NaN for fewer than two values.
+    """
+    if values.size < 2:
+        return float("nan"), float("nan")
+    drawn = numpy_stream(0, "bootstrap", *names).integers(0, values.size, (RESAMPLES, values.size))
+    means = values[drawn].mean(axis=1)
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def summarise(results: Results, method: str, metric: str, ids: Sequence[str] | None = None) -> Summary:
+    """Over ``ids`` (all by default). Cells that were never run count as neither value nor failure."""
+    chosen = results.ids if ids is None else ids
+    run = sum((name, method) in results.cells for name in chosen)
+    values = results.values(method, metric, chosen)
+    values = values[np.isfinite(values)]
+    if values.size == 0:
+        nan = float("nan")
+        return Summary(0, run, nan, nan, nan, nan)
+    low, high = interval(values, method, metric, len(chosen))
+    return Summary(values.size, run - values.size, float(values.mean()), float(np.median(values)), low, high)
+
+
+def change(
+    results: Results, method: str, against: str, metric: str, ids: Sequence[str] | None = None
+) -> Change:
+    """The paired difference; files that lack one of the two values are left out and lower ``n``."""
+    difference = results.values(method, metric, ids) - results.values(against, metric, ids)
+    difference = difference[np.isfinite(difference)]
+    if difference.size == 0:
+        nan = float("nan")
+        return Change(0, nan, nan, nan, 0, 0)
+    low, high = interval(difference, method, against, metric, len(ids or results.ids))
+    sign = 1 if higher_is_better(metric) else -1
+    return Change(
+        n=difference.size,
+        mean=float(difference.mean()),
+        low=low,
+        high=high,
+        wins=int(np.sum(sign * difference > 0)),
+        losses=int(np.sum(sign * difference < 0)),
+    )
+
+
+def higher_is_better(metric: str) -> bool:
+    """Direction of a metric; unknown ones (of another version) are taken as higher is better."""
+    from ..metrics import METRICS
+
+    return metric not in METRICS or METRICS[metric].better == "higher"
+
+
+def real_time_factor(results: Results, method: str) -> tuple[float, float]:
+    """(processing seconds over audio seconds of all files, median over files); NaN where not timed."""
+    rows = [row for (_, name), row in results.cells.items() if name == method and row["seconds"] is not None]
+    if not rows:
+        return float("nan"), float("nan")
+    total = sum(row["seconds"] for row in rows) / sum(row["audio_seconds"] for row in rows)
+    return total, float(np.median([row["rtf"] for row in rows]))

@@ -1,0 +1,153 @@
+"""One cell of the benchmark: a mixture through a method, scored; whatever goes wrong becomes a row."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile as sf
+
+from ..data.mixture import Mixture
+from ..data.testsets import Entry
+from ..errors import AudioError, VaeSeError
+from ..metrics import ScorePool, refused
+from .methods import Enhancing, load_method
+from .protocol import MethodSpec
+from .rows import Row
+
+METRIC_TIMEOUT = 300.0  # seconds for all metrics of one file
+
+
+@dataclass(frozen=True)
+class Job:
+    """A mixture and the methods that it is still to go through."""
+
+    entry: Entry
+    methods: tuple[MethodSpec, ...]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all jobs of a run share. ``audio`` is the folder for saved audio, if any is saved."""
+
+    metrics: tuple[str, ...]
+    seed: int
+    audio: Path | None = None
+
+
+def describe(error: BaseException) -> str:
+    """One line for an error; the type where the message alone would not say."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, VaeSeError) and text else f"{type(error).__name__}: {text}".rstrip(": ")
+
+
+def blank_row(entry: Entry, method: str) -> Row:
+    """A row with no result yet."""
+    return {
+        "id": entry.id,
+        "method": method,
+        "snr_db": entry.snr_db,
+        "noise": entry.noise_type,
+        "audio_seconds": None,
+        "seconds": None,
+        "rtf": None,
+        "scores": {},
+        "failures": {},
+        "error": None,
+    }
+
+
+def failed_row(entry: Entry, method: str, metrics: tuple[str, ...], reason: str) -> Row:
+    """A row for a cell that gave nothing: no score has a value, and the reason is said once."""
+    return {**blank_row(entry, method), "scores": dict.fromkeys(metrics), "error": reason}
+
+
+class Bench:
+    """Runs jobs in this process; metrics run in one process beside it, one at a time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._methods: dict[MethodSpec, Enhancing | Exception] = {}
+        self._pool: ScorePool | None = None
+
+    def run(self, job: Job) -> Iterator[Row]:
+        """One row a method, as soon as it is there."""
+        try:
+            mixture = job.entry.load()
+            if self.settings.audio is not None:
+                self._save("clean", mixture.id, mixture.clean, mixture.rate)
+        except Exception as error:  # any failure of one file is a row
+            for spec in job.methods:
+                yield failed_row(job.entry, spec.label, self.settings.metrics, describe(error))
+            return
+        for spec in job.methods:
+            try:
+                yield self._cell(job.entry, mixture, spec)
+            except Exception as error:
+                row = failed_row(job.entry, spec.label, self.settings.metrics, describe(error))
+                row["audio_seconds"] = mixture.noisy.size / mixture.rate
+                yield row
+
+    def _cell(self, entry: Entry, mixture: Mixture, spec: MethodSpec) -> Row:
+        enhance = self._method(spec)
+        noisy = mixture.noisy.copy()  # a method that writes into its input must not reach the next one
+        start = time.perf_counter()
+        estimate = np.asarray(enhance(noisy, mixture.rate, clean=mixture.clean.copy(), name=mixture.id))
+        seconds = time.perf_counter() - start
+        row = blank_row(entry, spec.label)
+        audio_seconds = mixture.noisy.size / mixture.rate
+        timed = spec.use != "external"  # reading a file says nothing about who wrote it
+        row |= {"audio_seconds": round(audio_seconds, 6)}
+        if timed:
+            row |= {"seconds": round(seconds, 6), "rtf": round(seconds / audio_seconds, 6)}
+        scores = self._scores(mixture, estimate)
+        row["scores"] = {name: None if value != value else value for name, (value, _) in scores.items()}
+        row["failures"] = {name: reason for name, (value, reason) in scores.items() if value != value}
+        if self.settings.audio is not None:
+            self._save(spec.label, mixture.id, estimate, mixture.rate)
+        return row
+
+    def _method(self, spec: MethodSpec) -> Enhancing:
+        if spec not in self._methods:
+            try:
+                self._methods[spec] = load_method(spec, self.settings.seed)
+            except Exception as error:  # said again for every file, tried once
+                self._methods[spec] = error
+        loaded = self._methods[spec]
+        if isinstance(loaded, Exception):
+            raise loaded
+        return loaded
+
+    def _scores(self, mixture: Mixture, estimate: np.ndarray) -> dict[str, Any]:
+        names = self.settings.metrics
+        if estimate.shape != mixture.clean.shape:
+            reason = f"unequal lengths: estimate {estimate.shape}, reference {mixture.clean.shape} samples"
+            return dict(refused(names, reason))
+        if self._pool is None:
+            self._pool = ScorePool(1, timeout=METRIC_TIMEOUT)
+        known = {"noise": mixture.noise} if mixture.noise is not None else {"noisy": mixture.noisy}
+        return dict(self._pool.submit(names, mixture.clean, estimate, mixture.rate, **known).result())
+
+    def _save(self, method: str, name: str, samples: np.ndarray, rate: int) -> None:
+        """16-bit FLAC for listening; what exceeds full scale is limited."""
+        assert self.settings.audio is not None
+        path = audio_path(self.settings.audio, method, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sf.write(path, np.clip(samples, -1.0, 1.0), rate, subtype="PCM_16", format="FLAC")
+
+    def close(self) -> None:
+        """End the scoring process."""
+        if self._pool is not None:
+            self._pool.close(cancel=True)
+
+
+def audio_path(root: Path, method: str, name: str) -> Path:
+    """``root/method/id.flac``; an id that would lead out of the folder raises :class:`AudioError`."""
+    path = root / method / f"{name}.flac"
+    if ".." in path.parts or name.startswith("/"):
+        raise AudioError(f"the id {name!r} is no file name", "rename the file")
+    return path

@@ -1,0 +1,127 @@
+"""``vae-se benchmark``: mix, enhance and score, as a protocol says."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import UsageError
+from .common import say
+
+_SHOWN_FAILURES = 20
+
+
+@click.command(short_help="Mix, enhance and score, as a protocol says.")
+@click.argument("protocol")
+@click.option("--out", metavar="DIR", help="Where results go.  [default: results/PROTOCOL]")
+@click.option("--data-root", metavar="DIR", help="Folder that the protocol's paths are relative to.  "
+              "[default: $VAE_SE_DATA, or ../shared/data]")  # fmt: skip
+@click.option("--jobs", "-j", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
+              help="Processes, one thread each; scores do not depend on their number.")  # fmt: skip
+@click.option("--shard", metavar="I/N", help="Only every Nth mixture, from the Ith on, counted from 1.")
+@click.option("--resume", is_flag=True, help="Continue the results in the output folder.")
+@click.option("--retry-failed", is_flag=True, help="With --resume: do again what ended in an error.")
+@click.option("--methods", metavar="A,B", help="Only these; a name that the protocol lacks may be added.")
+@click.option("--external", multiple=True, metavar="NAME=DIR", help="Score enhanced files found in DIR by id.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N mixtures.")
+@click.option("--save-audio", is_flag=True, help="Keep the enhanced audio, which a listening page needs.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def benchmark(
+    protocol: str,
+    out: str | None,
+    data_root: str | None,
+    jobs: int,
+    shard: str | None,
+    resume: bool,
+    retry_failed: bool,
+    methods: str | None,
+    external: tuple[str, ...],
+    limit: int | None,
+    save_audio: bool,
+    quiet: bool,
+) -> int:
+    """Run PROTOCOL, a TOML file or the name of a shipped one: data x methods x metrics.
+
+    One JSON line a file and method is appended to the results as soon as it is there; what was killed
+    goes on with --resume. The path of the results is printed; vae-se report makes tables of them.
+    """
+    from dataclasses import replace
+
+    from ..benchmark.methods import external as external_spec
+    from ..benchmark.protocol import find_data_root, find_protocol, load_protocol
+    from ..benchmark.runner import Options, run
+
+    loaded = load_protocol(find_protocol(protocol))
+    if methods is not None:
+        loaded = loaded.only([name.strip() for name in methods.split(",") if name.strip()])
+    for item in external:
+        name, equals, folder = item.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--external {item}: expected NAME=DIR")
+        loaded = replace(loaded, methods=(*loaded.methods, external_spec(name, folder)))
+    labels = [spec.label for spec in loaded.methods]
+    if not labels or len(set(labels)) != len(labels):
+        raise UsageError(f"methods: {', '.join(labels) or 'none'}", "every name once, and at least one")
+    options = Options(
+        out=Path(out) if out else Path("results") / loaded.name,
+        data_root=find_data_root(data_root),
+        jobs=jobs,
+        shard=_shard(shard),
+        resume=resume or retry_failed,
+        retry_failed=retry_failed,
+        limit=limit,
+        save_audio=save_audio,
+    )
+    bar = _bar(quiet)
+    try:
+        outcome = run(loaded, options, bar)
+    finally:
+        bar.close()
+    for note in outcome.notes[:_SHOWN_FAILURES]:
+        say(f"note: {note}")
+    if len(outcome.notes) > _SHOWN_FAILURES:
+        say(f"note: and {len(outcome.notes) - _SHOWN_FAILURES} more remarks of this kind")
+    say(f"{outcome.made} results made, {len(outcome.failed)} failed in all: {outcome.rows}")
+    for row in outcome.failed[:_SHOWN_FAILURES]:
+        say(f"failed: {row['id']} by {row['method']}: {row['error']}")
+    if len(outcome.failed) > _SHOWN_FAILURES:
+        say(f"failed: and {len(outcome.failed) - _SHOWN_FAILURES} more, each with its reason in the file")
+    click.echo(str(outcome.rows))
+    return 1 if outcome.failed else 0
+
+
+def _shard(text: str | None) -> tuple[int, int]:
+    if text is None:
+        return 1, 1
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise UsageError(f"--shard {text}: expected I/N with I from 1 to N, for example 1/2")
+    return int(match[1]), int(match[2])
+
+
+class _bar:
+    """Progress with the time that is left, on a terminal only."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._hidden = quiet or not sys.stderr.isatty()
+        self._bar: Any = None
+
+    def __call__(self, done: int, total: int, row: dict[str, Any]) -> None:
+        if self._hidden:
+            return
+        from tqdm import tqdm
+
+        if self._bar is None:
+            self._bar = tqdm(total=total, unit="file", file=sys.stderr, dynamic_ncols=True, smoothing=0.1)
+        if row["error"]:
+            self._bar.write(f"failed: {row['id']} by {row['method']}: {row['error']}", file=sys.stderr)
+        self._bar.set_postfix_str(row["method"], refresh=False)
+        self._bar.update(1)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()

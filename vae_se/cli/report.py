@@ -1,0 +1,75 @@
+"""``vae-se report``: tables, plots and a listening page from the results of a benchmark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..errors import OutputError
+from .common import say
+
+
+@click.command(short_help="Tables from the results of a benchmark.")
+@click.argument("results", nargs=-1, required=True, metavar="RESULTS...")
+@click.option("--against", metavar="METHOD", help="Compare with this method too, file by file.")
+@click.option("--csv", "csv_file", metavar="FILE", help="Write all numbers as CSV; - is stdout.")
+@click.option("--markdown", "markdown_file", metavar="FILE", help="Write tables as Markdown; - is stdout.")
+@click.option("--plots", metavar="DIR", help="Write plots (needs the extra plot).")
+@click.option("--listen", metavar="FILE", help="Write a listening page (needs audio kept by --save-audio).")
+@click.option("--listen-count", type=click.IntRange(min=1), default=24, show_default=True, metavar="N",
+              help="Mixtures on the listening page, evenly from the worst change to the best.")  # fmt: skip
+@click.option("--listen-methods", metavar="A,B", help="Methods on the listening page.  [default: all]")
+def report(
+    results: tuple[str, ...],
+    against: str | None,
+    csv_file: str | None,
+    markdown_file: str | None,
+    plots: str | None,
+    listen: str | None,
+    listen_count: int,
+    listen_methods: str | None,
+) -> None:
+    """Sum up RESULTS: folders or rows.jsonl of one protocol; shards are merged.
+
+    A table is printed unless something is written to stdout.
+    """
+    from ..benchmark.report import load_results
+    from ..benchmark.tables import markdown, terminal, to_csv
+
+    loaded = load_results(results)
+    if against is not None:
+        loaded.check(against)
+    if "-" not in (csv_file, markdown_file):
+        click.echo(terminal(loaded, against))
+    for path, make in ((csv_file, to_csv), (markdown_file, markdown)):
+        if path is not None:
+            _write(path, make(loaded, against))
+    if plots is not None:
+        from ..benchmark.plots import write_plots
+
+        for made in write_plots(loaded, Path(plots)):
+            say(f"wrote {made}")
+    if listen is not None:
+        from ..benchmark.listen import listening_page
+
+        methods = [m.strip() for m in listen_methods.split(",")] if listen_methods else None
+        _write(listen, listening_page(loaded, count=listen_count, methods=methods))
+
+
+def _write(path: str, text: str) -> None:
+    """To a file under a temporary name that is then renamed, or to stdout."""
+    if path == "-":
+        click.echo(text, nl=False)
+        return
+    target = Path(path)
+    temporary = target.with_name(target.name + ".part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(target)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}: {error.strerror}", "check the folder and the free space"
+        ) from error
+    say(f"wrote {path}")
