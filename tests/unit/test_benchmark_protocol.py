@@ -1,0 +1,106 @@
+"""Protocols: what is wrong in them is said in one line that names the nearest right thing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vae_se.benchmark.methods import ENHANCERS
+from vae_se.benchmark.protocol import find_data_root, find_protocol, load_protocol, parse_protocol
+from vae_se.config import PRESETS
+from vae_se.data.testsets import TESTSETS
+from vae_se.errors import UsageError
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+SHIPPED = sorted((CHECKOUT / "eval" / "protocols").glob("*.toml"))
+
+
+def table(**changes: Any) -> dict[str, Any]:
+    base: dict[str, Any] = {
+        "data": {"set": "mixing"},
+        "methods": {"noisy": {}},
+        "metrics": {"names": ["pesq_wb"]},
+    }
+    return {**base, **changes}
+
+
+def test_a_protocol_is_read() -> None:
+    protocol = parse_protocol(
+        table(seed=3, methods={"noisy": {}, "long": {"use": "default", "inference": {"iterations": 7}}}), "x"
+    )
+    assert protocol.name == "x"
+    assert protocol.data["seed"] == 3
+    assert protocol.methods[1].use == "default"
+    assert protocol.methods[1].options == (("inference.iterations", 7),)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message", "hint"),
+    [
+        ({"metric": {}}, "unknown key 'metric'", "metrics"),
+        ({"data": {"set": "mixin"}}, "unknown test set 'mixin'", "mixing"),
+        ({"data": {}}, "lacks a set", "mixing"),
+        ({"metrics": {"names": ["pesq"]}}, "unknown metric 'pesq'", "pesq_"),
+        ({"metrics": {"name": ["pesq_wb"]}}, "unknown key 'name'", "names"),
+        ({"methods": {"log_mmse": {}}}, "unknown method 'log_mmse'", "log-mmse"),
+        ({"methods": {"noisy": {"x": 1}}}, "takes no options", ""),
+        ({"methods": {"mcem": {"inference": {"iteration": 1}}}}, "unknown setting", "inference.iterations"),
+        ({"methods": {"mcem": {"preset": "quick"}}}, "unknown preset", ""),
+        ({"methods": {"a/b": {"use": "noisy"}}}, "method label", ""),
+        ({"methods": {}}, "empty", ""),
+        ({"seed": "one"}, "seed is 'one'", ""),
+    ],
+)
+def test_what_is_wrong_is_said(changes: dict[str, Any], message: str, hint: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        parse_protocol(table(**changes), "x")
+    assert hint in caught.value.hint
+
+
+def test_unknown_and_wrong_data_options() -> None:
+    adapter = TESTSETS["mixing"]
+    with pytest.raises(UsageError, match=r"unknown key 'snr_db' in \[data\]") as caught:
+        adapter.open({"snr_db": [0]}, Path())
+    assert "snrs_db" in caught.value.hint
+    with pytest.raises(UsageError, match="expected int"):
+        adapter.open({"count": "many"}, Path())
+    with pytest.raises(UsageError, match="expected a list"):
+        adapter.open({"snrs_db": 5}, Path())
+
+
+def test_a_missing_file_and_a_near_name() -> None:
+    with pytest.raises(UsageError) as caught:
+        find_protocol("quik")
+    assert "quick" in caught.value.hint
+    assert find_protocol("quick").name == "quick.toml"
+
+
+def test_the_data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAE_SE_DATA", str(tmp_path))
+    assert find_data_root(None) == tmp_path
+    assert find_data_root(str(tmp_path / "..")) == tmp_path / ".."
+    with pytest.raises(UsageError, match="no folder"):
+        find_data_root(str(tmp_path / "no"))
+    monkeypatch.delenv("VAE_SE_DATA")
+    (tmp_path / "shared/data").mkdir(parents=True)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    assert find_data_root(None) == tmp_path / "shared/data"
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_protocols_are_valid(path: Path) -> None:
+    from vae_se.data.table import from_table
+
+    protocol = load_protocol(path)
+    from_table(TESTSETS[protocol.data_set].options, protocol.data, "[data]")
+    assert protocol.name == path.stem
+    assert protocol.description
+    assert protocol.methods[0].label == "noisy"
+
+
+def test_every_preset_is_a_method() -> None:
+    assert set(PRESETS) <= set(ENHANCERS)
+    assert set(ENHANCERS.values()) <= set(PRESETS)
