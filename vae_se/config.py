@@ -23,30 +23,48 @@ D = TypeVar("D")
 
 @dataclasses.dataclass(frozen=True)
 class EStepConfig:
-    """How latents are drawn from their posterior."""
+    """How latents are drawn from their posterior: a kernel of vae_se/inference/estep and its settings.
 
-    name: str = "encoder-is"
-    draws: int = 4
+    None leaves a setting at the kernel's own default; one that the kernel does not have is an error.
+    """
+
+    name: str = "vem"
+    draws: int | None = None
+    steps: int | None = None
+    rate: float | None = None
+    sweeps: int | None = None
+    step_size: float | None = None
+    target_acceptance: float | None = None
+    adaptation: int | None = None
+    refresh: bool | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class NoiseConfig:
-    """The model of the noise."""
+    """The model of the noise, and where it starts (vae_se/noise)."""
 
     name: str = "nmf"
     rank: int = 8
+    start: str = "quiet"
+    spread: float = 0.8
 
 
 @dataclasses.dataclass(frozen=True)
 class GainConfig:
-    """The gain of the speech, one a frame."""
+    """The gain of the speech (vae_se/inference/mstep.py): fixed, one per file, or one per frame."""
+
+    kind: str = "fixed"
+    concentration: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
 class InferenceConfig:
-    """The EM loop."""
+    """The EM loop. ``segment`` and ``overlap`` are in seconds: longer recordings are cut and cross-faded."""
 
-    iterations: int = 60
+    iterations: int = 40
+    averaging: int = 4
+    segment: float = 30.0
+    overlap: float = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,9 +150,9 @@ class Config:
 
 #: Presets as data: dotted keys over the defaults. ``default`` is what the dataclasses say.
 PRESETS: dict[str, dict[str, Any]] = {
-    "fast": {"estep.draws": 2, "inference.iterations": 25},
+    "fast": {"inference.iterations": 15, "estep.draws": 1},
     "default": {},
-    "best": {"estep.draws": 10, "inference.iterations": 150},
+    "best": {"inference.iterations": 100, "estep.draws": 4},
 }
 
 

@@ -20,9 +20,9 @@ VARIANCE_FLOOR = 1e-10
 LOG_VARIANCE_MIN = -24.0
 LOG_VARIANCE_MAX = 24.0
 
-# Below this active level (-120 dBFS) a recording is treated as silent: scaling it up would only
+# Below this active level (-200 dBFS) a recording is treated as silent: scaling it up would only
 # amplify rounding.
-SILENCE_RMS = 1e-6
+SILENCE_RMS = 1e-10
 
 # Guards divisions whose numerator vanishes too (multiplicative updates of an unused atom).
 TINY = 1e-30

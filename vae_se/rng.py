@@ -74,6 +74,14 @@ class Streams:
                 row[:length].uniform_(generator=generator)
         return out
 
+    def uniform_table(self, *shape: int, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """Uniform numbers in [0, 1) without a frame dimension, shape (B, *shape)."""
+        import torch
+
+        dtype = dtype or torch.get_default_dtype()
+        rows = [torch.rand(*shape, generator=g, dtype=dtype, device=g.device) for g in self.generators]
+        return torch.stack(rows)
+
     def normal(self, *shape: int, dtype: torch.dtype | None = None) -> torch.Tensor:
         """Standard normal numbers, shape (B, N, *shape), zero where the batch is padded."""
         return self._draw("normal", shape, dtype)

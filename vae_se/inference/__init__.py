@@ -1,0 +1,1 @@
+"""Monte Carlo EM: E-step kernels, M-step, filter, diagnostics. Sees protocols, never a concrete prior."""

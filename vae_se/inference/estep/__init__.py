@@ -1,0 +1,9 @@
+"""E-step kernels, one file each; importing this package registers them all."""
+
+from . import encoder_is as encoder_is
+from . import encoder_mh as encoder_mh
+from . import mh as mh
+from . import vem as vem
+from .base import ESTEPS, EStep, Info
+
+__all__ = ["ESTEPS", "EStep", "Info"]

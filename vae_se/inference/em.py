@@ -1,0 +1,121 @@
+"""Monte Carlo EM: E-step, M-step, and at the end the filter. Resumes from its own output."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from ..errors import UsageError
+from ..numerics import POWER_FLOOR
+from ..rng import Streams
+from .estep.base import EStep
+from .mstep import Gain
+from .target import Target
+from .wiener import FilterMoments
+
+
+@dataclasses.dataclass(frozen=True)
+class EMState:
+    """All that EM carries: parameters, the E-step's state, and the trace so far.
+
+    ``gain`` (B, N); ``trace`` holds per iteration the objective, the effective sample size and the
+    acceptance (or None), each (B,).
+    """
+
+    noise: Any
+    gain: torch.Tensor
+    estep: Any
+    iteration: int = 0
+    trace: tuple[tuple[torch.Tensor, torch.Tensor, torch.Tensor | None], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """What EM found: ``mask`` (E[s | x] = mask * x), ``variance`` of the speech and of the ``noise``
+    (B, N, F), and the state to go on from."""
+
+    mask: torch.Tensor
+    variance: torch.Tensor
+    noise: torch.Tensor
+    state: EMState
+
+
+@dataclasses.dataclass(frozen=True)
+class MonteCarloEM:
+    """The loop of Wei and Tanner (A Monte Carlo implementation of the EM algorithm, 1990) for
+    x = s + b with a learnt prior on s and a noise model fitted to the recording.
+
+    ``prior``: SpeechPrior; ``noise``: NoiseModel; ``estep``: EStep; ``iterations``: EM iterations (a fixed
+    number: a Monte Carlo objective falls now and then, which is no reason to stop); ``averaging``: E-steps
+    after the last M-step whose draws the filter averages over.
+    """
+
+    prior: Any
+    noise: Any
+    estep: EStep
+    gain: Gain
+    iterations: int = 60
+    averaging: int = 4
+
+    def __post_init__(self) -> None:
+        if self.iterations < 0 or self.averaging < 1:
+            raise UsageError(
+                f"{self.iterations} iterations and averaging over {self.averaging} E-steps",
+                "iterations are 0 or more, averaging is 1 or more",
+            )
+
+    @torch.no_grad()
+    def start(self, power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> EMState:
+        """Parameters and latents before the first iteration; ``power`` (B, N, F), ``mask`` (B, N)."""
+        power = power + POWER_FLOOR
+        noise = self.noise.init(power, mask, streams)
+        gain = torch.ones_like(mask)
+        target = Target(self.prior, power, self.noise.variance(noise), gain, mask)
+        # The encoder has seen clean speech only: show it what a Wiener filter with the starting noise
+        # leaves, subtracting in the power domain.
+        cleaned = torch.clamp(power - target.noise, min=0.05 * power)
+        return EMState(noise, gain, self.estep.init(target, cleaned, streams))
+
+    @torch.no_grad()
+    def run(
+        self,
+        power: torch.Tensor,
+        mask: torch.Tensor,
+        streams: Streams,
+        state: EMState | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Estimate:
+        """Iterate up to ``iterations`` in all, then filter.
+
+        ``power`` (B, N, F) of recordings at the prior's level, ``mask`` (B, N) with 1 where a frame exists;
+        ``state``: where an earlier run stopped (its streams restored by the caller). ``progress`` is called
+        with the iterations done and their number.
+        """
+        state = state or self.start(power, mask, streams)
+        power = power + POWER_FLOOR
+        while state.iteration < self.iterations:
+            state = self._iterate(state, power, mask, streams)
+            if progress is not None:
+                progress(state.iteration, self.iterations)
+        moments, target, kernel = FilterMoments(), self._target(state, power, mask), state.estep
+        for _ in range(self.averaging):
+            kernel, _info = self.estep.step(target, kernel, streams)
+            moments.add(target, kernel.samples)
+        return Estimate(moments.mean(), moments.variance(target), target.noise, state)
+
+    def _target(self, state: EMState, power: torch.Tensor, mask: torch.Tensor) -> Target:
+        return Target(self.prior, power, self.noise.variance(state.noise), state.gain, mask)
+
+    def _iterate(self, state: EMState, power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> EMState:
+        target = self._target(state, power, mask)
+        kernel, info = self.estep.step(target, state.estep, streams)
+        samples = kernel.samples
+        gain = self.gain.update(target, samples.log_variance, samples.log_weight)
+        # The noise must see the speech variance at the new gain.
+        speech = dataclasses.replace(target, gain=gain).speech_variance(samples.log_variance)
+        noise = self.noise.update(state.noise, power, speech, samples.log_weight, mask)
+        entry = (info.objective, info.ess, info.acceptance)
+        return EMState(noise, gain, kernel, state.iteration + 1, (*state.trace, entry))

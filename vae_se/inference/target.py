@@ -1,0 +1,54 @@
+"""The density that the E-step draws from: p(z | x; theta) with theta = (W, H, g) held fixed."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+
+from ..likelihood import LOG_PI
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """x_fn | z_n ~ N_c(0, g_n v_f(z_n) + n_fn), with the prior p(z).
+
+    ``prior``: a SpeechPrior; ``power`` |x|^2 and ``noise`` n, both (B, N, F); ``gain`` g and ``mask``
+    (1 where a frame exists), both (B, N).
+    """
+
+    prior: Any
+    power: torch.Tensor
+    noise: torch.Tensor
+    gain: torch.Tensor
+    mask: torch.Tensor
+
+    def speech_variance(self, log_variance: torch.Tensor) -> torch.Tensor:
+        """g v(z), (B, R, N, F), from the decoder's log-variance."""
+        return torch.exp(log_variance + torch.log(self.gain)[:, None, :, None])
+
+    def log_likelihood(self, log_variance: torch.Tensor) -> torch.Tensor:
+        """log p(x_n | z_n) summed over bins, (B, R, N)."""
+        variance = self.speech_variance(log_variance).add_(self.noise.unsqueeze(1))
+        fit = self.power.unsqueeze(1) / variance
+        return -(variance.log_().add_(fit)).sum(-1) - LOG_PI * self.power.shape[-1]
+
+    def log_likelihood_and_gradient(self, log_variance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The log-likelihood (B, R, N), and its derivative by the decoder's log-variance (B, R, N, F).
+
+        With V = g v + n and v = exp(eta):  d/d eta (-log V - |x|^2 / V) = (g v / V) (|x|^2 / V - 1).
+        """
+        speech = self.speech_variance(log_variance)
+        variance = speech + self.noise.unsqueeze(1)
+        fit = self.power.unsqueeze(1) / variance
+        share = speech.div_(variance)
+        value = -(variance.log_().add_(fit)).sum(-1) - LOG_PI * self.power.shape[-1]
+        return value, share.mul_(fit.sub_(1))
+
+    def speech_power(self, log_variance: torch.Tensor, log_weight: torch.Tensor) -> torch.Tensor:
+        """E[|s|^2 | x] under weighted draws, (B, N, F): what a clean-speech encoder should be shown."""
+        speech = self.speech_variance(log_variance)
+        share = speech / (speech + self.noise.unsqueeze(1))
+        second = share * (share * self.power.unsqueeze(1) + self.noise.unsqueeze(1))
+        return torch.einsum("brn,brnf->bnf", log_weight.exp(), second)
