@@ -24,7 +24,7 @@ Scores = dict[str, Score]
 
 # Read by the libraries when they are loaded, hence set before the process starts.
 _ONE_THREAD = {
-    f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM")
+    f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR")
 }
 _START_SECONDS = 120.0  # an interpreter with SciPy, on a machine that is busy
 

@@ -1,0 +1,64 @@
+"""Programs that people use, behind the extra ``baselines``: noisereduce and RNNoise."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+
+from .base import baseline
+from .spectral import at_rate
+
+_RNNOISE_RATE = 48000
+# RNNoise was trained on 16-bit levels: speech at an RMS of -26 dBFS.
+_RNNOISE_LEVEL = 32768 * 10 ** (-26 / 20)
+# Samples at 48 kHz by which its output lags: measured by cross-correlation, and held by a test.
+RNNOISE_DELAY = 960
+
+
+@baseline(
+    "noisereduce",
+    "T. Sainburg, noisereduce (spectral gating); T. Sainburg, M. Thielk, T. Q. Gentner, 2020",
+    package="noisereduce",
+)
+def noisereduce(noisy: np.ndarray, rate: int, clean: np.ndarray | None) -> np.ndarray:
+    """Non-stationary spectral gating with the package's own settings."""
+    import noisereduce as package
+
+    window = 1024
+    if noisy.size < window:  # it fails on less than a window
+        padded = np.pad(noisy, (0, window - noisy.size))
+        return package.reduce_noise(y=padded, sr=rate)[: noisy.size]
+    return package.reduce_noise(y=noisy, sr=rate)
+
+
+def _denoise(wave: np.ndarray) -> np.ndarray:
+    """RNNoise over (T,) at 48 kHz in frames of 10 ms, in float and without its delay."""
+    from pyrnnoise import rnnoise as library
+
+    size: int = library.FRAME_SIZE
+    count = -(-(wave.size + RNNOISE_DELAY) // size)
+    frames = np.zeros((count, size), dtype=np.float32)
+    frames.reshape(-1)[: wave.size] = wave * _RNNOISE_LEVEL
+    state: Any = library.create()
+    try:
+        for frame in frames:
+            pointer = frame.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+            library.lib.rnnoise_process_frame(state, pointer, pointer)
+    finally:
+        library.lib.rnnoise_destroy(ctypes.c_void_p(state))
+    return frames.reshape(-1)[RNNOISE_DELAY : RNNOISE_DELAY + wave.size].astype(np.float64) / _RNNOISE_LEVEL
+
+
+@baseline(
+    "rnnoise",
+    "J.-M. Valin, A hybrid DSP/deep learning approach to real-time full-band speech enhancement, MMSP 2018",
+    package="pyrnnoise",
+)
+def rnnoise(noisy: np.ndarray, rate: int, clean: np.ndarray | None) -> np.ndarray:
+    """RNNoise with the weights inside pyrnnoise, at 48 kHz, its delay taken out.
+
+    Levels are brought to -26 dBFS, at which it was trained.
+    """
+    return at_rate(noisy, rate, _RNNOISE_RATE, _denoise)
