@@ -5,6 +5,10 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+
+# One thread: small tensors gain nothing from more, and lose much where other processes want the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,7 +37,7 @@ def speech_like(seconds: float = 1.0, rate: int = 16000, seed: int = 0, level: f
         gain = sum(1 / (1 + ((frequency - centre) / width) ** 2) for centre, width in formants)
         sound += gain * np.where(frequency < 0.45 * rate, 1, 0) * np.sin(harmonic * phase)
     syllables = np.clip(np.sin(2 * np.pi * 2.2 * time + rng.uniform(0, 6)) + 0.3, 0, None)
-    sound = sound * syllables + 0.02 * syllables * rng.standard_normal(samples)
+    sound = sound * syllables + (0.02 * syllables + 0.002) * rng.standard_normal(samples)
     rms = np.sqrt(np.mean(sound**2))
     return sound * (level / rms if rms > 0 else 0.0)
 
@@ -70,21 +74,32 @@ def data_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_prior(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a prior with 2 latents that knows the mean spectrum of :func:`speech_like`."""
+    """Folder of a prior with 2 latents that was trained on :func:`speech_like`, for a second."""
     import torch
 
     from vae_se.audio.level import active_rms
+    from vae_se.likelihood import complex_gaussian_log_prob
     from vae_se.numerics import POWER_FLOOR
     from vae_se.priors import PRIORS, save_prior
 
     folder = tmp_path_factory.mktemp("prior") / "tiny"
     speech = np.concatenate([speech_like(2.0, seed=seed) for seed in range(4)])
+    generator = torch.Generator().manual_seed(0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        prior = PRIORS["ffvae"](hidden=(8,), latent_dim=2)
+        prior = PRIORS["ffvae"](hidden=(16,), latent_dim=2)
     waveform = torch.from_numpy(speech / active_rms(speech, 16000)).float()
-    log_power = torch.log(prior.signal.stft.analyse(waveform).abs().square() + POWER_FLOOR)
-    prior.set_statistics(log_power.mean(0), log_power.std(0).clamp_min(0.1))
+    power = prior.signal.stft.analyse(waveform).abs().square() + POWER_FLOOR
+    prior.set_statistics(power.log().mean(0), power.log().std(0).clamp_min(0.1))
+    optimiser = torch.optim.Adam(prior.parameters(), 0.02)
+    for _ in range(150):
+        posterior = prior.encode(power[None])
+        z, _ = posterior.rsample(1, generator)
+        likelihood = complex_gaussian_log_prob(power[None], prior.decode(z)[:, 0])
+        loss = (posterior.kl() - likelihood.sum(-1)).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
     save_prior(prior, folder, "ffvae")
     return folder
 

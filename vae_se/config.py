@@ -46,6 +46,7 @@ class NoiseConfig:
     name: str = "nmf"
     rank: int = 8
     start: str = "quiet"
+    level: float = 2.0
     spread: float = 0.8
 
 
@@ -53,8 +54,8 @@ class NoiseConfig:
 class GainConfig:
     """The gain of the speech (vae_se/inference/mstep.py): fixed, one per file, or one per frame."""
 
-    kind: str = "fixed"
-    concentration: float = 0.0
+    kind: str = "frame"
+    concentration: float = 5.0
 
 
 @dataclasses.dataclass(frozen=True)

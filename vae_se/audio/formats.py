@@ -7,7 +7,7 @@ from pathlib import PurePath
 
 import soundfile
 
-from ..errors import UsageError, nearest
+from ..errors import UsageError
 
 # Extensions that are no container's own name in libsndfile.
 _ALIASES = {
@@ -64,9 +64,9 @@ def container_of(path: PurePath) -> str:
     try:
         return extensions()[suffix]
     except KeyError:
-        known = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".w64", ".caf")
         raise UsageError(
-            f"{path.name!r} does not say an audio format that can be written", nearest(suffix or "none", known)
+            f"{path.name!r} does not say an audio format that can be written",
+            "end it with .wav, .flac, .ogg, .opus, .mp3, .aiff, .w64 or .caf",
         ) from None
 
 

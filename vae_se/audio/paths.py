@@ -81,7 +81,9 @@ def _expand(item: str, below: Path | None) -> list[Source]:
         return _listed(Path(item[1:]), below)
     if not path.exists() and glob.has_magic(item):
         return _matched(item, below)
-    return [Source(item, path, Path(path.name))]
+    # Said before anything heavy is loaded.
+    problem = None if path.exists() else AudioError(f"{item} does not exist", "check the path")
+    return [Source(item, path, Path(path.name), problem)]
 
 
 def _walk(folder: Path, below: Path | None) -> list[Source]:
@@ -172,7 +174,7 @@ def plan(
 
     ``output`` is None (beside the input), ``-`` (stdout), a file, or a folder: it is a folder when
     ``many``, when it is one already, when it ends with a slash or has no extension. No output is an input,
-    and no two are the same: UsageError. Inputs with a problem come back with a target that is not used.
+    and no two are the same: UsageError. Inputs with a problem have no target.
     """
     if output == STDIN or (output is None and any(_is_stdin(s) for s in sources)):
         if len(sources) != 1:
@@ -181,7 +183,7 @@ def plan(
     jobs = []
     for source in sources:
         if source.problem is not None:
-            jobs.append(Job(source, Path(source.label)))
+            jobs.append(Job(source, None))
             continue
         if output is None:
             assert source.path is not None

@@ -182,26 +182,21 @@ def _changes(results: Results, reference: str) -> list[str]:
 
 
 def _breakdown(results: Results, key: str, title: str, unit: str) -> list[str]:
+    """One table a metric: groups down, methods across."""
     groups = results.groups(key)
     if not groups:
         return []
     out = [f"## {title}", ""]
     for metric in results.metrics:
-        header = [heading(metric), *(f"{v:g}{unit}" if isinstance(v, float) else str(v) for v in groups)]
-        header = [
-            f"{h} (n={len(ids)})" if i else h
-            for i, (h, ids) in enumerate(zip(header, [(), *groups.values()], strict=True))
-        ]
-        out += _table(
-            header,
+        rows = [
             [
-                [
-                    name(results, m),
-                    *(number(summarise(results, m, metric, ids).mean) for ids in groups.values()),
-                ]
-                for m in results.methods
-            ],
-        )
+                f"{value:g}{unit}" if isinstance(value, float) else str(value),
+                str(len(ids)),
+                *(number(summarise(results, method, metric, ids).mean) for method in results.methods),
+            ]
+            for value, ids in groups.items()
+        ]
+        out += _table([heading(metric), "files", *(name(results, method) for method in results.methods)], rows)
     return out
 
 

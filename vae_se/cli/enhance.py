@@ -55,6 +55,15 @@ from .work import Outcome, Settings, Worker, describe, run_here, run_pool
 @click.option(
     "--dry", type=click.FloatRange(0, 1), metavar="0..1", help="Part of the noisy recording mixed in."
 )
+@click.option(
+    "--segment",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Cut longer recordings into pieces of this length.",
+)
+@click.option(
+    "--overlap", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Cross-fade of pieces."
+)
 @click.option("--seed", type=int, help="Seed of every random draw.  [default: 0]")
 @click.option(
     "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]", help="Where to compute."
@@ -137,6 +146,8 @@ def settings_from(preset: str, config_file: str | None, assignments: tuple[str, 
         "noise.name": options["noise"],
         "output.atten_lim_db": options["atten_lim"],
         "output.dry": options["dry"],
+        "inference.segment": options["segment"],
+        "inference.overlap": options["overlap"],
         "seed": options["seed"],
     }
     return config.override({k: v for k, v in named.items() if v is not None}).set(*assignments)
@@ -158,7 +169,7 @@ def plan_jobs(inputs: tuple[str, ...], config: Config, **options: Any) -> list[p
         overwrite=options["overwrite"],
         with_noise=options["save_noise"],
     )
-    if any(job.target is None for job in jobs):
+    if any(job.target is None and job.source.problem is None for job in jobs):
         if options["as_json"]:
             raise UsageError("--json and the sound would both go to stdout", "give -o FILE")
         if options["save_noise"]:

@@ -42,6 +42,10 @@ def gather() -> dict[str, Any]:
     import torch
 
     from .. import __version__
+    from ..assemble import METHODS
+    from ..baselines import BASELINES
+    from ..inference.estep import ESTEPS
+    from ..noise import NOISES
     from ..priors import store
 
     devices = ["cpu"]
@@ -57,6 +61,10 @@ def gather() -> dict[str, Any]:
         "libsndfile": soundfile.__libsndfile_version__,
         "formats": sorted(soundfile.available_formats()),
         "extras": {name: _state(modules) for name, modules in _EXTRAS.items()},
+        "methods": list(METHODS),
+        "E-steps": list(ESTEPS),
+        "noise": list(NOISES),
+        "baselines": list(BASELINES),
         "priors": store.names(),
         "priors in": str(store.pretrained_folder()),
     }

@@ -95,6 +95,8 @@ def verify(name: str, data: str | None, limit: int, as_json: bool) -> None:
 
 def _elbo(model: Any, folder: str, limit: int) -> dict[str, Any]:
     """The two terms of the negative ELBO per frame, one draw, and that of the mean spectrum as a yardstick."""
+    import torch
+
     from ..likelihood import complex_gaussian_log_prob, itakura_saito
     from ..numerics import POWER_FLOOR
     from ..rng import torch_stream
@@ -102,6 +104,7 @@ def _elbo(model: Any, folder: str, limit: int) -> dict[str, Any]:
 
     spectra, _ = powers(folder, model, limit)
     generator = torch_stream(0, "verify", "elbo")
+    mean_spectrum = torch.cat(spectra).mean(0) + POWER_FLOOR
     frames = 0
     reconstruction = divergence = kl = flat = 0.0
     for power in spectra:
@@ -112,7 +115,7 @@ def _elbo(model: Any, folder: str, limit: int) -> dict[str, Any]:
         reconstruction -= float(complex_gaussian_log_prob(power, log_variance).sum())
         divergence += float(itakura_saito(power, log_variance.exp()).sum())
         kl += float(posterior.kl().sum())
-        flat -= float(complex_gaussian_log_prob(power, power.mean((0, 1)).log()).sum())
+        flat -= float(complex_gaussian_log_prob(power, mean_spectrum.log()).sum())
         frames += power.shape[1]
     if not math.isfinite(reconstruction + kl):
         raise PriorError("the ELBO is not finite", "retrain the prior")

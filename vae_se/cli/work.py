@@ -38,12 +38,14 @@ class Settings:
 class Outcome:
     """What became of one input; :meth:`row` is the object that ``--json`` prints.
 
+    ``output`` is ``-`` for stdout, and None for an input of which none could be named.
+
     ``status`` is done, skipped or failed. ``duration`` is that of the audio and ``seconds`` the time
     spent, both in seconds; ``rtf`` their ratio.
     """
 
     input: str
-    output: str
+    output: str | None
     status: str = "failed"
     duration: float | None = None
     seconds: float | None = None
@@ -79,6 +81,8 @@ class Worker:
     def run(self, job: paths.Job, stdin: bytes | None = None, progress: Progress | None = None) -> Outcome:
         """Enhance one file. Whatever goes wrong becomes a failed row: the other files go on."""
         outcome = describe(job, self.settings.config)
+        if self.enhancer.prior is None:  # a baseline
+            outcome.prior = None
         try:
             self._enhance(job, stdin, outcome, progress)
         except VaeSeError as error:
@@ -135,7 +139,8 @@ class Worker:
 def describe(job: paths.Job, config: Config) -> Outcome:
     """The row of a job before it is run."""
     target = "-" if job.target is None else str(job.target)
-    return Outcome(input=job.source.label, output=target, method=config.method, prior=config.prior)
+    output = None if job.source.problem is not None else target
+    return Outcome(input=job.source.label, output=output, method=config.method, prior=config.prior)
 
 
 def run_here(
