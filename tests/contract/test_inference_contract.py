@@ -1,0 +1,149 @@
+"""What every E-step and every noise model promises, and the loop around them."""
+
+import pytest
+import torch
+
+from tests.toys import model_power, tiny_prior
+from vae_se.config import Config
+from vae_se.assemble import build_em
+from vae_se.inference.estep import ESTEPS
+from vae_se.noise import NOISES
+from vae_se.rng import Streams
+
+SETTINGS = {"inference.iterations": 6, "inference.averaging": 2, "noise.rank": 3}
+
+
+def loop(estep="vem", noise="nmf", prior=None, **overrides):
+    config = Config().override({"estep.name": estep, "noise.name": noise, **SETTINGS, **overrides})
+    return build_em(config, prior or tiny_prior())
+
+
+def streams_for(lengths, seed=0):
+    return Streams.from_seed(seed, [f"utterance {i}" for i in range(len(lengths))], lengths)
+
+
+def run(em, power, lengths=None, **options):
+    lengths = lengths or [power.shape[1]] * power.shape[0]
+    mask = (torch.arange(power.shape[1]) < torch.tensor(lengths).unsqueeze(1)).to(power.dtype)
+    streams = options.pop("streams", None) or streams_for(lengths)
+    return em.run(power, mask, streams, **options)
+
+
+@pytest.fixture(params=list(ESTEPS))
+def estep(request):
+    return request.param
+
+
+@pytest.fixture(params=list(NOISES))
+def noise(request):
+    return request.param
+
+
+def test_shapes_ranges_and_diagnostics(estep, noise):
+    prior = tiny_prior()
+    power = model_power(prior, 2, 12)
+    found = run(loop(estep, noise), power)
+    assert found.mask.shape == found.variance.shape == found.noise.shape == power.shape
+    assert ((found.mask >= 0) & (found.mask <= 1 + 1e-6)).all()
+    assert (found.variance >= 0).all()
+    assert len(found.state.trace) == found.state.iteration == 6
+    for objective, ess, acceptance in found.state.trace:
+        assert objective.shape == ess.shape == (2,)
+        assert torch.isfinite(objective).all()
+        assert (ess >= 1 - 1e-4).all()
+        assert (ess <= found.state.estep.samples.z.shape[1] + 1e-3).all()
+        if acceptance is not None:
+            assert ((acceptance >= 0) & (acceptance <= 1)).all()
+    total = found.state.estep.samples.log_weight.exp().sum(1)
+    torch.testing.assert_close(total, torch.ones_like(total))
+
+
+def test_same_seed_same_result_other_seed_other_result(estep):
+    power = model_power(tiny_prior(), 1, 10)
+    first, second = (run(loop(estep), power).mask for _ in range(2))
+    other = run(loop(estep), power, streams=streams_for([10], seed=1)).mask
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+
+
+def test_global_generator_is_left_alone(estep):
+    power = model_power(tiny_prior(), 1, 5)
+    before = torch.get_rng_state()
+    run(loop(estep), power)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_ragged_batch_equals_one_by_one(estep, noise):
+    prior = tiny_prior(dtype=torch.float64)
+    lengths = [12, 5, 1]
+    power = model_power(prior, 3, 12)
+    for row, n in enumerate(lengths):
+        power[row, n:] = 0
+    together = run(loop(estep, noise, prior), power, lengths)
+    for row, n in enumerate(lengths):
+        mine = Streams.from_seed(0, [f"utterance {row}"], [n])
+        alone = run(loop(estep, noise, prior), power[row : row + 1, :n], [n], streams=mine)
+        torch.testing.assert_close(together.mask[row, :n], alone.mask[0], rtol=1e-6, atol=1e-9)
+        torch.testing.assert_close(together.noise[row, :n], alone.noise[0], rtol=1e-6, atol=1e-12)
+        for a, b in zip(together.state.trace, alone.state.trace, strict=True):
+            torch.testing.assert_close(a[0][row], b[0][0], rtol=1e-6, atol=1e-9)
+
+
+def test_resume_equals_an_unbroken_run(estep):
+    power = model_power(tiny_prior(), 2, 8)
+    lengths = [8, 8]
+    whole = run(loop(estep), power)
+    streams = streams_for(lengths)
+    em = loop(estep, **{"inference.iterations": 2})
+    mask = torch.ones(2, 8)
+    state = em.start(power, mask, streams)
+    with torch.no_grad():
+        for _ in range(2):
+            from vae_se.numerics import POWER_FLOOR
+
+            state = em._iterate(state, power + POWER_FLOOR, mask, streams)
+    saved = streams.state()
+    fresh = streams_for(lengths)
+    fresh.restore(saved)
+    resumed = run(loop(estep), power, streams=fresh, state=state)
+    assert torch.equal(resumed.mask, whole.mask)
+
+
+def test_silence_inside_leaves_the_rest_finite(estep, noise):
+    power = model_power(tiny_prior(), 1, 20)
+    power[:, 5:12] = 0
+    found = run(loop(estep, noise), power)
+    assert torch.isfinite(found.mask).all()
+    assert torch.isfinite(found.noise).all()
+    for objective, _, _ in found.state.trace:
+        assert torch.isfinite(objective).all()
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1e-4, 1e4, 1e8])
+def test_extreme_levels_stay_finite(estep, noise, scale):
+    found = run(loop(estep, noise), model_power(tiny_prior(), 1, 6) * scale)
+    assert torch.isfinite(found.mask).all()
+    assert torch.isfinite(found.variance).all()
+
+
+def test_all_silent_and_one_frame(estep, noise):
+    bins = tiny_prior().signal.stft.bins
+    for power in (torch.zeros(1, 4, bins), model_power(tiny_prior(), 1, 1)):
+        assert torch.isfinite(run(loop(estep, noise), power).mask).all()
+
+
+def test_objective_rises_on_average(estep):
+    prior = tiny_prior()
+    power = model_power(prior, 3, 60, noise=0.5)
+    em = loop(estep, prior=prior, **{"inference.iterations": 40})
+    trace = torch.stack([entry[0].mean() for entry in run(em, power).state.trace])
+    assert trace[-10:].mean() > trace[:5].mean()
+    assert trace[-10:].mean() > trace[10:20].mean() - 0.5
+
+
+def test_prior_is_left_as_it_was(estep):
+    prior = tiny_prior()
+    before = {name: t.clone() for name, t in prior.state_dict().items()}
+    run(loop(estep, prior=prior), model_power(prior, 1, 8))
+    assert all(torch.equal(before[name], t) for name, t in prior.state_dict().items())
+    assert not any(p.requires_grad for p in prior.parameters())

@@ -1,0 +1,129 @@
+"""The fast M-step and filter against the slow loops, autograd, and scikit-learn."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from tests.reference import loops
+from tests.toys import tiny_prior
+from vae_se.inference.mstep import Gain
+from vae_se.inference.particles import Samples
+from vae_se.inference.target import Target
+from vae_se.inference.wiener import FilterMoments
+from vae_se.likelihood import complex_gaussian_log_prob
+from vae_se.noise.nmf import NMF, NMFState
+
+BATCH, DRAWS, FRAMES, ATOMS = 2, 3, 4, 2
+
+
+@pytest.fixture(params=[1e-4, 1.0, 1e4], ids=["quiet", "unit", "loud"])
+def case(request):
+    """A target, weighted draws and an NMF state, all in float64, at several levels."""
+    generator = torch.Generator().manual_seed(1)
+    prior = tiny_prior(dtype=torch.float64)
+    bins = prior.signal.stft.bins
+
+    def random(*shape):
+        return torch.rand(*shape, generator=generator, dtype=torch.float64) + 0.1
+
+    state = NMFState(random(BATCH, ATOMS, bins), random(BATCH, FRAMES, ATOMS) * request.param)
+    z = torch.randn(BATCH, DRAWS, FRAMES, prior.latent_dim, generator=generator, dtype=torch.float64)
+    samples = Samples.weighted(z, random(BATCH, DRAWS, FRAMES) * 3, prior.decode(z))
+    target = Target(
+        prior,
+        random(BATCH, FRAMES, bins) * request.param,
+        NMF().variance(state),
+        random(BATCH, FRAMES) * request.param,
+        torch.ones(BATCH, FRAMES, dtype=torch.float64),
+    )
+    return target, samples, state
+
+
+def test_nmf_update_matches_the_loop(case):
+    target, samples, state = case
+    speech = target.speech_variance(samples.log_variance)
+    new = NMF().update(state, target.power, speech, samples.log_weight, target.mask)
+    for b in range(BATCH):
+        w, h = loops.nmf_step(
+            target.power[b].numpy(), speech[b].numpy(), samples.log_weight[b].exp().numpy(),
+            state.w[b].numpy(), state.h[b].numpy(),
+        )  # fmt: skip
+        scale = w.mean(-1)
+        np.testing.assert_allclose(new.w[b].numpy(), w / scale[:, None], rtol=1e-9)
+        np.testing.assert_allclose(new.h[b].numpy(), h * scale, rtol=1e-9)
+
+
+def test_nmf_without_speech_is_that_of_scikit_learn(case):
+    decomposition = pytest.importorskip("sklearn.decomposition")
+    target, samples, state = case
+    silent = torch.zeros_like(samples.log_variance)
+    new = NMF().update(state, target.power, silent, samples.log_weight, target.mask)
+    for b in range(BATCH):
+        h, w, _ = decomposition.non_negative_factorization(
+            target.power[b].numpy(), W=state.h[b].numpy().copy(), H=state.w[b].numpy().copy(), init="custom",
+            n_components=ATOMS, solver="mu", beta_loss="itakura-saito", max_iter=1, tol=0,
+        )  # fmt: skip
+        np.testing.assert_allclose((new.h[b] @ new.w[b]).numpy(), h @ w, rtol=1e-6)
+
+
+@pytest.mark.parametrize("concentration", [0.0, 5.0])
+def test_gain_matches_the_loop(case, concentration):
+    target, samples, _ = case
+    new = Gain("frame", concentration).update(target, samples.log_variance, samples.log_weight)
+    for b in range(BATCH):
+        expected = loops.gain_step(
+            target.power[b].numpy(), samples.log_variance[b].exp().numpy(), target.noise[b].numpy(),
+            samples.log_weight[b].exp().numpy(), target.gain[b].numpy(), concentration,
+        )  # fmt: skip
+        np.testing.assert_allclose(new[b].numpy(), np.clip(expected, 1e-6, 1e6), rtol=1e-8)
+
+
+def test_filter_matches_the_loop(case):
+    target, samples, _ = case
+    moments = FilterMoments()
+    moments.add(target, samples)
+    for b in range(BATCH):
+        mean, variance = loops.wiener(
+            target.power[b].numpy(), target.speech_variance(samples.log_variance)[b].numpy(),
+            target.noise[b].numpy(), samples.log_weight[b].exp().numpy(),
+        )  # fmt: skip
+        np.testing.assert_allclose(moments.mean()[b].numpy(), mean, rtol=1e-10)
+        np.testing.assert_allclose(moments.variance(target)[b].numpy(), variance, rtol=1e-7, atol=1e-14)
+
+
+def test_likelihood_and_its_gradient_match_autograd(case):
+    target, samples, _ = case
+    eta = samples.log_variance.clone().requires_grad_()
+    log_total = torch.log(target.gain[:, None, :, None] * eta.exp() + target.noise.unsqueeze(1))
+    expected = complex_gaussian_log_prob(target.power.unsqueeze(1), log_total).sum(-1)
+    (slope,) = torch.autograd.grad(expected.sum(), eta)
+    value, gradient = target.log_likelihood_and_gradient(samples.log_variance.clone())
+    torch.testing.assert_close(value, expected.detach(), rtol=1e-10, atol=1e-8)
+    torch.testing.assert_close(gradient, slope, rtol=1e-8, atol=1e-10)
+    torch.testing.assert_close(target.log_likelihood(samples.log_variance), value)
+
+
+@pytest.mark.parametrize("kind", ["frame", "file"])
+def test_each_mstep_does_not_lower_the_likelihood(case, kind):
+    target, samples, state = case
+
+    def expected_log_likelihood(target):
+        value = target.log_likelihood(samples.log_variance)
+        return float((samples.log_weight.exp() * value).sum())
+
+    if kind == "file":
+        target = dataclasses.replace(target, gain=target.gain.mean(1, keepdim=True).expand(-1, FRAMES).clone())
+    model, gain = NMF(), Gain(kind)
+    last = expected_log_likelihood(target)
+    for _ in range(20):
+        new_gain = gain.update(target, samples.log_variance, samples.log_weight)
+        target = dataclasses.replace(target, gain=new_gain)
+        now = expected_log_likelihood(target)
+        assert now >= last - 1e-7 * abs(last)
+        speech = target.speech_variance(samples.log_variance)
+        state = model.update(state, target.power, speech, samples.log_weight, target.mask)
+        target = dataclasses.replace(target, noise=model.variance(state))
+        last, before = expected_log_likelihood(target), now
+        assert last >= before - 1e-7 * abs(before)

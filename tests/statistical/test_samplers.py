@@ -1,0 +1,171 @@
+"""Kernels on a posterior that is known in closed form; and broken kernels, which must fail."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from tests.toys import LinearPrior, linear_target
+from vae_se.inference.estep import ESTEPS, chain
+from vae_se.likelihood import standard_normal_log_prob
+from vae_se.rng import Streams
+
+STEPS, BURN_IN = 400, 60
+
+
+def deviations(kernel) -> tuple[float, float]:
+    """Largest error of the posterior mean over frames in posterior standard deviations, and largest relative
+    error of the variance of z (pooled over frames)."""
+    target = linear_target()
+    streams = Streams([torch.Generator().manual_seed(5)], [target.power.shape[1]])
+    state = kernel.init(target, target.power, streams)
+    mean, covariance = target.posterior()
+    first = second = total = 0.0
+    for step in range(STEPS):
+        state, _ = kernel.step(target, state, streams)
+        if step >= BURN_IN:
+            samples = state.samples
+            weight = samples.log_weight.exp().unsqueeze(-1)
+            centred = samples.z - mean.unsqueeze(1)
+            first = first + (weight * centred).sum(1)
+            second = second + (weight * centred.square()).sum(1)
+            total += 1
+    std = covariance.diagonal().sqrt()
+    bias = (first / total / std).abs().amax().item()
+    spread = ((second / total).mean((0, 1)) / covariance.diagonal() - 1).abs().amax().item()
+    return bias, spread
+
+
+EXACT = {
+    "mh": {"draws": 8, "sweeps": 4, "step_size": 0.8, "adaptation": 40},
+    "encoder-mh": {"draws": 8, "sweeps": 4},
+    # Self-normalised weights have a bias of order 1 / R.
+    "encoder-is": {"draws": 200},
+}
+BAND = (0.2, 0.06)
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_kernel_has_the_known_moments(name):
+    bias, spread = deviations(ESTEPS[name](**EXACT[name]))
+    assert bias < BAND[0]
+    assert spread < BAND[1]
+
+
+def test_variational_kernel_finds_the_best_factorised_gaussian():
+    target = linear_target()
+    streams = Streams([torch.Generator().manual_seed(5)], [target.power.shape[1]])
+    kernel = ESTEPS["vem"](draws=8, rate=0.05)
+    state = kernel.init(target, target.power, streams)
+    for _ in range(300):
+        state, _ = kernel.step(target, state, streams)
+    averaged = torch.zeros_like(state.parameters)
+    for _ in range(300):
+        state, _ = kernel.step(target, state, streams)
+        averaged += state.parameters / 300
+    mean, covariance = target.posterior()
+    # The mean is exact; the variance is that of z given the other latents (Bishop 2006, sec. 10.1.2).
+    factorised = 1 / torch.linalg.inv(covariance).diagonal()
+    assert ((averaged[0] - mean) / covariance.diagonal().sqrt()).abs().max() < 0.1
+    assert (averaged[1].exp() / factorised - 1).abs().mean() < 0.05
+
+
+def test_mutation_prior_without_its_half(monkeypatch):
+    monkeypatch.setattr(LinearPrior, "log_prior", lambda self, z: 2 * standard_normal_log_prob(z))
+    for name, settings in EXACT.items():
+        bias, spread = deviations(ESTEPS[name](**settings))
+        assert bias > BAND[0] or spread > BAND[1], name
+
+
+def test_mutation_no_acceptance(monkeypatch):
+    def always(chains, proposed, log_ratio, streams):
+        return proposed, torch.ones_like(log_ratio, dtype=torch.bool)
+
+    for name in ("mh", "encoder-mh"):
+        module = __import__(f"vae_se.inference.estep.{name.replace('-', '_')}", fromlist=["accept"])
+        monkeypatch.setattr(module, "accept", always)
+        # A walk that takes every proposal would need infinite steps under adaptation.
+        settings = EXACT[name] | ({"adaptation": 0} if name == "mh" else {})
+        assert deviations(ESTEPS[name](**settings))[1] > BAND[1], name
+
+
+def test_mutation_proposal_density_forgotten(monkeypatch):
+    from vae_se.priors import GaussianPosterior
+
+    monkeypatch.setattr(GaussianPosterior, "log_prob", lambda self, z: torch.zeros(z.shape[:3], dtype=z.dtype))
+    assert deviations(ESTEPS["encoder-mh"](**EXACT["encoder-mh"]))[1] > BAND[1]
+
+
+def test_step_size_is_a_standard_deviation():
+    """The first proposals of the random walk are spread as they say."""
+    target = linear_target(frames=2000)
+    streams = Streams([torch.Generator().manual_seed(1)], [2000])
+    seen = []
+
+    @dataclasses.dataclass(frozen=True)
+    class Spy(LinearPrior):
+        def __init__(self, inner):
+            object.__setattr__(self, "inner", inner)
+
+        def __getattr__(self, name):
+            return getattr(object.__getattribute__(self, "inner"), name)
+
+        def decode(self, z):
+            seen.append(z)
+            return self.inner.decode(z)
+
+    spied = dataclasses.replace(target, prior=Spy(target.prior))
+    kernel = ESTEPS["mh"](draws=2, sweeps=1, step_size=0.3, adaptation=0)
+    kernel.step(spied, kernel.init(spied, target.power, streams), streams)
+    assert (seen[1] - seen[0]).std().item() == pytest.approx(0.3, rel=0.03)
+
+
+def test_adaptation_reaches_the_target_and_stops():
+    target = linear_target()
+    streams = Streams([torch.Generator().manual_seed(2)], [target.power.shape[1]])
+    kernel = ESTEPS["mh"](draws=8, sweeps=5, step_size=0.01, target_acceptance=0.4, adaptation=80)
+    state = kernel.init(target, target.power, streams)
+    rates = []
+    for step in range(160):
+        state, info = kernel.step(target, state, streams)
+        if step == 80:
+            frozen = state.log_step.clone()
+        if step > 80:
+            rates.append(info.acceptance.item())
+    assert sum(rates) / len(rates) == pytest.approx(0.4, abs=0.08)
+    assert torch.equal(state.log_step, frozen)
+
+
+def test_importance_bound_is_below_and_near_the_evidence():
+    target = linear_target()
+    a = target.prior.matrix
+    covariance = a @ a.T + target.std**2 * torch.eye(5, dtype=torch.float64)
+    normal = torch.distributions.MultivariateNormal(torch.zeros(5, dtype=torch.float64), covariance)
+    # The toy's likelihood leaves out its normalisation.
+    constant = 2.5 * math.log(2 * math.pi * target.std**2)
+    evidence = (normal.log_prob(target.power[0]) + constant).mean().item()
+    bounds = {}
+    for draws in (4, 500):
+        kernel = ESTEPS["encoder-is"](draws=draws)
+        streams = Streams([torch.Generator().manual_seed(3)], [target.power.shape[1]])
+        state = kernel.init(target, target.power, streams)
+        values = []
+        for _ in range(100):
+            state, info = kernel.step(target, state, streams)
+            values.append(info.objective.item())
+        bounds[draws] = sum(values) / len(values)
+    assert bounds[4] < bounds[500] < evidence + 0.005
+    assert bounds[500] == pytest.approx(evidence, abs=0.02)
+
+
+def test_accept_takes_what_is_better_and_leaves_what_is_impossible():
+    streams = Streams([torch.Generator().manual_seed(0)], [100])
+    old, new = (chain.Chains(torch.full((1, 2, 100, 3), v), torch.full((1, 2, 100, 4), v)) for v in (0.0, 1.0))
+    ratio = torch.full((1, 2, 100), 50.0)
+    ratio[:, 1] = -math.inf
+    chains, taken = chain.accept(old, new, ratio, streams)
+    assert taken[:, 0].all()
+    assert not taken[:, 1].any()
+    assert (chains.z[:, 0] == 1).all()
+    assert (chains.log_variance[:, 1] == 0).all()

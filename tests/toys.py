@@ -1,0 +1,94 @@
+"""Small models with known answers, shared by the tests of inference."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import torch
+
+from vae_se.likelihood import standard_normal_log_prob
+from vae_se.priors import GaussianPosterior, Signal
+from vae_se.priors.ffvae import FFVAE
+
+SIGNAL = Signal(rate=16000, window=64, hop=16)
+
+
+def tiny_prior(latent_dim: int = 4, seed: int = 0, dtype: torch.dtype = torch.float32) -> FFVAE:
+    """An untrained ffvae whose spectra do depend on z."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        prior = FFVAE((8, 16), latent_dim, "tanh", SIGNAL)
+    return prior.to(dtype).eval().requires_grad_(False)
+
+
+def model_power(prior, batch: int, frames: int, seed: int = 0, noise: float = 0.1) -> torch.Tensor:
+    """Power (B, N, F) drawn from the model itself, with white noise."""
+    generator = torch.Generator().manual_seed(seed)
+    dtype = prior.output.weight.dtype
+    z = torch.randn(batch, 1, frames, prior.latent_dim, generator=generator, dtype=dtype)
+    variance = prior.decode(z)[:, 0].exp() + noise
+    uniform = torch.rand(variance.shape, generator=generator, dtype=dtype)
+    return -variance * torch.log1p(-uniform)
+
+
+class LinearPrior:
+    """decode(z) = A z; the encoder is a wide Gaussian around the origin, so that it covers any posterior."""
+
+    factorised = True
+
+    def __init__(self, matrix: torch.Tensor, proposal_std: float = 1.3) -> None:
+        self.matrix, self.latent_dim, self.proposal_std = matrix, matrix.shape[1], proposal_std
+
+    def encode(self, power):
+        shape = (*power.shape[:2], self.latent_dim)
+        mean = torch.zeros(shape, dtype=power.dtype)
+        return GaussianPosterior(mean, torch.full(shape, 2 * math.log(self.proposal_std), dtype=power.dtype))
+
+    def decode(self, z):
+        return z @ self.matrix.T
+
+    def log_prior(self, z):
+        return standard_normal_log_prob(z)
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearGaussianTarget:
+    """y_n = A z_n + e, e ~ N(0, std^2 I), z_n ~ N(0, I): the posterior is Gaussian and known.
+
+    Stands where inference expects a Target: ``power`` holds y, and the decoder's output is A z.
+    """
+
+    prior: LinearPrior
+    power: torch.Tensor
+    std: float
+    gain: torch.Tensor
+    mask: torch.Tensor
+
+    def log_likelihood(self, mean):
+        return -0.5 * ((self.power.unsqueeze(1) - mean) / self.std).square().sum(-1)
+
+    def log_likelihood_and_gradient(self, mean):
+        return self.log_likelihood(mean), (self.power.unsqueeze(1) - mean) / self.std**2
+
+    def speech_power(self, log_variance, log_weight):
+        return self.power
+
+    def posterior(self):
+        """Mean (B, N, L) and covariance (L, L)."""
+        a = self.prior.matrix
+        precision = torch.eye(a.shape[1], dtype=a.dtype) + a.T @ a / self.std**2
+        covariance = torch.linalg.inv(precision)
+        return self.power @ a @ covariance / self.std**2, covariance
+
+
+def linear_target(frames: int = 40, seed: int = 3) -> LinearGaussianTarget:
+    """Two latents, five observations, in float64."""
+    generator = torch.Generator().manual_seed(seed)
+    matrix = torch.randn(5, 2, generator=generator, dtype=torch.float64)
+    prior = LinearPrior(matrix)
+    z = torch.randn(1, frames, 2, generator=generator, dtype=torch.float64)
+    noise = torch.randn(1, frames, 5, generator=generator, dtype=torch.float64)
+    std = 1.5
+    ones = torch.ones(1, frames, dtype=torch.float64)
+    return LinearGaussianTarget(prior, z @ matrix.T + std * noise, std, ones, ones)
