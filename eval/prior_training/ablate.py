@@ -1,0 +1,184 @@
+"""What makes the lab's narrow, deep stack train slowly, one change at a time.
+
+    python eval/prior_training/ablate.py ../shared/data/speech/train ../shared/data/speech/valid
+
+Each variant starts from the `lab` recipe and takes one thing away (or puts one in its place); `bare` takes
+all away. Training is short: a fixed fraction of the speakers, a few epochs, the schedule fitted to that.
+All are scored alike, on whole validation speech, by the negative ELBO with the package's power floor.
+Rows go to eval/prior_training/results.csv as they are done; rows that are there already are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import math
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vae_se.data.corpus import hold_out, scan
+from vae_se.data.features import FrameSet, load_features, log_power_statistics
+from vae_se.numerics import POWER_FLOOR
+from vae_se.priors import PRIORS
+from vae_se.priors.ffvae import FFVAE
+from vae_se.priors.posterior import GaussianPosterior
+from vae_se.rng import derive
+from vae_se.training.loop import Trainer, initialise
+from vae_se.training.recipes import load_recipe
+
+
+class PowerInput(FFVAE):
+    """The encoder sees |x|^2 as it is."""
+
+    def encode(self, power: torch.Tensor) -> GaussianPosterior:
+        hidden = self.encoder(power)
+        return GaussianPosterior(self.mean_head(hidden), self.log_variance_head(hidden))
+
+
+class LogInput(FFVAE):
+    """The encoder sees log(|x|^2 + floor), not standardised."""
+
+    def encode(self, power: torch.Tensor) -> GaussianPosterior:
+        hidden = self.encoder(torch.log(power + POWER_FLOOR))
+        return GaussianPosterior(self.mean_head(hidden), self.log_variance_head(hidden))
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """``input`` power | log | standardised; ``bias`` zero | mean-log | log-mean; ``settings`` of the recipe."""
+
+    input: str = "standardised"
+    bias: str = "mean-log"
+    output_scale: float = 0.1
+    settings: tuple[str, ...] = ()
+
+
+BARE = ("train.beta_warmup_epochs=0", "train.warmup_steps=0", "train.final_rate=1.0", "train.clip_norm=1e12")
+VARIANTS = {
+    "all cures": Variant(),
+    "bare": Variant("power", "zero", 1.0, BARE),
+    "bare + log-power, standardised": Variant("standardised", "zero", 1.0, BARE),
+    "bare + output bias": Variant("power", "mean-log", 0.1, BARE),
+    "bare + both": Variant("standardised", "mean-log", 0.1, BARE),
+    "encoder sees power": Variant("power"),
+    "encoder sees log-power, not standardised": Variant("log"),
+    "output bias zero": Variant(bias="zero", output_scale=1.0),
+    "output bias log of mean power": Variant(bias="log-mean"),
+    "output weights not shrunk": Variant(output_scale=1.0),
+    "no KL warm-up": Variant(settings=("train.beta_warmup_epochs=0",)),
+    "KL warm-up over 3 epochs": Variant(settings=("train.beta_warmup_epochs=3",)),
+    "constant learning rate": Variant(settings=("train.final_rate=1.0",)),
+    "learning rate 3e-3": Variant(settings=("train.learning_rate=3e-3",)),
+    "learning rate 3e-4": Variant(settings=("train.learning_rate=3e-4",)),
+    "batches of 128": Variant(settings=("train.batch_frames=128",)),
+    "batches of 2048": Variant(settings=("train.batch_frames=2048",)),
+    "no gradient clipping": Variant(settings=("train.clip_norm=1e12",)),
+    "clipping at 50": Variant(settings=("train.clip_norm=50.0",)),
+    "no level jitter": Variant(settings=("train.level_jitter_db=0.0",)),
+    "free bits 0.1": Variant(settings=("train.free_bits=0.1",)),
+    "log-mean bias, rate 3e-3": Variant(bias="log-mean", settings=("train.learning_rate=3e-3",)),
+    "log-mean bias, rate 3e-3, batches of 256": Variant(
+        bias="log-mean", settings=("train.learning_rate=3e-3", "train.batch_frames=256")
+    ),
+    "log-mean bias, rate 1e-2": Variant(bias="log-mean", settings=("train.learning_rate=1e-2",)),
+    "silu": Variant(settings=('model.activation="silu"',)),
+}
+FIELDS = ["variant", "recipe", "epochs", "train_frames", "valid_loss", "valid_reconstruction", "valid_kl",
+          "valid_itakura_saito", "valid_active", "epoch_1_itakura_saito", "clipped", "seconds"]  # fmt: skip
+
+
+class Silent:
+    """No progress."""
+
+    def step(self, progress: Any, steps_per_epoch: int, running_loss: float) -> None:
+        pass
+
+    def epoch(self, record: dict[str, Any], best: bool) -> None:
+        pass
+
+
+def train(variant: Variant, recipe_name: str, sets: list[FrameSet], epochs: int, more: list[str]) -> dict[str, Any]:
+    """Train one variant; the last epoch's record (not the best: the race is to the end)."""
+    recipe = load_recipe(recipe_name, [f"train.epochs={epochs}", *more, *variant.settings])
+    kind = {"power": PowerInput, "log": LogInput, "standardised": PRIORS[recipe.architecture]}[variant.input]
+    model = initialise(lambda: kind(**recipe.model, signal=recipe.signal), 0)
+    mean, std = (torch.from_numpy(a).float() for a in log_power_statistics(sets[0], POWER_FLOOR))
+    model.set_statistics(mean, std)
+    with torch.no_grad():
+        model.output.weight.mul_(variant.output_scale / 0.1)
+        if variant.bias == "zero":
+            model.output.bias.zero_()
+        elif variant.bias == "log-mean":
+            model.output.bias.copy_(log_mean_power(sets[0]))
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        progress = Trainer(
+            model, *sets, dataclasses.replace(recipe.train, checkpoint_steps=10**9), 0,
+            Path(folder) / "checkpoint.pt", "ablation", lambda _: None, Silent(), torch.device("cpu"),
+        ).run()  # fmt: skip
+    last = progress.history[-1]
+    return last | {
+        "epoch_1_itakura_saito": progress.history[0]["valid_itakura_saito"],
+        "clipped": last["train_clipped"],
+        "seconds": time.monotonic() - started,
+    }
+
+
+def log_mean_power(frames: FrameSet) -> torch.Tensor:
+    """log of the mean power, (F,): the maximum-likelihood constant."""
+    total = sum(frames.gather(slice(i, i + 8192)).sum(0, dtype="float64") for i in range(0, len(frames), 8192))
+    return torch.log(torch.as_tensor(total) / len(frames)).float()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("train", type=Path)
+    parser.add_argument("valid", type=Path)
+    parser.add_argument("--recipe", default="lab")
+    parser.add_argument("--fraction", type=float, default=0.2, help="of the training speakers")
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--only", nargs="*", default=None, help="names of variants")
+    parser.add_argument("--set", nargs="*", default=[], help="more settings, for all")
+    parser.add_argument("--cache", type=Path, default=None)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results.csv")
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    signal = load_recipe(arguments.recipe).signal
+    corpus = scan(arguments.train)
+    chosen = hold_out(corpus, arguments.fraction, derive(0, "ablation"))
+    sets = [
+        FrameSet.of(load_features(corpus, signal, arguments.cache), lambda u: u.speaker in chosen),
+        FrameSet.of(load_features(scan(arguments.valid), signal, arguments.cache)),
+    ]
+    done = set()
+    if arguments.out.is_file():
+        with arguments.out.open() as file:
+            done = {(row["variant"], row["recipe"]) for row in csv.DictReader(file)}
+    else:
+        with arguments.out.open("w", newline="") as file:
+            csv.writer(file).writerow(FIELDS)
+    for name in arguments.only or VARIANTS:
+        if (name, arguments.recipe) in done:
+            continue
+        try:
+            record = train(VARIANTS[name], arguments.recipe, sets, arguments.epochs, arguments.set)
+        except Exception as error:  # a variant that diverges is a result
+            print(f"{name}: {error}", flush=True)
+            record = dict.fromkeys(FIELDS, math.nan)
+        row = record | {"variant": name, "recipe": arguments.recipe, "epochs": arguments.epochs,
+                        "train_frames": len(sets[0])}  # fmt: skip
+        with arguments.out.open("a", newline="") as file:
+            csv.writer(file).writerow(
+                [f"{row[k]:.4g}" if isinstance(row[k], float) and k != "valid_loss" else row[k] for k in FIELDS]
+            )
+        print(name, {k: row[k] for k in FIELDS[4:]}, flush=True)
+
+
+if __name__ == "__main__":
+    main()
