@@ -210,7 +210,7 @@ def test_a_format_that_cannot_hold_the_sound(tmp_path):
 
 def test_bytes_for_a_pipe_are_a_complete_wav():
     like = files.Recording(tone(channels=2), RATE, "FLAC", "PCM_24")
-    data, warnings = files.to_stdout_bytes(like.samples, like)
+    data, warnings = files.to_bytes(like.samples, like)
     again = files.read(data)
     assert warnings == []
     assert (again.container, again.subtype, again.samples.shape) == ("WAV", "PCM_24", (2, 4000))

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -52,46 +49,53 @@ def read(source: str | Path | bytes, name: str | None = None) -> Recording:
     not audio, damaged, without samples, or not finite.
     """
     label = name or ("<stdin>" if isinstance(source, bytes) else str(source))
-    with _opened(source, label) as stream:
-        try:
-            file = soundfile.SoundFile(stream)
-        except (soundfile.LibsndfileError, TypeError):
-            # A TypeError is soundfile's answer to .raw: no header says its rate.
-            raise AudioError(
-                f"{label} is not audio that can be read",
-                "WAV, FLAC, OGG, MP3, AIFF and more can; convert it first",
-            ) from None
-        with file:
-            dtype = "float64" if file.subtype in _NEED_DOUBLE else "float32"
-            try:
-                samples = np.ascontiguousarray(file.read(dtype=dtype, always_2d=True).T)
-            except (soundfile.LibsndfileError, RuntimeError):
-                raise AudioError(f"{label} is damaged or cut off", "copy or export it again") from None
-            recording = Recording(samples, file.samplerate, file.format, file.subtype)
+    if not isinstance(source, bytes) and Path(source).is_fifo():
+        source = Path(source).read_bytes()
+    if isinstance(source, bytes):
+        with tempfile.TemporaryDirectory(prefix="vae-se-") as folder:
+            path = Path(folder) / "stdin"
+            path.write_bytes(source)
+            recording = _read(path, label)
+    else:
+        recording = _read(Path(source), label)
     _check(recording.samples, recording.rate, label)
     return recording
 
 
-@contextmanager
-def _opened(source: str | Path | bytes, label: str) -> Iterator[BinaryIO]:
-    """The source as a seekable stream that is known to hold something."""
-    if isinstance(source, bytes):
-        if not source:
-            raise AudioError(f"{label} is empty", "nothing came in")
-        yield io.BytesIO(source)
-        return
-    path = Path(source)
+def _read(path: Path, label: str) -> Recording:
+    # By path, never through a Python file object: libsndfile calls that back from C, where an exception
+    # (^C, a read error) is swallowed, and the file would silently be shorter.
+    _see_that_there_is_something(path, label)
+    try:
+        file = soundfile.SoundFile(path)
+    except (soundfile.LibsndfileError, TypeError):
+        # A TypeError is soundfile's answer to .raw: no header says its rate.
+        raise AudioError(
+            f"{label} is not audio that can be read",
+            "WAV, FLAC, OGG, MP3, AIFF and more can; convert it first",
+        ) from None
+    with file:
+        dtype = "float64" if file.subtype in _NEED_DOUBLE else "float32"
+        try:
+            samples = np.ascontiguousarray(file.read(dtype=dtype, always_2d=True).T)
+        except (soundfile.LibsndfileError, RuntimeError):
+            raise AudioError(f"{label} is damaged or cut off", "copy or export it again") from None
+        return Recording(samples, file.samplerate, file.format, file.subtype)
+
+
+def _see_that_there_is_something(path: Path, label: str) -> None:
+    """AudioError in plain words for what libsndfile would only call a system error."""
     if path.is_dir():
         raise AudioError(f"{label} is a folder", "name a file in it")
     try:
         with path.open("rb") as stream:
-            if path.stat().st_size == 0:
-                raise AudioError(f"{label} is empty (0 bytes)", "was it recorded or copied to its end?")
-            yield stream
+            empty = not stream.read(1)
     except FileNotFoundError:
         raise AudioError(f"{label} does not exist", "check the path") from None
     except OSError as error:
         raise AudioError(f"cannot read {label}: {error.strerror or error}", "check its permissions") from None
+    if empty:
+        raise AudioError(f"{label} is empty (0 bytes)", "was it recorded or copied to its end?")
 
 
 def _check(samples: np.ndarray, rate: int, label: str) -> None:
@@ -135,60 +139,73 @@ def fit(
     return samples, [f"{over}: {count} samples saturate"]
 
 
-def encode(samples: np.ndarray, rate: int, container: str, subtype: str) -> bytes:
-    """The bytes of an audio file of samples (C, T), integers rounded and saturated, never wrapped."""
-    if not np.isfinite(samples).all():
-        raise AudioError("the samples to write are not finite", "this is a bug: report it with the recording")
-    buffer = io.BytesIO()
-    frames = np.ascontiguousarray(samples.T)
-    bits = _INTEGER_BITS.get(subtype)
-    if bits is not None:
-        scale = 2.0 ** (bits - 1)
-        integers = np.clip(np.rint(frames.astype(np.float64) * scale), -scale, scale - 1)
-        # libsndfile takes integers left-aligned in 16 or 32 bits.
-        width = 16 if bits <= 16 else 32
-        frames = (integers * 2.0 ** (width - bits)).astype(np.int16 if width == 16 else np.int32)
-    elif subtype not in _FLOAT:
-        frames = np.clip(frames, -1.0, 1.0)
-    try:
-        soundfile.write(buffer, frames, rate, format=container, subtype=subtype)
-    except (soundfile.LibsndfileError, RuntimeError, ValueError, TypeError):
-        channels = samples.shape[0]
-        raise OutputError(
-            f"{container} ({subtype}) cannot hold {channels} channel{'s' if channels > 1 else ''} at {rate} Hz",
-            "write a .wav",
-        ) from None
-    return buffer.getvalue()
-
-
 def write(path: str | Path, samples: np.ndarray, like: Recording, clip: str = "clamp") -> list[str]:
     """Write samples (C, T) at ``like.rate`` to ``path``, in ``like``'s container and subtype where it can.
 
-    The extension of ``path`` decides about the container, see formats.output_format. The file appears
-    complete or not at all: it is written under a temporary name in the same folder, synced and renamed.
-    Returns warnings (clipping). Raises OutputError.
+    The extension of ``path`` decides about the container, see formats.output_format. Integers are rounded
+    and saturate, they never wrap. The file appears complete or not at all: it is written under a temporary
+    name in the same folder, synced and renamed. Returns warnings (clipping). Raises OutputError.
     """
     path = Path(path)
     container, subtype = output_format(path, like.container, like.subtype)
     samples, warnings = fit(samples, subtype, clip, float(np.abs(like.samples).max(initial=0.0)))
-    write_bytes(path, encode(samples, like.rate, container, subtype))
-    return warnings
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write ``data`` under a temporary name beside ``path``, sync, rename. Raises OutputError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
+            with temporary.open("xb"):
+                pass
+            _write(temporary, samples, like.rate, container, subtype)
+            with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise cannot_write(path, error) from None
+    return warnings
+
+
+def to_bytes(samples: np.ndarray, like: Recording, clip: str = "clamp") -> tuple[bytes, list[str]]:
+    """A WAV of samples (C, T) for a pipe, complete with its length, and warnings.
+
+    A WAV cannot be written straight to a pipe, since its header is filled in at the end.
+    """
+    with tempfile.TemporaryDirectory(prefix="vae-se-") as folder:
+        path = Path(folder) / "stdout.wav"
+        warnings = write(path, samples, like, clip)
+        return path.read_bytes(), warnings
+
+
+def _write(path: Path, samples: np.ndarray, rate: int, container: str, subtype: str) -> None:
+    """Write by path, for the reason given in :func:`_read`. OSError where the disk is at fault."""
+    if not np.isfinite(samples).all():
+        raise AudioError("the samples to write are not finite", "this is a bug: report it with the recording")
+    channels = samples.shape[0]
+    try:
+        file = soundfile.SoundFile(path, "w", rate, channels, subtype, format=container)
+    except (soundfile.LibsndfileError, ValueError, TypeError):
+        raise OutputError(
+            f"{container} ({subtype}) cannot hold {channels} channel{'s' if channels > 1 else ''} at {rate} Hz",
+            "write a .wav",
+        ) from None
+    try:
+        with file:
+            file.write(_as_stored(samples, subtype))
+    except (soundfile.LibsndfileError, AssertionError) as error:
+        raise OSError(getattr(error, "error_string", "") or "not everything was written") from None
+
+
+def _as_stored(samples: np.ndarray, subtype: str) -> np.ndarray:
+    """Samples (C, T) as frames (T, C) of what ``subtype`` holds."""
+    frames = np.ascontiguousarray(samples.T)
+    bits = _INTEGER_BITS.get(subtype)
+    if bits is None:
+        return frames if subtype in _FLOAT else np.clip(frames, -1.0, 1.0)
+    scale = 2.0 ** (bits - 1)
+    integers = np.clip(np.rint(frames.astype(np.float64) * scale), -scale, scale - 1)
+    # libsndfile takes integers left-aligned in 16 or 32 bits.
+    width = 16 if bits <= 16 else 32
+    return (integers * 2.0 ** (width - bits)).astype(np.int16 if width == 16 else np.int32)
 
 
 def prepare_folder(path: Path) -> None:
@@ -211,13 +228,3 @@ def prepare_folder(path: Path) -> None:
 def cannot_write(path: Path, error: OSError) -> OutputError:
     """An OSError in words."""
     return OutputError(f"cannot write {path}: {error.strerror or error}", "choose another place with -o")
-
-
-def to_stdout_bytes(samples: np.ndarray, like: Recording, clip: str = "clamp") -> tuple[bytes, list[str]]:
-    """A WAV of samples (C, T) for a pipe, complete with its length, and warnings.
-
-    A WAV cannot be written straight to a pipe, since its header is filled in at the end.
-    """
-    container, subtype = output_format(Path("stdout.wav"), like.container, like.subtype)
-    samples, warnings = fit(samples, subtype, clip, float(np.abs(like.samples).max(initial=0.0)))
-    return encode(samples, like.rate, container, subtype), warnings

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
 
 import click
 
-from ..errors import UsageError, VaeSeError
+from ..errors import VaeSeError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -87,13 +90,21 @@ def _guarded(command: click.Command, arguments: list[str], debug: bool) -> int:
         return 1
 
 
-def need(module: str, extra: str, what: str) -> Any:
-    """Import an optional dependency, or say which extra brings it."""
-    import importlib
+@contextmanager
+def deferred_interrupt() -> Iterator[None]:
+    """Hold a ^C back until the block is over.
 
+    For imports of compiled libraries: an exception that a signal raises in the middle of one may be
+    swallowed there, and the ^C would be lost.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
     try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is not None and error.name.split(".")[0] != module.split(".")[0]:
-            raise
-        raise UsageError(f"{what} needs {module}", f"pip install 'vae-se[{extra}]'") from None
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt

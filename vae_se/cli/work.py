@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..audio import files, paths
 from ..config import Config
 from ..errors import OutputError, VaeSeError
+from .common import deferred_interrupt
 
 if TYPE_CHECKING:
     from ..enhancer import Enhancer
@@ -73,7 +74,8 @@ class Worker:
     """An enhancer that is loaded once, and what is done with each file."""
 
     def __init__(self, settings: Settings) -> None:
-        from ..enhancer import Enhancer
+        with deferred_interrupt():
+            from ..enhancer import Enhancer
 
         self.settings = settings
         self.enhancer: Enhancer = Enhancer.from_pretrained(config=settings.config, device=settings.device)
@@ -114,7 +116,7 @@ class Worker:
             recording.samples, recording.rate, return_info=True, progress=progress
         )
         if target is None:
-            outcome.data, warnings = files.to_stdout_bytes(speech, recording, clip)
+            outcome.data, warnings = files.to_bytes(speech, recording, clip)
         else:
             warnings = files.write(target, speech, recording, clip)
             if outcome.noise_output is not None:

@@ -1,0 +1,100 @@
+"""vae-se prior and vae-se info."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+
+@pytest.fixture
+def speech_folder(wav, make_speech, tmp_path):
+    """Two speakers, two files each."""
+    for speaker in ("ann", "bob"):
+        for take in range(2):
+            wav(f"speech/{speaker}/{take}.wav", make_speech(0.6, seed=take + 2 * (speaker == "bob")))
+    return tmp_path / "speech"
+
+
+def test_list(cli):
+    ran = cli("prior", "list")
+    assert ran.code == 0
+    for line in cli("prior", "list", "--json").out.splitlines():
+        row = json.loads(line)
+        assert row["name"] in ran.out
+        assert row["signal"]["rate"] == 16000
+
+
+def test_show(cli, tiny_prior):
+    ran = cli("prior", "show", tiny_prior)
+    assert ran.code == 0
+    assert "model.latent_dim = 2" in ran.out
+    assert json.loads(cli("prior", "show", tiny_prior, "--json").out)["architecture"] == "ffvae"
+
+
+def test_verify(cli, tiny_prior, speech_folder):
+    ran = cli("prior", "verify", tiny_prior)
+    assert ran.code == 0
+    assert ran.out.splitlines()[-1] == "ok"
+    found = json.loads(cli("prior", "verify", tiny_prior, "--data", speech_folder, "--json").out)
+    assert found["files"] == 4
+    assert found["itakura_saito_per_frame"] > 0
+    assert found["kl_per_frame"] >= 0
+
+
+def test_verify_finds_a_damaged_prior(cli, tiny_prior, tmp_path):
+    for name in ("config.json", "weights.safetensors"):
+        (tmp_path / name).write_bytes((tiny_prior / name).read_bytes())
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    ran = cli("prior", "verify", tmp_path)
+    assert ran.code == 1
+    assert ran.err.startswith("error: cannot read")
+
+
+def test_sample(cli, tiny_prior, tmp_path):
+    for name, seed in (("a.wav", 3), ("b.wav", 3), ("c.wav", 4)):
+        ran = cli("prior", "sample", tiny_prior, "-o", tmp_path / name, "--seconds", 0.5, "--seed", seed)
+        assert ran.code == 0, ran.err
+    sound, rate = soundfile.read(tmp_path / "a.wav")
+    assert (sound.shape, rate) == ((8000,), 16000)
+    assert 0.005 < np.sqrt(np.mean(sound**2)) < 0.5
+    a, b, c = ((tmp_path / name).read_bytes() for name in ("a.wav", "b.wav", "c.wav"))
+    assert a == b
+    assert a != c
+    ran = cli("prior", "sample", tiny_prior, "-o", tmp_path / "a.wav")
+    assert ran.code == 1
+    assert "exists" in ran.err
+
+
+def test_plot(cli, tiny_prior, speech_folder, tmp_path):
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "latent.png"
+    ran = cli("prior", "plot", tiny_prior, "--data", speech_folder, "-o", picture)
+    assert ran.code == 0, ran.err
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_plot_without_matplotlib(cli, tiny_prior, speech_folder, tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib.backends.backend_agg", None)
+    ran = cli("prior", "plot", tiny_prior, "--data", speech_folder, "-o", tmp_path / "x.png")
+    assert ran.code == 2
+    assert ran.err.splitlines() == ["error: pictures need matplotlib", "hint: pip install 'vae-se[plot]'"]
+
+
+def test_plot_of_a_folder_without_speech(cli, tiny_prior, tmp_path):
+    ran = cli("prior", "plot", tiny_prior, "--data", tmp_path, "-o", tmp_path / "x.png")
+    assert ran.code == 1
+    assert "no audio file" in ran.err
+
+
+def test_info(cli):
+    ran = cli("info")
+    assert ran.code == 0
+    assert "libsndfile" in ran.out
+    found = json.loads(cli("info", "--json").out)
+    assert "cpu" in found["devices"]
+    assert "FLAC" in found["formats"]
