@@ -23,14 +23,17 @@ RNNOISE_DELAY = 960
     package="noisereduce",
 )
 def noisereduce(noisy: np.ndarray, rate: int, clean: np.ndarray | None) -> np.ndarray:
-    """Non-stationary spectral gating with the package's own settings."""
+    """Non-stationary spectral gating with the package's own settings.
+
+    They gate hard: the noise floor follows the recording within 2 s, and steady voiced speech is taken for
+    floor as well, so speech comes out at a third to a half of its amplitude. ``stationary=True`` was worse
+    still on trial mixtures.
+    """
     import noisereduce as package
 
     window = 1024
-    if noisy.size < window:  # it fails on less than a window
-        padded = np.pad(noisy, (0, window - noisy.size))
-        return package.reduce_noise(y=padded, sr=rate)[: noisy.size]
-    return package.reduce_noise(y=noisy, sr=rate)
+    padded = np.pad(noisy, (0, max(0, window - noisy.size)))  # it fails on less than a window
+    return package.reduce_noise(y=padded, sr=rate)[: noisy.size]
 
 
 def _denoise(wave: np.ndarray) -> np.ndarray:

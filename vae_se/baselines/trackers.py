@@ -13,7 +13,7 @@ import numpy as np
 
 # Digital silence would put 0/0 into every recursion: power is floored 90 dB below the mean.
 _FLOOR = 1e-9
-_TINY = 1e-300
+_TINY = 1e-100
 
 
 def floored(power: np.ndarray) -> np.ndarray:
