@@ -35,24 +35,26 @@ def cut(item: int, frames: int, length: int, overlap: int) -> list[Chunk]:
     return [Chunk(item, i, s, s + length) for i, s in enumerate(starts)]
 
 
-def crossfade(chunks: Sequence[Chunk], position: int) -> torch.Tensor:
-    """Weights (frames,) of a chunk of one item: linear ramps over what it shares with its neighbours.
+def crossfade(chunks: Sequence[Chunk], position: int, overlap: int) -> torch.Tensor:
+    """Weights (frames,) of a chunk of one item: linear ramps of ``overlap`` frames, each in the middle of
+    what it shares with a neighbour.
 
-    The weights of all chunks of an item add up to 1 in every frame.
+    The weights of all chunks of an item add up to 1 in every frame, if ``overlap`` is at most a third of
+    their length (so that no frame lies in two ramps).
     """
     chunk = chunks[position]
+    frame = torch.arange(chunk.start, chunk.stop) + 0.5
     weight = torch.ones(chunk.frames)
     if position > 0:
-        shared = chunks[position - 1].stop - chunk.start
-        weight[:shared] *= _ramp(shared)
+        weight *= _rise(frame, chunks[position - 1], chunk, overlap)
     if position + 1 < len(chunks):
-        shared = chunk.stop - chunks[position + 1].start
-        weight[-shared:] *= _ramp(shared).flip(0)
+        weight *= 1 - _rise(frame, chunk, chunks[position + 1], overlap)
     return weight
 
 
-def _ramp(frames: int) -> torch.Tensor:
-    return (torch.arange(frames) + 0.5) / frames
+def _rise(frame: torch.Tensor, left: Chunk, right: Chunk, overlap: int) -> torch.Tensor:
+    middle = (right.start + left.stop) / 2
+    return ((frame - middle) / overlap + 0.5).clamp(0, 1)
 
 
 def batches(chunks: Sequence[Chunk], budget: int) -> Iterator[list[Chunk]]:

@@ -14,7 +14,7 @@ import torch
 from . import assemble
 from .audio.level import active_rms
 from .audio.resample import resample
-from .chunks import batches, crossfade, cut
+from .chunks import Chunk, batches, crossfade, cut
 from .config import Config
 from .errors import AudioError, PriorError, UsageError
 from .inference.diagnostics import Diagnostics, summarise
@@ -67,6 +67,12 @@ class ChannelInfo:
     uncertainty: torch.Tensor
     noise_variance: torch.Tensor
     gain: torch.Tensor
+
+    @classmethod
+    def zeros(cls, frames: int, bins: int, device: torch.device) -> ChannelInfo:
+        """An empty one, to add chunks to."""
+        mask, uncertainty, noise = (torch.zeros(frames, bins, device=device) for _ in range(3))
+        return cls(mask, uncertainty, noise, torch.zeros(frames))
 
 
 class Enhancer:
@@ -204,6 +210,7 @@ class Enhancer:
         results = [_Result(wave.copy()) for wave in waves]
         spectra: list[torch.Tensor] = []  # one per channel that is not silent
         owners: list[tuple[int, int, float]] = []  # its item, channel and scale
+        lengths: list[int] = []  # its samples at the prior's rate
         for i, wave in enumerate(waves):
             inside = resample(wave, rate, signal.rate)
             for c, channel in enumerate(inside):
@@ -215,16 +222,19 @@ class Enhancer:
                 samples = torch.from_numpy((channel / scale).astype(np.float32)).to(self.device)
                 spectra.append(stft.analyse(samples))
                 owners.append((i, c, scale))
+                lengths.append(channel.size)
         if not spectra:
             return results
-        length, overlap = _in_frames(settings.segment, settings.overlap, signal)
-        parts = [cut(k, len(x), length, overlap) for k, x in enumerate(spectra)]
-        channels, diagnostics = self._separate(spectra, parts, [names[i] for i, _, _ in owners], progress)
+        segment, overlap = _in_frames(settings.segment, settings.overlap, signal)
+        parts = [cut(k, len(x), segment, overlap) for k, x in enumerate(spectra)]
+        channels, diagnostics = self._separate(
+            spectra, parts, overlap, [names[i] for i, _, _ in owners], progress
+        )
         floor = 10 ** (-self.config.output.atten_lim_db / 20)
         for k, (i, c, scale) in enumerate(owners):
             spectrum, found = spectra[k], channels[k]
-            samples = resample(waves[i][c], rate, signal.rate).shape[-1]
-            speech = stft.synthesise(spectrum * found.mask.clamp(min=floor), samples).cpu().numpy() * scale
+            masked = spectrum * found.mask.clamp(min=floor)
+            speech = stft.synthesise(masked, lengths[k]).cpu().numpy() * scale
             results[i].speech[c] = resample(speech, signal.rate, rate, waves[i].shape[-1])
             found.uncertainty *= scale
             found.noise_variance *= scale**2
@@ -236,14 +246,16 @@ class Enhancer:
         return results
 
     def _separate(
-        self, spectra: list[torch.Tensor], parts: list[Any], names: list[str], progress: Progress | None
+        self,
+        spectra: list[torch.Tensor],
+        parts: list[list[Chunk]],
+        overlap: int,
+        names: list[str],
+        progress: Progress | None,
     ) -> tuple[list[ChannelInfo], list[list[Diagnostics]]]:
         """EM over all chunks of all channels, batched; the masks cross-faded into whole recordings."""
         bins = spectra[0].shape[-1]
-        channels = [
-            ChannelInfo(*(torch.zeros(len(x), bins, device=self.device) for _ in range(3)), torch.zeros(len(x)))
-            for x in spectra
-        ]
+        channels = [ChannelInfo.zeros(len(x), bins, self.device) for x in spectra]
         diagnostics: list[list[Diagnostics]] = [[] for _ in spectra]
         groups = list(batches([chunk for chunks in parts for chunk in chunks], FRAME_BUDGET))
         for number, group in enumerate(groups):
@@ -254,15 +266,8 @@ class Enhancer:
                 x = spectra[chunk.item][chunk.start : chunk.stop]
                 power[row, : len(x)] = x.real.square() + x.imag.square()
                 mask[row, : len(x)] = 1
-            streams = Streams(
-                [
-                    Streams.from_seed(
-                        self.config.seed, [f"{names[chunk.item]}#{chunk.index}"], [1], self.device
-                    ).generators[0]
-                    for chunk in group
-                ],
-                lengths,
-            )
+            keys = [f"{names[chunk.item]}#{chunk.index}" for chunk in group]
+            streams = Streams.from_seed(self.config.seed, keys, lengths, self.device)
             report = None
             if progress is not None:
 
@@ -271,7 +276,7 @@ class Enhancer:
 
             estimate = self._em.run(power, mask, streams, progress=report)
             for row, chunk in enumerate(group):
-                weight = crossfade(parts[chunk.item], chunk.index)
+                weight = crossfade(parts[chunk.item], chunk.index, overlap)
                 span, here = slice(chunk.start, chunk.stop), slice(0, chunk.frames)
                 into, column = channels[chunk.item], weight.to(self.device).unsqueeze(-1)
                 into.mask[span] += column * estimate.mask[row, here]
@@ -302,10 +307,10 @@ def enhance(noisy: Any, rate: int, **options: Any) -> Any:
 
 def _in_frames(segment: float, overlap: float, signal: Any) -> tuple[int, int]:
     length, shared = (round(seconds * signal.rate / signal.hop) for seconds in (segment, overlap))
-    if not 1 <= shared < length / 2:
+    if not 1 <= shared <= length / 3:
         raise UsageError(
             f"segments of {segment} s with an overlap of {overlap} s",
-            "the overlap is at least one frame and less than half of the segment",
+            "the overlap is at least one frame and at most a third of the segment",
         )
     return length, shared
 

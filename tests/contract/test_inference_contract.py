@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tests.toys import model_power, tiny_prior
-from vae_se.config import Config
 from vae_se.assemble import build_em
+from vae_se.config import Config
 from vae_se.inference.estep import ESTEPS
 from vae_se.noise import NOISES
 from vae_se.rng import Streams

@@ -78,8 +78,7 @@ class NMF:
 
     def init(self, power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> NMFState:
         """W around a spectrum of the recording, H around 1."""
-        frames, bins = power.shape[1:]
-        dtype = power.dtype
+        bins, dtype = power.shape[-1], power.dtype
         lengths = mask.sum(-1).long().tolist()
         spectrum = torch.stack([_STARTS[self.start](row[:n]) for row, n in zip(power, lengths, strict=True)])
         jitter_w = 1 + self.spread * (2 * streams.uniform_table(self.rank, bins, dtype=dtype) - 1)

@@ -45,6 +45,8 @@ class FFVAE(nn.Module):
     """
 
     factorised = True
+    log_power_mean: torch.Tensor
+    log_power_std: torch.Tensor
 
     def __init__(
         self,

@@ -33,8 +33,9 @@ class GaussianPosterior:
         """
         batch, frames, latent = self.mean.shape
         if generator is None or isinstance(generator, torch.Generator):
+            shape = (batch, draws, frames, latent)
             epsilon = torch.randn(
-                batch, draws, frames, latent, generator=generator, dtype=self.mean.dtype, device=self.mean.device
+                shape, generator=generator, dtype=self.mean.dtype, device=self.mean.device
             )
         else:
             epsilon = generator.normal(draws, latent, dtype=self.mean.dtype).transpose(1, 2)

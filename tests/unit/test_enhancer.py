@@ -1,0 +1,180 @@
+"""The facade: what goes in comes out, at the same type, shape, rate, level and length."""
+
+import numpy as np
+import pytest
+import torch
+
+import vae_se
+from tests.conftest import noisy_like, speech_like
+from vae_se.enhancer import Enhancer
+from vae_se.errors import AudioError, PriorError, UsageError
+
+QUICK = {"inference__iterations": 8, "inference__averaging": 2, "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def enhancer():
+    return Enhancer.from_pretrained("default", **QUICK)
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 16000, 44100, 48000])
+@pytest.mark.parametrize("samples", [1, 2, 700, 16001])
+def test_any_rate_and_length(enhancer, rate, samples):
+    x = noisy_like(2.0, rate)[:samples]
+    y = enhancer.enhance(x, rate)
+    assert y.shape == x.shape
+    assert np.isfinite(y).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, torch.float32, torch.float64])
+def test_type_and_shape_are_kept_and_the_argument_is_not_changed(enhancer, dtype):
+    x = np.stack([noisy_like(0.5), noisy_like(0.5, seed=2)])
+    x = torch.from_numpy(x).to(dtype) if isinstance(dtype, torch.dtype) else x.astype(dtype)
+    before = x.clone() if isinstance(x, torch.Tensor) else x.copy()
+    y = enhancer.enhance(x, 16000)
+    assert type(y) is type(x)
+    assert y.dtype == x.dtype
+    assert y.shape == x.shape
+    assert (before == x).all()
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e-4, 1e4])
+def test_level_passes_through(enhancer, scale):
+    x = noisy_like(1.0)
+    y, scaled = enhancer.enhance(x, 16000), enhancer.enhance(x * scale, 16000)
+    np.testing.assert_allclose(scaled / scale, y, atol=2e-3 * np.abs(y).max())
+
+
+def test_channels_are_enhanced_each(enhancer):
+    x = noisy_like(1.0)
+    y = enhancer.enhance(np.stack([x, np.zeros_like(x), 0.1 * x]), 16000)
+    alone = enhancer.enhance(x, 16000)
+    # Channels of like content keep their image: the same random numbers for each.
+    np.testing.assert_allclose(y[0], alone, atol=1e-4 * np.abs(alone).max())
+    np.testing.assert_allclose(10 * y[2], alone, atol=2e-3 * np.abs(alone).max())
+    assert (y[1] == 0).all()
+
+
+def test_silence_comes_out_silent_and_says_so(enhancer):
+    y, info = enhancer.enhance(np.zeros(5000), 16000, return_info=True)
+    assert (y == 0).all()
+    assert "silent" in info.warnings[0]
+
+
+def test_a_second_of_digital_silence_leaves_the_rest_enhanced(enhancer):
+    speech, noisy = speech_like(4.0), noisy_like(4.0)
+    noisy[16000:32000] = 0
+    speech[16000:32000] = 0
+    y = enhancer.enhance(noisy, 16000)
+    assert np.isfinite(y).all()
+    assert np.sqrt(np.mean(y[17000:31000] ** 2)) < 1e-4 * np.sqrt(np.mean(y**2))
+    for part in (slice(0, 15000), slice(33000, None)):
+        assert np.mean(y[part] ** 2) > 0.2 * np.mean(speech[part] ** 2)
+
+
+def test_second_file_meets_the_same_model(enhancer):
+    x = noisy_like(1.0)
+    first = enhancer.enhance(x, 16000)
+    enhancer.enhance(noisy_like(1.5, seed=9), 16000)
+    assert np.array_equal(enhancer.enhance(x, 16000), first)
+
+
+def test_batch_is_one_by_one(enhancer):
+    items = [noisy_like(s, seed=i) for i, s in enumerate((0.3, 1.1, 0.7))]
+    names = ["a", "b", "c"]
+    together = enhancer.enhance_batch(items, 16000, names=names)
+    for x, name, y in zip(items, names, together, strict=True):
+        alone = enhancer.enhance(x, 16000, name=name)
+        np.testing.assert_allclose(y, alone, atol=2e-3 * np.abs(alone).max())
+    assert enhancer.enhance_batch([], 16000) == []
+
+
+def test_seed_decides():
+    x = noisy_like(0.5)
+    results = [Enhancer.from_pretrained(seed=s, **QUICK).enhance(x, 16000) for s in (0, 0, 1)]
+    assert np.array_equal(results[0], results[1])
+    assert not np.array_equal(results[0], results[2])
+
+
+def test_info_tells(enhancer):
+    x = noisy_like(1.0, 8000)
+    y, info = enhancer.enhance(x, 8000, return_info=True)
+    np.testing.assert_allclose(y + info.noise, x, atol=1e-12)
+    assert info.iterations == len(info.objective) == 8
+    assert info.uncertainty[0].shape == info.channels[0].mask.shape
+    assert info.uncertainty[0].shape[1] == 513
+    assert info.gain[0].shape == (info.uncertainty[0].shape[0],)
+    assert (info.uncertainty[0] >= 0).all()
+    loud = enhancer.enhance(100 * x, 8000, return_info=True)[1]
+    ratio = (loud.uncertainty[0].sum() / info.uncertainty[0].sum()).item()
+    assert ratio == pytest.approx(100, rel=1e-2)
+
+
+def test_long_recordings_are_cut_without_a_seam():
+    x = noisy_like(8.0)
+    whole = Enhancer.from_pretrained(**QUICK).enhance(x, 16000)
+    calls = []
+    parts = Enhancer.from_pretrained(inference__segment=3.0, inference__overlap=0.5, **QUICK)
+    y = parts.enhance(x, 16000, progress=lambda done, total: calls.append((done, total)))
+    assert calls[-1][0] == calls[-1][1] == len(calls)
+    assert np.corrcoef(whole, y)[0, 1] > 0.95
+    # No click: the largest step between samples is not larger than that of the recording.
+    assert np.abs(np.diff(y)).max() <= 1.2 * np.abs(np.diff(x)).max()
+
+
+def test_dry_and_attenuation_limit():
+    x = noisy_like(1.0)
+    wet = Enhancer.from_pretrained(**QUICK).enhance(x, 16000)
+    assert np.allclose(Enhancer.from_pretrained(output__dry=1.0, **QUICK).enhance(x, 16000), x)
+    half = Enhancer.from_pretrained(output__dry=0.5, **QUICK).enhance(x, 16000)
+    np.testing.assert_allclose(half, 0.5 * (wet + x), atol=1e-9)
+    limited = Enhancer.from_pretrained(output__atten_lim_db=0.0, **QUICK).enhance(x, 16000)
+    np.testing.assert_allclose(limited, x, atol=1e-5)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_samples_that_are_not_finite(enhancer, bad):
+    x = noisy_like(0.2)
+    x[5] = bad
+    with pytest.raises(AudioError, match=r"1 of 3200 samples"):
+        enhancer.enhance(x, 16000)
+
+
+def test_wrong_arguments(enhancer):
+    with pytest.raises(AudioError, match="no samples"):
+        enhancer.enhance(np.zeros(0), 16000)
+    with pytest.raises(UsageError, match="int16"):
+        enhancer.enhance(np.zeros(10, dtype=np.int16), 16000)
+    with pytest.raises(UsageError, match="shape"):
+        enhancer.enhance(np.zeros((1, 2, 3)), 16000)
+    with pytest.raises(UsageError, match="rate"):
+        enhancer.enhance(np.zeros(10), 0)
+    with pytest.raises(PriorError, match="unknown prior"):
+        Enhancer.from_pretrained("defualt")
+    with pytest.raises(UsageError, match="unknown setting"):
+        Enhancer.from_pretrained(estep__nam="mh")
+    with pytest.raises(UsageError, match="no setting"):
+        Enhancer.from_pretrained(estep__sweeps=3)
+    with pytest.raises(UsageError, match="unknown device"):
+        Enhancer.from_pretrained(device="gpu!")
+    with pytest.raises(UsageError, match="overlap"):
+        Enhancer.from_pretrained(inference__overlap=20.0).enhance(noisy_like(0.1), 16000)
+    if not torch.cuda.is_available():
+        with pytest.raises(UsageError, match="CUDA"):
+            Enhancer.from_pretrained(device="cuda")
+
+
+def test_oracles_are_for_benchmarks_only():
+    with pytest.raises(UsageError, match="clean speech"):
+        Enhancer.from_pretrained(method="oracle-wiener")
+
+
+def test_baseline_by_name():
+    x = noisy_like(1.0)
+    y, info = Enhancer.from_pretrained(method="log-mmse").enhance(x, 16000, return_info=True)
+    assert y.shape == x.shape
+    assert info.iterations == 0
+
+
+def test_shortcut(enhancer):
+    assert vae_se.enhance(noisy_like(0.2), 16000, inference__iterations=2).shape == (3200,)
