@@ -12,6 +12,7 @@ protocol's options first and must have a method ``enhance``). Or any program enh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..errors import AudioError, UsageError, nearest
+from ..errors import AudioError, UsageError, VaeSeError, nearest
 from .protocol import MethodSpec
 
 GROUP = "vae_se.methods"
@@ -80,6 +81,30 @@ def load_method(spec: MethodSpec, seed: int) -> Enhancing:
         return baseline.enhance(noisy, rate, clean=clean if baseline.oracle else None)
 
     return run
+
+
+def describe_method(spec: MethodSpec, seed: int) -> dict[str, Any]:
+    """What the results of a method depend on, for the header: for the enhancer all its settings, written
+    out, and the fingerprint of its prior's weights (null where there are none yet)."""
+    about: dict[str, Any] = {"use": spec.use, "options": dict(spec.options)}
+    if spec.use in ENHANCERS:
+        config = _config(spec, seed)
+        about["settings"] = {
+            key: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in config.flat().items()
+        }
+        about["weights"] = _weights(config.prior)
+    return about
+
+
+def _weights(prior: str) -> str | None:
+    from ..data.files import sha256
+    from ..priors.store import locate
+
+    try:
+        return sha256(Path(locate(prior)) / "weights.safetensors")
+    except (OSError, VaeSeError):
+        return None
 
 
 def _config(spec: MethodSpec, seed: int) -> Any:

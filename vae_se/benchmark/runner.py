@@ -14,7 +14,8 @@ from typing import Any
 from ..data.testsets import TESTSETS, Entry, TestSet
 from ..errors import UsageError
 from .environment import machine, versions
-from .protocol import MethodSpec, Protocol
+from .methods import describe_method
+from .protocol import Protocol
 from .rows import Row, RowFile, meta_path, read_meta, read_rows, write_json
 from .unit import Job, Settings, failed_row
 from .worker import DONE, Process
@@ -116,8 +117,13 @@ def _earlier(
         raise UsageError(f"{path} belongs to other recordings", "the test set changed: use another --out")
     for spec in protocol.methods:
         earlier = meta["methods"].get(spec.label)
-        if earlier is not None and earlier != _method_meta(spec):
-            raise UsageError(f"{path}: {spec.label} was run with other options", "give it another label")
+        now = describe_method(spec, protocol.seed)
+        if earlier is not None and earlier != now:
+            changed = [key for key in now if earlier.get(key) != now[key]]
+            raise UsageError(
+                f"{path}: {spec.label} was run with other {' and '.join(changed)}",
+                "give it another label or --out",
+            )
     return read_rows(path)
 
 
@@ -173,10 +179,6 @@ def _work(jobs: Sequence[Job], settings: Settings, options: Options, keep: Calla
             process.stop()
 
 
-def _method_meta(spec: MethodSpec) -> dict[str, Any]:
-    return {"use": spec.use, "options": dict(spec.options)}
-
-
 def _write_meta(path: Path, protocol: Protocol, testset: TestSet, options: Options) -> None:
     """The header: what the rows are rows of. Every run that adds to them is listed."""
     meta: dict[str, Any] = {"runs": [], "methods": {}}
@@ -195,7 +197,7 @@ def _write_meta(path: Path, protocol: Protocol, testset: TestSet, options: Optio
         "seed": protocol.seed,
         "testset": {"entries": len(testset.entries), "fingerprint": testset.fingerprint()},
     }
-    meta["methods"] |= {spec.label: _method_meta(spec) for spec in protocol.methods}
+    meta["methods"] |= {spec.label: describe_method(spec, protocol.seed) for spec in protocol.methods}
     meta["runs"].append(
         {
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
