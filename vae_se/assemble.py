@@ -28,6 +28,7 @@ def build_em(config: Config, prior: Any) -> MonteCarloEM:
         gain=Gain(config.gain.kind, config.gain.concentration),
         iterations=config.inference.iterations,
         averaging=config.inference.averaging,
+        encoder_floor=config.inference.encoder_floor,
     )
 
 

@@ -64,6 +64,7 @@ class InferenceConfig:
 
     iterations: int = 40
     averaging: int = 4
+    encoder_floor: float = 0.05
     segment: float = 30.0
     overlap: float = 2.0
 

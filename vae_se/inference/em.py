@@ -50,7 +50,8 @@ class MonteCarloEM:
 
     ``prior``: SpeechPrior; ``noise``: NoiseModel; ``estep``: EStep; ``iterations``: EM iterations (a fixed
     number: a Monte Carlo objective falls now and then, which is no reason to stop); ``averaging``: E-steps
-    after the last M-step whose draws the filter averages over.
+    after the last M-step whose draws the filter averages over; ``encoder_floor``: at the start the encoder
+    sees the power less the noise model's start, and at least this part of the power (1: the noisy power).
     """
 
     prior: Any
@@ -59,6 +60,7 @@ class MonteCarloEM:
     gain: Gain
     iterations: int = 60
     averaging: int = 4
+    encoder_floor: float = 0.05
 
     def __post_init__(self) -> None:
         if self.iterations < 0 or self.averaging < 1:
@@ -66,6 +68,8 @@ class MonteCarloEM:
                 f"{self.iterations} iterations and averaging over {self.averaging} E-steps",
                 "iterations are 0 or more, averaging is 1 or more",
             )
+        if not 0 < self.encoder_floor <= 1:
+            raise UsageError(f"encoder floor {self.encoder_floor}", "it is a part of the power, above 0, up to 1")
 
     @torch.no_grad()
     def start(self, power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> EMState:
@@ -74,9 +78,8 @@ class MonteCarloEM:
         noise = self.noise.init(power, mask, streams)
         gain = torch.ones_like(mask)
         target = Target(self.prior, power, self.noise.variance(noise), gain, mask)
-        # The encoder has seen clean speech only: show it what a Wiener filter with the starting noise
-        # leaves, subtracting in the power domain.
-        cleaned = torch.clamp(power - target.noise, min=0.05 * power)
+        # The encoder has seen clean speech only.
+        cleaned = torch.maximum(power - target.noise, self.encoder_floor * power)
         return EMState(noise, gain, self.estep.init(target, cleaned, streams))
 
     @torch.no_grad()
