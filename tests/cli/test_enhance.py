@@ -334,6 +334,21 @@ def test_workers_give_the_same_files(enhance, wav, make_noisy, tmp_path):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
+def test_batches_give_the_same_files_and_fail_one_by_one(enhance, wav, make_noisy, tmp_path):
+    names = []
+    for seed, rate in enumerate((16000, 16000, 8000, 16000)):
+        names.append(f"{seed}_enhanced.wav")
+        wav(f"in/{seed}.wav", make_noisy(0.3 + 0.1 * seed, rate, seed=seed), rate, subtype="FLOAT")
+    (tmp_path / "in/2b.wav").write_text("no sound")
+    assert enhance(tmp_path / "in", "-o", tmp_path / "one").code == 1
+    ran = enhance(tmp_path / "in", "-o", tmp_path / "all", "--batch", 8)
+    assert ran.code == 1
+    assert "4 done, 1 failed" in ran.err
+    for name in names:
+        one, many = (soundfile.read(tmp_path / folder / name)[0] for folder in ("one", "all"))
+        np.testing.assert_allclose(many, one, atol=1e-5)
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_interrupted(wav, make_noisy, tiny_prior, tmp_path, jobs):
     """^C while the second file is under way: the first is there, whole, and nothing else is."""

@@ -77,6 +77,14 @@ from .work import Outcome, Settings, Worker, describe, run_here, run_pool
     metavar="N",
     help="Files at a time, each in its own process.",
 )
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Files enhanced together, which pays off on a GPU.",
+)
 @click.option("--config", "config_file", metavar="FILE", help="Settings from a TOML file.")
 @click.option(
     "--set",
@@ -119,7 +127,7 @@ def enhance(ctx: click.Context, inputs: tuple[str, ...], **options: Any) -> int:
     display = Display(len(jobs), quiet=options["quiet"], verbose=options["verbose"])
     failed: list[Outcome] = []
     with display:
-        for outcome in _outcomes(jobs, todo, settings, stdin, options["jobs"], display):
+        for outcome in _outcomes(jobs, todo, settings, stdin, options["jobs"], options["batch"], display):
             if outcome.data is not None:
                 sys.stdout.buffer.write(outcome.data)
                 sys.stdout.buffer.flush()
@@ -185,17 +193,18 @@ def _outcomes(
     settings: Settings,
     stdin: bytes | None,
     workers: int,
+    size: int,
     display: Display,
 ) -> Iterator[Outcome]:
     """One outcome per job, in the order of the inputs."""
     # Built here even when a pool does the work: a wrong name or prior then is one error, before any file.
     worker = Worker(settings) if todo else None
-    if worker is not None and workers > 1 and len(todo) > 1:
-        results = run_pool(settings, todo, stdin, workers)
+    batches = [todo[i : i + size] for i in range(0, len(todo), size)]
+    results: Iterator[Outcome] = iter(())
+    if worker is not None and workers > 1 and len(batches) > 1:
+        results = run_pool(settings, batches, stdin, workers)
     elif worker is not None:
-        results = run_here(worker, todo, stdin, display.iteration)
-    else:
-        results = iter(())
+        results = run_here(worker, batches, stdin, display.iteration)
     for job in jobs:
         if job.source.problem is None and not job.exists:
             display.start(job.source.label)

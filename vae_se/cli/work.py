@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..audio import files, paths
@@ -18,7 +19,9 @@ from ..errors import OutputError, VaeSeError
 from .common import deferred_interrupt
 
 if TYPE_CHECKING:
-    from ..enhancer import Enhancer
+    import numpy as np
+
+    from ..enhancer import Enhancer, Info
 
 Progress = Callable[[int, int], None]
 
@@ -41,8 +44,8 @@ class Outcome:
 
     ``output`` is ``-`` for stdout, and None for an input of which none could be named.
 
-    ``status`` is done, skipped or failed. ``duration`` is that of the audio and ``seconds`` the time
-    spent, both in seconds; ``rtf`` their ratio.
+    ``status`` is done, skipped or failed. ``duration`` is that of the audio and ``seconds`` what
+    enhancing it took (a batch is shared out by duration); ``rtf`` is their ratio.
     """
 
     input: str
@@ -80,83 +83,127 @@ class Worker:
         self.settings = settings
         self.enhancer: Enhancer = Enhancer.from_pretrained(config=settings.config, device=settings.device)
 
-    def run(self, job: paths.Job, stdin: bytes | None = None, progress: Progress | None = None) -> Outcome:
-        """Enhance one file. Whatever goes wrong becomes a failed row: the other files go on."""
-        outcome = describe(job, self.settings.config)
-        if self.enhancer.prior is None:  # a baseline
-            outcome.prior = None
+    def run(
+        self, jobs: Sequence[paths.Job], stdin: bytes | None = None, progress: Progress | None = None
+    ) -> list[Outcome]:
+        """Enhance files, together where there are several of one rate.
+
+        Whatever goes wrong with one becomes a failed row: the other files go on.
+        """
+        outcomes = {job: describe(job, self.settings.config, self.enhancer.prior is None) for job in jobs}
+        groups: dict[int, dict[paths.Job, files.Recording]] = {}
+        for job in jobs:
+            with self._failing_into(outcomes[job]):
+                recording = self._read(job, stdin, outcomes[job])
+                groups.setdefault(recording.rate, {})[job] = recording
+        for rate, group in groups.items():
+            if len(group) > 1 and self._together(rate, group, outcomes):
+                continue
+            for job, recording in group.items():
+                with self._failing_into(outcomes[job]):
+                    started = time.perf_counter()
+                    speech, info = self.enhancer.enhance(
+                        recording.samples, rate, return_info=True, progress=progress
+                    )
+                    self._finish(job, recording, speech, info, time.perf_counter() - started, outcomes[job])
+        return list(outcomes.values())
+
+    def _together(
+        self, rate: int, group: dict[paths.Job, files.Recording], outcomes: dict[paths.Job, Outcome]
+    ) -> bool:
+        """Enhance recordings of one rate as a batch; False where that fails, and each is to be tried alone."""
+        started = time.perf_counter()
         try:
-            self._enhance(job, stdin, outcome, progress)
+            speech, infos = self.enhancer.enhance_batch(
+                [recording.samples for recording in group.values()], rate, return_info=True
+            )
+        except Exception:
+            return False
+        speed = (time.perf_counter() - started) / sum(recording.seconds for recording in group.values())
+        for (job, recording), one, info in zip(group.items(), speech, infos, strict=True):
+            with self._failing_into(outcomes[job]):
+                self._finish(job, recording, one, info, speed * recording.seconds, outcomes[job])
+        return True
+
+    @contextmanager
+    def _failing_into(self, outcome: Outcome) -> Iterator[None]:
+        """What is raised inside becomes the reason of a failed row."""
+        try:
+            yield
         except VaeSeError as error:
             outcome.error, outcome.hint = str(error), error.hint
             self._trace()
         except MemoryError:
-            outcome.error, outcome.hint = "out of memory", "fewer --jobs, or --preset fast"
+            outcome.error = f"{outcome.input}: out of memory"
+            outcome.hint = "fewer --jobs, a shorter --segment, or --preset fast"
         except Exception as error:
             outcome.error = f"{outcome.input}: unexpected {type(error).__name__}: {error}"
             outcome.hint = "run again with --debug and report what it shows"
             self._trace()
-        return outcome
 
     def _trace(self) -> None:
         if self.settings.debug:
             traceback.print_exc(file=sys.stderr)
 
-    def _enhance(
-        self, job: paths.Job, stdin: bytes | None, outcome: Outcome, progress: Progress | None
-    ) -> None:
-        started = time.perf_counter()
-        source, target, clip = job.source, job.target, self.settings.clip
+    def _read(self, job: paths.Job, stdin: bytes | None, outcome: Outcome) -> files.Recording:
+        """The recording; also what can be known to be wrong about the output before the computing starts."""
+        source, target = job.source, job.target
         recording = files.read(stdin or b"", source.label) if source.path is None else files.read(source.path)
         if target is not None:
             files.prepare_folder(target)
             if self.settings.save_noise:
-                outcome.noise_output = str(self._noise_target(target))
-        speech, info = self.enhancer.enhance(
-            recording.samples, recording.rate, return_info=True, progress=progress
-        )
-        if target is None:
+                noise = paths.noise_target(target)
+                if noise.exists() and not self.settings.overwrite:
+                    raise OutputError(f"the noise file {noise} exists already", "give --overwrite")
+                outcome.noise_output = str(noise)
+        return recording
+
+    def _finish(
+        self,
+        job: paths.Job,
+        recording: files.Recording,
+        speech: np.ndarray,
+        info: Info,
+        seconds: float,
+        outcome: Outcome,
+    ) -> None:
+        """Write what was made, and complete the row."""
+        clip = self.settings.clip
+        if job.target is None:
             outcome.data, warnings = files.to_bytes(speech, recording, clip)
         else:
-            warnings = files.write(target, speech, recording, clip)
             if outcome.noise_output is not None:
                 files.write(outcome.noise_output, info.noise, recording, clip)
+            warnings = files.write(job.target, speech, recording, clip)
         outcome.status = "done"
-        outcome.duration = recording.seconds
-        outcome.seconds = time.perf_counter() - started
-        outcome.rtf = outcome.seconds / recording.seconds
+        outcome.duration, outcome.seconds = recording.seconds, seconds
+        outcome.rtf = seconds / recording.seconds
         outcome.warnings += [*info.warnings, *warnings]
         outcome.iterations = info.iterations
         outcome.objective = info.objective[-1] if info.objective else None
         outcome.acceptance, outcome.ess = info.acceptance, info.ess
 
-    def _noise_target(self, target: Path) -> Path:
-        """Asked before the computing starts: an existing file is not replaced unasked."""
-        noise = paths.noise_target(target)
-        if noise.exists() and not self.settings.overwrite:
-            raise OutputError(f"the noise file {noise} exists already", "give --overwrite")
-        return noise
 
-
-def describe(job: paths.Job, config: Config) -> Outcome:
-    """The row of a job before it is run."""
+def describe(job: paths.Job, config: Config, baseline: bool = False) -> Outcome:
+    """The row of a job before it is run; a baseline has no prior."""
     target = "-" if job.target is None else str(job.target)
     output = None if job.source.problem is not None else target
-    return Outcome(input=job.source.label, output=output, method=config.method, prior=config.prior)
+    prior = None if baseline else config.prior
+    return Outcome(input=job.source.label, output=output, method=config.method, prior=prior)
 
 
 def run_here(
-    worker: Worker, jobs: Sequence[paths.Job], stdin: bytes | None, progress: Progress
+    worker: Worker, batches: Sequence[Sequence[paths.Job]], stdin: bytes | None, progress: Progress
 ) -> Iterator[Outcome]:
-    """One file after the other, in this process."""
-    for job in jobs:
-        yield worker.run(job, stdin, progress)
+    """One batch after the other, in this process."""
+    for batch in batches:
+        yield from worker.run(batch, stdin, progress)
 
 
 def run_pool(
-    settings: Settings, jobs: Sequence[paths.Job], stdin: bytes | None, workers: int
+    settings: Settings, batches: Sequence[Sequence[paths.Job]], stdin: bytes | None, workers: int
 ) -> Iterator[Outcome]:
-    """Files spread over processes, outcomes in the order of the inputs.
+    """Batches spread over processes, outcomes in the order of the inputs.
 
     Each file has its own random stream, so the results are those of :func:`run_here`. Workers are spawned
     (torch does not survive a fork once it has threads) and ignore ^C: this process stops them.
@@ -166,19 +213,20 @@ def run_pool(
     from concurrent.futures.process import BrokenProcessPool
 
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(jobs)), context, initializer=_start, initargs=(settings,))
+    workers = min(workers, len(batches))
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(settings, threads))
     try:
-        futures = [pool.submit(_run, job, stdin) for job in jobs]
-        for job, future in zip(jobs, futures, strict=True):
+        futures = [pool.submit(_run, batch, stdin) for batch in batches]
+        for batch, future in zip(batches, futures, strict=True):
             try:
-                yield future.result()
+                yield from future.result()
             except BrokenProcessPool:
-                outcome = describe(job, settings.config)
-                outcome.error, outcome.hint = (
-                    f"{outcome.input}: a worker died",
-                    "out of memory? try fewer --jobs",
-                )
-                yield outcome
+                for job in batch:
+                    outcome = describe(job, settings.config)
+                    outcome.error = f"{outcome.input}: a worker died"
+                    outcome.hint = "out of memory? try fewer --jobs"
+                    yield outcome
     except BaseException:
         # ^C, or the reader went away: what is under way is dropped, and the workers clean up after themselves.
         processes = list((pool._processes or {}).values())
@@ -186,7 +234,8 @@ def run_pool(
         for process in processes:
             process.terminate()
         for process in processes:
-            process.join()
+            process.join(10)
+            process.kill()
         raise
     pool.shutdown()
 
@@ -194,11 +243,14 @@ def run_pool(
 _worker: Worker | None = None
 
 
-def _start(settings: Settings) -> None:
+def _start(settings: Settings, threads: int) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _stop)
+    import torch
+
+    torch.set_num_threads(threads)
     _worker = Worker(settings)
+    signal.signal(signal.SIGTERM, _stop)
 
 
 def _stop(*_: object) -> None:
@@ -206,6 +258,6 @@ def _stop(*_: object) -> None:
     raise SystemExit(143)
 
 
-def _run(job: paths.Job, stdin: bytes | None) -> Outcome:
+def _run(batch: Sequence[paths.Job], stdin: bytes | None) -> list[Outcome]:
     assert _worker is not None
-    return _worker.run(job, stdin)
+    return _worker.run(batch, stdin)
