@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +105,24 @@ def test_shipped_protocols_are_valid(path: Path) -> None:
 def test_every_preset_is_a_method() -> None:
     assert set(PRESETS) <= set(ENHANCERS)
     assert set(ENHANCERS.values()) <= set(PRESETS)
+
+
+def test_methods_can_be_chosen_and_added() -> None:
+    protocol = parse_protocol(table(methods={"noisy": {}, "long": {"use": "mcem", "estep": {"draws": 3}}}), "x")
+    chosen = protocol.only(["long", "log-mmse"])
+    assert [(spec.label, spec.use) for spec in chosen.methods] == [("long", "mcem"), ("log-mmse", "log-mmse")]
+    assert chosen.digest() == protocol.digest()
+    with pytest.raises(UsageError, match="unknown method"):
+        protocol.only(["lnog"])
+
+
+def test_a_header_says_all_settings_of_the_enhancer() -> None:
+    from vae_se.benchmark.methods import describe_method
+    from vae_se.benchmark.protocol import checked_spec
+
+    spec = checked_spec("x", {"use": "fast", "noise": {"rank": 5}}, {})
+    about = describe_method(spec, seed=7)
+    json.dumps(about, allow_nan=False)
+    assert about["settings"]["noise.rank"] == 5
+    assert about["settings"]["seed"] == 7
+    assert "weights" in about

@@ -103,6 +103,9 @@ def test_text_of_the_tables(results: Results) -> None:
     assert "2.17 (+1.17)" in text
     assert "oracle-wiener (oracle)" in text
     assert "1 files" in text
+    narrow = terminal(results, width=50).splitlines()
+    assert max(map(len, narrow[1:])) <= 50
+    assert sum(line.startswith("noisy ") for line in narrow) == 2
     page = markdown(results, against="new")
     for part in ("## Mean\n", "## Change against noisy", "## Change against new", "2:1", "## Mean by input SNR",
                  "| rain | 2 |", "it crashed", "si_sdr: silent", "'p q.toml'", "numpy 2"):  # fmt: skip

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..errors import AudioError, UsageError, VaeSeError, nearest
-from .protocol import MethodSpec
+from .protocol import MethodSpec, check_label
 
 GROUP = "vae_se.methods"
 #: Names that mean the enhancer, and the preset that each starts from.
@@ -37,6 +37,7 @@ class Enhancing(Protocol):
 
 def external(label: str, folder: str) -> MethodSpec:
     """The spec of ``--external NAME=DIR``."""
+    check_label(label)
     if not Path(folder).is_dir():
         raise UsageError(f"--external {label}={folder}: no such folder")
     return MethodSpec(label, _EXTERNAL, (("dir", str(Path(folder).resolve())),))

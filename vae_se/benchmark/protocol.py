@@ -147,13 +147,19 @@ def parse_protocol(table: Mapping[str, Any], name: str) -> Protocol:
     )
 
 
+def check_label(label: str) -> None:
+    """Labels name folders of saved audio; raises :class:`UsageError` for one that could not."""
+    if not re.fullmatch(r"[\w.+=@-]+", label) or label.startswith(".") or label == "clean":
+        raise UsageError(
+            f"method label {label!r}", "letters, digits and any of _ . + = @ - were expected, and not clean"
+        )
+
+
 def checked_spec(label: str, options: Any, methods: Mapping[str, Any]) -> MethodSpec:
     """The spec of one entry of [methods]; unknown names and options raise :class:`UsageError`."""
     from .methods import check_method
 
-    if not re.fullmatch(r"[\w.+=@-]+", label) or label.startswith("."):
-        # Labels name folders of saved audio.
-        raise UsageError(f"method label {label!r}: letters, digits and any of _ . + = @ - were expected")
+    check_label(label)
     if not isinstance(options, Mapping):
         raise UsageError(f"methods.{label} is {options!r}; expected a table", f"write [methods.{label}]")
     flat = dict(_flatten(options))

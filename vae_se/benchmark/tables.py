@@ -30,8 +30,11 @@ def name(results: Results, method: str) -> str:
     return f"{method} (oracle)" if results.oracle(method) else method
 
 
-def terminal(results: Results, against: str | None = None) -> str:
-    """Means and, in brackets, the paired change against ``against`` (noisy where there is such a method)."""
+def terminal(results: Results, against: str | None = None, width: int | None = None) -> str:
+    """Means and, in brackets, the paired change against ``against`` (noisy where there is such a method).
+
+    What is wider than ``width`` columns goes on in another block below.
+    """
     against = against or (REFERENCE if REFERENCE in results.methods else None)
     header = ["method", *map(heading, results.metrics), "rtf", "failed"]
     rows = []
@@ -47,7 +50,7 @@ def terminal(results: Results, against: str | None = None) -> str:
     lines = [f"{results.meta['protocol']['name']}: {len(results.ids)} mixtures, means"]
     if against:
         lines[0] += f" (paired change against {against})"
-    lines += _aligned([header, *rows])
+    lines += _blocks([header, *rows], width)
     if results.missing():
         lines.append(f"incomplete: {results.missing()} of {len(results.ids) * len(results.methods)} not run")
     return "\n".join(lines)
@@ -59,6 +62,22 @@ def _failed(results: Results, method: str) -> str:
     whole = sum(row["error"] is not None for row in rows)
     single = sum(len(row["failures"]) for row in rows)
     return f"{whole} files" + (f", {single} scores" if single else "") if whole or single else "0"
+
+
+def _blocks(rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
+    """Aligned rows, cut into blocks of whole columns no wider than ``width``; the first column in each."""
+    columns = list(range(1, len(rows[0])))
+    lines: list[str] = []
+    while columns:
+        take = len(columns)
+        while True:
+            block = _aligned([[row[0], *(row[i] for i in columns[:take])] for row in rows])
+            if take == 1 or width is None or len(block[0]) <= width:
+                break
+            take -= 1
+        lines += ([""] if lines else []) + block
+        columns = columns[take:]
+    return lines
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -107,6 +107,10 @@ class Bench:
         scores = self._scores(mixture, estimate)
         row["scores"] = {name: None if value != value else value for name, (value, _) in scores.items()}
         row["failures"] = {name: reason for name, (value, reason) in scores.items() if value != value}
+        if len(row["failures"]) == len(scores):
+            # A silent reference, an estimate of another length: not one score failed but the file.
+            row["error"] = "; ".join(dict.fromkeys(row["failures"].values()))
+            row["failures"] = {}
         if self.settings.audio is not None:
             self._save(spec.label, mixture.id, estimate, mixture.rate)
         return row
@@ -137,7 +141,13 @@ class Bench:
         assert self.settings.audio is not None
         path = audio_path(self.settings.audio, method, name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        sf.write(path, np.clip(samples, -1.0, 1.0), rate, subtype="PCM_16", format="FLAC")
+        # Under a temporary name: a full disk or a crash leaves no half of a file to be listened to.
+        temporary = path.with_name(path.name + ".part")
+        try:
+            sf.write(temporary, np.clip(samples, -1.0, 1.0), rate, subtype="PCM_16", format="FLAC")
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def close(self) -> None:
         """End the scoring process."""

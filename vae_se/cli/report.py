@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 
 import click
@@ -41,7 +43,8 @@ def report(
     if against is not None:
         loaded.check(against)
     if "-" not in (csv_file, markdown_file):
-        click.echo(terminal(loaded, against))
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        click.echo(terminal(loaded, against, width))
     for path, make in ((csv_file, to_csv), (markdown_file, markdown)):
         if path is not None:
             _write(path, make(loaded, against))
