@@ -1,0 +1,243 @@
+"""Power spectra of a corpus, computed once and kept on disk as memory-mapped arrays."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..audio.level import active_rms
+from ..audio.resample import resample
+from ..errors import AudioError, OutputError, VaeSeError
+from ..numerics import SILENCE_RMS
+from ..priors.base import Signal
+from .corpus import Corpus
+
+# Change it when the numbers below would change.
+_VERSION = 1
+_SHARD_FRAMES = 1 << 16  # 128 MiB at 513 bins
+_PIECE_SECONDS = 120  # of a long recording, so that its complex spectrum never is in memory as a whole
+_STALE_SECONDS = 3600  # an unfinished cache untouched for this long belongs to a run that was killed
+
+#: Called with (files done, files in all) while spectra are computed.
+Report = Callable[[int, int], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Utterance:
+    """Where the frames of a recording lie: ``start`` counts over the whole corpus."""
+
+    path: str
+    speaker: str
+    start: int
+    frames: int
+
+
+class PowerSpectra:
+    """Power spectra |x|^2 of a corpus, frames (N, F) float32, spread over memory-mapped files."""
+
+    def __init__(self, folder: Path) -> None:
+        index = json.loads((folder / "index.json").read_text())
+        self.folder = folder
+        self.utterances = [Utterance(**entry) for entry in index["utterances"]]
+        self.skipped: dict[str, str] = index["skipped"]
+        self._shards = [np.load(folder / name, mmap_mode="r") for name in index["shards"]]
+        self._starts = np.cumsum([0] + [len(shard) for shard in self._shards])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    @property
+    def bins(self) -> int:
+        """F."""
+        return int(self._shards[0].shape[1])
+
+    def gather(self, frames: np.ndarray) -> np.ndarray:
+        """Frames by number (n,), in that order: (n, F)."""
+        out = np.empty((len(frames), self.bins), np.float32)
+        shard_of = np.searchsorted(self._starts, frames, side="right") - 1
+        for number in np.unique(shard_of):
+            where = np.flatnonzero(shard_of == number)
+            out[where] = self._shards[number][frames[where] - self._starts[number]]
+        return out
+
+
+@dataclasses.dataclass(frozen=True)
+class FrameSet:
+    """Some frames of a corpus: those numbered ``frames`` (n,)."""
+
+    spectra: PowerSpectra
+    frames: np.ndarray
+    utterances: tuple[Utterance, ...]
+
+    @classmethod
+    def of(cls, spectra: PowerSpectra, keep: Callable[[Utterance], bool] = lambda _: True) -> FrameSet:
+        """The frames of the utterances that ``keep`` accepts."""
+        kept = tuple(u for u in spectra.utterances if keep(u))
+        ranges = [np.arange(u.start, u.start + u.frames) for u in kept]
+        return cls(spectra, np.concatenate(ranges) if ranges else np.empty(0, np.int64), kept)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def gather(self, positions: np.ndarray | slice) -> np.ndarray:
+        """Frames at ``positions`` within this set, (n, F)."""
+        return self.spectra.gather(self.frames[positions])
+
+
+def default_cache() -> Path:
+    """$XDG_CACHE_HOME/vae-se/features, by default under ~/.cache."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "vae-se" / "features"
+
+
+def read_normalised(path: Path, signal: Signal) -> np.ndarray:
+    """A recording as the prior wants to see it: mono, at its rate, at its active level; (T,) float32.
+
+    Raises AudioError for what cannot be read, is shorter than a window, silent, or not finite.
+    """
+    import soundfile
+
+    try:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (OSError, RuntimeError) as error:
+        raise AudioError(f"cannot read {path}: {error}", "is it complete, and audio?") from None
+    if not np.isfinite(samples).all():
+        raise AudioError(f"{path} holds samples that are not finite", "export it again")
+    mono = resample(samples.mean(1), rate, signal.rate)
+    if mono.size < signal.window:
+        raise AudioError(f"{path} is shorter than one window", "leave it out")
+    level = active_rms(mono, signal.rate)
+    if level < SILENCE_RMS:
+        raise AudioError(f"{path} is silent", "leave it out")
+    return np.asarray(mono * (signal.active_rms / level), np.float32)
+
+
+def power_spectra(waveform: np.ndarray, signal: Signal) -> np.ndarray:
+    """Power spectra (N, F) float32 of a waveform (T,); long ones are cut into pieces of two minutes."""
+    import torch
+
+    stft = signal.stft
+    piece = _PIECE_SECONDS * signal.rate
+    # A tail shorter than a window goes with the piece before it.
+    starts = [s for s in range(0, waveform.size, piece) if s == 0 or waveform.size - s >= signal.window]
+    ends = [*starts[1:], waveform.size]
+    powers = [
+        torch.view_as_real(stft.analyse(torch.from_numpy(waveform[a:b]))).square().sum(-1).numpy()
+        for a, b in zip(starts, ends, strict=True)
+    ]
+    return np.concatenate(powers) if len(powers) > 1 else powers[0]
+
+
+def cache_key(corpus: Corpus, signal: Signal) -> str:
+    """What the spectra depend on: paths, sizes and times of the files, and the signal's parameters."""
+    files = [(r.path, r.size, r.mtime_ns, r.speaker) for r in corpus.recordings]
+    text = json.dumps([_VERSION, dataclasses.asdict(signal), files])
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def load_features(
+    corpus: Corpus, signal: Signal, cache: Path | None = None, report: Report | None = None
+) -> PowerSpectra:
+    """Spectra of ``corpus`` from ``cache``, computed and stored there on the first call.
+
+    Files that cannot be used are left out and listed with the reason in ``skipped``. Raises AudioError
+    where none can be used, OutputError where the cache cannot be written.
+    """
+    cache = cache or default_cache()
+    folder = cache / cache_key(corpus, signal)
+    if not (folder / "index.json").is_file():
+        try:
+            _compute(corpus, signal, folder, report)
+        except OSError as error:
+            raise OutputError(
+                f"cannot write the features to {cache}: {error}", "choose another place with --cache DIR"
+            ) from None
+    return PowerSpectra(folder)
+
+
+def _compute(corpus: Corpus, signal: Signal, folder: Path, report: Report | None) -> None:
+    """Fill ``folder``, under another name until it is complete."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _remove_stale(folder)
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    shards = _ShardWriter(partial)
+    utterances: list[dict[str, Any]] = []
+    skipped: dict[str, str] = {}
+    try:
+        for done, recording in enumerate(corpus.recordings, 1):
+            try:
+                power = power_spectra(read_normalised(corpus.root / recording.path, signal), signal)
+            except VaeSeError as error:
+                skipped[recording.path] = str(error)
+            else:
+                entry = Utterance(recording.path, recording.speaker, shards.total, len(power))
+                utterances.append(dataclasses.asdict(entry))
+                shards.add(power)
+            if report:
+                report(done, len(corpus.recordings))
+        shards.flush()
+        if not utterances:
+            first = next(iter(skipped.values()))
+            raise AudioError(f"no usable audio under {corpus.root} ({first})", "check the folder")
+        index = {"shards": shards.names, "utterances": utterances, "skipped": skipped}
+        (partial / "index.json").write_text(json.dumps(index))
+        try:
+            partial.rename(folder)
+        except OSError:
+            if not (folder / "index.json").is_file():  # else another run was faster, with the same content
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _remove_stale(folder: Path) -> None:
+    for leftover in folder.parent.glob(f".{folder.name}.*.partial"):
+        newest = max((p.stat().st_mtime for p in [leftover, *leftover.iterdir()]), default=0.0)
+        if time.time() - newest > _STALE_SECONDS:
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+class _ShardWriter:
+    """Collects frames and writes them in files of about _SHARD_FRAMES."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.names: list[str] = []
+        self.total = 0
+        self._pending: list[np.ndarray] = []
+
+    def add(self, power: np.ndarray) -> None:
+        self._pending.append(power)
+        self.total += len(power)
+        if sum(map(len, self._pending)) >= _SHARD_FRAMES:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._pending:
+            name = f"power-{len(self.names):05d}.npy"
+            np.save(self.folder / name, np.concatenate(self._pending))
+            self.names.append(name)
+            self._pending = []
+
+
+def log_power_statistics(frames: FrameSet, floor: float, chunk: int = 8192) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of log(|x|^2 + floor) over a set of frames, both (F,) float64."""
+    total = np.zeros(frames.spectra.bins)
+    squares = np.zeros(frames.spectra.bins)
+    for start in range(0, len(frames), chunk):
+        log_power = np.log(frames.gather(slice(start, start + chunk)) + np.float32(floor)).astype(np.float64)
+        total += log_power.sum(0)
+        squares += np.square(log_power).sum(0)
+    mean = total / len(frames)
+    return mean, np.sqrt(np.maximum(squares / len(frames) - mean**2, 1e-12))
