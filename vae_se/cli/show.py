@@ -26,7 +26,13 @@ class Display:
         if not self.quiet and sys.stderr.isatty():
             from tqdm import tqdm
 
-            self._bar = tqdm(total=self._total, unit="file", file=sys.stderr, leave=False, dynamic_ncols=True)
+            self._bar = tqdm(
+                total=self._total,
+                file=sys.stderr,
+                leave=False,
+                dynamic_ncols=True,
+                bar_format="{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
+            )
         return self
 
     def __exit__(
@@ -45,6 +51,7 @@ class Display:
     def iteration(self, done: int, total: int) -> None:
         """An EM iteration is done."""
         if self._bar is not None:
+            self._bar.n = self.counts.total() + done / total
             self._bar.set_postfix_str(f"{self._label}, iteration {done}/{total}")
 
     def show(self, outcome: Outcome) -> None:
@@ -54,7 +61,8 @@ class Display:
             self.audio += outcome.duration or 0.0
             self.spent += outcome.seconds or 0.0
         if self._bar is not None:
-            self._bar.update()
+            self._bar.n = self.counts.total()
+            self._bar.refresh()
         if not self.quiet:
             for line in self._lines(outcome):
                 self._say(line)
