@@ -17,8 +17,11 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from vae_se.benchmark.protocol import load_protocol
 from vae_se.benchmark.report import load_results
 from vae_se.benchmark.rows import RowFile, read_rows
+from vae_se.benchmark.runner import Options
+from vae_se.benchmark.runner import run as run_protocol
 from vae_se.benchmark.tables import to_csv
 from vae_se.cli import main
 from vae_se.errors import OutputError, UsageError
@@ -112,6 +115,9 @@ def raising(noisy, rate):
 
 def crashing(noisy, rate):
     os.kill(os.getpid(), 11)
+
+def hanging(noisy, rate):
+    time.sleep(60)
 
 def shortening(noisy, rate):
     return noisy[:-1]
@@ -246,6 +252,15 @@ def test_one_row_for_every_fault(run: Callable[..., Done], tmp_path: Path, plugg
     # The method before this one overwrote its input.
     assert good["scaled"]["scores"]["si_sdr"] == pytest.approx(good["noisy"]["scores"]["si_sdr"], abs=1e-5)
     assert "failed: f0 by noisy" in done.stderr
+
+
+def test_a_method_that_hangs_costs_its_own_row(tmp_path: Path, plugged: None) -> None:
+    write_pairs(tmp_path, 1)
+    path = write_protocol(tmp_path / "p.toml", "[methods.hanging]\n[methods.greedy]\n", metrics='"lsd"')
+    options = Options(out=tmp_path / "out", data_root=tmp_path, timeout=4.0)
+    outcome = run_protocol(load_protocol(path), options)
+    assert [row["error"] for row in outcome.failed] == ["hanging: no result within 4 s"]
+    assert [row["method"] for row in rows(outcome.rows)] == ["hanging", "greedy"]
 
 
 def test_an_external_folder_is_scored_by_id(run: Callable[..., Done], tmp_path: Path) -> None:

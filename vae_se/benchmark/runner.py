@@ -18,9 +18,9 @@ from .methods import describe_method
 from .protocol import Protocol
 from .rows import Row, RowFile, meta_path, read_meta, read_rows, write_json
 from .unit import Job, Settings, failed_row
-from .worker import DONE, Process
+from .worker import Process
 
-Progress = Callable[[int, int, Row], None]
+Progress = Callable[[int, int, Row | None], None]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ def rows_path(options: Options) -> Path:
 
 
 def run(protocol: Protocol, options: Options, progress: Progress | None = None) -> Outcome:
-    """Run a protocol; ``progress(done, total, row)`` is called after every row.
+    """Run a protocol; ``progress(done, total, row)`` is called at the start (without a row) and
+    after every row.
 
     Rows are in the file as soon as they are made. Raises :class:`UsageError` for results that exist
     already or belong to another protocol, :class:`~vae_se.errors.OutputError` where they cannot be written.
@@ -92,6 +93,8 @@ def run(protocol: Protocol, options: Options, progress: Progress | None = None) 
 
     settings = Settings(protocol.metrics, protocol.seed, options.out / "audio" if options.save_audio else None)
     rows = RowFile(path, size)
+    if progress is not None:
+        progress(0, outcome.total, None)
     try:
         _work(jobs, settings, options, keep)
     finally:
@@ -169,7 +172,7 @@ def _work(jobs: Sequence[Job], settings: Settings, options: Options, keep: Calla
                 received = process.receive()
                 if isinstance(received, dict):
                     keep(received)
-                elif received != DONE:
+                elif received is None:
                     bury(process, process.death())
             for process in list(processes):
                 if process.job is not None and process.busy_seconds() > options.timeout:

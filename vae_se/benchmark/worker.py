@@ -22,7 +22,7 @@ from .unit import Bench, Job, Settings
 # One thread whatever the number of jobs: sums are then added in the same order, and scores agree to
 # the last bit. Read by the libraries when they are loaded, hence set before the process starts.
 _ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM")}
-DONE = "done"
+READY, DONE = "ready", "done"
 
 
 class Process:
@@ -59,7 +59,7 @@ class Process:
         self._send(job)
 
     def receive(self) -> Row | str | None:
-        """A row, :data:`DONE`, or None where the process died."""
+        """A row, :data:`READY` after the start, :data:`DONE` after a job, or None where the process died."""
         try:
             value = self.connection.recv()
         except (EOFError, ConnectionResetError):
@@ -68,7 +68,8 @@ class Process:
         if isinstance(value, dict):
             self.done.add(value["method"])
             return value
-        self.job = None
+        if value == DONE:
+            self.job = None
         return str(value)
 
     def busy_seconds(self) -> float:
@@ -101,6 +102,7 @@ def serve(connection: Connection) -> None:
     bench: Bench | None = None
     try:
         bench = Bench(connection.recv())
+        connection.send(READY)
         while True:
             job = connection.recv()
             for row in bench.run(job):

@@ -110,13 +110,16 @@ class _bar:
         self._hidden = quiet or not sys.stderr.isatty()
         self._bar: Any = None
 
-    def __call__(self, done: int, total: int, row: dict[str, Any]) -> None:
+    def __call__(self, done: int, total: int, row: dict[str, Any] | None) -> None:
         if self._hidden:
             return
         from tqdm import tqdm
 
         if self._bar is None:
-            self._bar = tqdm(total=total, unit="file", file=sys.stderr, dynamic_ncols=True, smoothing=0.1)
+            # Methods differ in speed by orders of magnitude: only the mean over all foretells the end.
+            self._bar = tqdm(total=total, unit="file", file=sys.stderr, dynamic_ncols=True, smoothing=0)
+        if row is None:
+            return
         if row["error"]:
             self._bar.write(f"failed: {row['id']} by {row['method']}: {row['error']}", file=sys.stderr)
         self._bar.set_postfix_str(row["method"], refresh=False)

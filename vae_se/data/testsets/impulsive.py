@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..impulsive import VERSION, write_folder
-from ..mixing import Recipe, draw_all
+from ..mixing import draw_all
 from .base import TestSet, adapter, need
 from .mixing import Options as MixingOptions
 from .mixing import from_draws
@@ -33,6 +33,6 @@ def build(options: Options, data_root: Path) -> TestSet:
     folder = cache_folder() / f"impulsive-{VERSION}-{options.rate}-{options.noise_seed}"
     if not folder.is_dir():
         write_folder(folder, options.noise_seed, options.rate)
-    recipe: Recipe = replace(options.recipe())
+    recipe = options.recipe()
     draws = list(draw_all(recipe, speech, folder))
     return from_draws("impulsive", recipe, draws, speech, folder)
