@@ -346,6 +346,8 @@ def test_torn_and_broken_lines(tmp_path: Path) -> None:
     assert [r["id"] for r in found] == ["a"]
     file = RowFile(path, size)
     file.append({"id": "c", "method": "m"})
+    with pytest.raises(OutputError, match="another run"):
+        RowFile(path, 0)
     file.close()
     assert [r["id"] for r in read_rows(path)[0]] == ["a", "c"]
     path.write_bytes(good + b"garbage\n" + good)

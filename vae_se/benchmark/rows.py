@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Mapping
@@ -41,8 +42,13 @@ class RowFile:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            # Before anything is cut: two runs would each do what the other has begun.
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if size is not None:
                 os.ftruncate(self._fd, size)
+        except BlockingIOError:
+            os.close(self._fd)
+            raise OutputError(f"another run is writing {path}", "wait for it, or use another --out") from None
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror}", "check the folder") from error
 
