@@ -159,7 +159,7 @@ def sample(name: str, output: str, seconds: float, seed: int, smooth: float, ove
     sound = sample_voice(model, seconds, torch_stream(seed, "voice"), smooth).numpy()
     # Speech has a crest of about 20 dB; -26 dBFS is its usual level in a file.
     sound = sound * (10 ** (-26 / 20) / model.signal.active_rms)
-    for warning in files.write(path, sound[None], files.Recording(sound[None], model.signal.rate)):
+    for warning in files.write(path, sound[None], files.Recording(sound[None], model.signal.rate), "rescale"):
         say(f"warning: {warning}")
     say(f"wrote {path}")
 
