@@ -16,7 +16,7 @@ from .audio.level import active_rms
 from .audio.resample import resample
 from .chunks import Chunk, batches, crossfade, cut
 from .config import Config
-from .errors import AudioError, PriorError, UsageError
+from .errors import AudioError, PriorError, UsageError, nearest
 from .inference.diagnostics import Diagnostics, summarise
 from .numerics import SILENCE_RMS
 from .priors import load_prior
@@ -93,6 +93,10 @@ class Enhancer:
         else:
             from .baselines import BASELINES
 
+            if config.method not in BASELINES:
+                raise UsageError(
+                    f"unknown method {config.method!r}", nearest(config.method, [*assemble.METHODS, *BASELINES])
+                )
             self._baseline = BASELINES[config.method]
             if self._baseline.oracle:
                 raise UsageError(
@@ -181,11 +185,12 @@ class Enhancer:
         else:
             results = self._enhance_all(waves, rate, names, progress)
         seconds = (time.perf_counter() - started) / max(1, len(items))
+        # Both are ways to say how much of the noise is left in.
+        left = max(self.config.output.dry, 10 ** (-self.config.output.atten_lim_db / 20))
         speech, infos = [], []
         for item, wave, result in zip(items, waves, results, strict=True):
             noise = wave - result.speech
-            dry = self.config.output.dry
-            out = (1 - dry) * result.speech + dry * wave if dry else result.speech
+            out = result.speech + left * noise
             diagnostics = result.diagnostics
             speech.append(_like(item, out))
             infos.append(
@@ -230,11 +235,9 @@ class Enhancer:
         channels, diagnostics = self._separate(
             spectra, parts, overlap, [names[i] for i, _, _ in owners], progress
         )
-        floor = 10 ** (-self.config.output.atten_lim_db / 20)
         for k, (i, c, scale) in enumerate(owners):
             spectrum, found = spectra[k], channels[k]
-            masked = spectrum * found.mask.clamp(min=floor)
-            speech = stft.synthesise(masked, lengths[k]).cpu().numpy() * scale
+            speech = stft.synthesise(spectrum * found.mask, lengths[k]).cpu().numpy() * scale
             results[i].speech[c] = resample(speech, signal.rate, rate, waves[i].shape[-1])
             found.uncertainty *= scale
             found.noise_variance *= scale**2

@@ -164,6 +164,12 @@ def test_wrong_arguments(enhancer):
             Enhancer.from_pretrained(device="cuda")
 
 
+def test_unknown_method_names_its_neighbours():
+    with pytest.raises(UsageError, match="unknown method 'mcme'") as caught:
+        Enhancer.from_pretrained(method="mcme")
+    assert "mcem" in caught.value.hint
+
+
 def test_oracles_are_for_benchmarks_only():
     with pytest.raises(UsageError, match="clean speech"):
         Enhancer.from_pretrained(method="oracle-wiener")
@@ -174,6 +180,8 @@ def test_baseline_by_name():
     y, info = Enhancer.from_pretrained(method="log-mmse").enhance(x, 16000, return_info=True)
     assert y.shape == x.shape
     assert info.iterations == 0
+    limited = Enhancer.from_pretrained(method="log-mmse", output__atten_lim_db=20.0).enhance(x, 16000)
+    np.testing.assert_allclose(limited, y + 0.1 * info.noise, atol=1e-9)
 
 
 def test_shortcut(enhancer):

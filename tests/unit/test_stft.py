@@ -52,7 +52,8 @@ def test_synthesis_is_the_pseudo_inverse():
     def frames(spectrogram):
         return torch.fft.irfft(spectrogram, n=16)
 
-    analysis = torch.stack([frames(stft.analyse(row)).flatten() for row in torch.eye(21, dtype=torch.float64)], 1)
+    pulses = torch.eye(21, dtype=torch.float64)
+    analysis = torch.stack([frames(stft.analyse(pulse)).flatten() for pulse in pulses], 1)
     best = torch.linalg.lstsq(analysis, frames(spectrum).flatten().unsqueeze(1)).solution[:, 0]
     torch.testing.assert_close(stft.synthesise(spectrum, 21), best)
 

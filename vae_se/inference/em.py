@@ -69,7 +69,7 @@ class MonteCarloEM:
                 "iterations are 0 or more, averaging is 1 or more",
             )
         if not 0 < self.encoder_floor <= 1:
-            raise UsageError(f"encoder floor {self.encoder_floor}", "it is a part of the power, above 0, up to 1")
+            raise UsageError(f"encoder floor {self.encoder_floor}", "it is above 0 and at most 1")
 
     @torch.no_grad()
     def start(self, power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> EMState:
