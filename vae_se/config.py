@@ -154,7 +154,7 @@ class Config:
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"inference.iterations": 15, "estep.draws": 1},
     "default": {},
-    "best": {"inference.iterations": 100, "estep.draws": 4},
+    "best": {"estep.name": "mh", "inference.iterations": 50, "inference.averaging": 10},
 }
 
 
