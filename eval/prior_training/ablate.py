@@ -51,32 +51,34 @@ class LogInput(FFVAE):
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """``input`` power | log | standardised; ``bias`` zero | mean-log | log-mean; ``settings`` of the recipe."""
+    """``input`` power | log | standardised; ``bias`` recipe | zero; ``output_scale`` over the recipe's."""
 
     input: str = "standardised"
-    bias: str = "mean-log"
-    output_scale: float = 0.1
+    bias: str = "recipe"
+    output_scale: float = 1.0
     settings: tuple[str, ...] = ()
 
 
 BARE = (
-    "train.initial_log_variance=0.0", "train.orthogonal=false", "train.learning_rate=1e-3",
-    "train.beta_warmup_epochs=0", "train.warmup_steps=0", "train.final_rate=1.0", "train.clip_norm=1e12",
+    "train.initial_log_variance=0.0", "train.fitted_start=false", "train.learning_rate=1e-3",
+    "train.output_rate=1.0", "train.beta_warmup_epochs=0", "train.warmup_steps=0", "train.final_rate=1.0",
+    "train.clip_norm=1e12",
 )  # fmt: skip
 VARIANTS = {
     "recipe as it is": Variant(),
-    "bare": Variant("power", "zero", 1.0, BARE),
-    "bare + standardised log-power": Variant("standardised", "zero", 1.0, BARE),
-    "bare + standardised log-power + output bias": Variant("standardised", "mean-log", 0.1, BARE),
+    "bare": Variant("power", "zero", 10.0, BARE),
+    "bare + standardised log-power": Variant("standardised", "zero", 10.0, BARE),
+    "bare + standardised log-power + output bias (mean logarithm)": Variant(settings=BARE),
+    "output layer at the common learning rate": Variant(settings=("train.output_rate=1.0",)),
+    "output layer at 3 times": Variant(settings=("train.output_rate=3.0",)),
+    "output layer at 30 times": Variant(settings=("train.output_rate=30.0",)),
     "q starts at log-variance 0": Variant(settings=("train.initial_log_variance=0.0",)),
     "q starts at log-variance -2": Variant(settings=("train.initial_log_variance=-2.0",)),
     "q starts at log-variance -6": Variant(settings=("train.initial_log_variance=-6.0",)),
-    "Xavier, not orthogonal": Variant(settings=("train.orthogonal=false",)),
+    "Xavier start, output bias at the mean logarithm": Variant(settings=("train.fitted_start=false",)),
     "encoder sees power": Variant("power"),
     "encoder sees log-power, not standardised": Variant("log"),
-    "output bias zero": Variant(bias="zero", output_scale=1.0),
-    "output bias log of mean power": Variant(bias="log-mean"),
-    "output weights not shrunk": Variant(output_scale=1.0),
+    "output bias zero": Variant(bias="zero"),
     "no KL warm-up": Variant(settings=("train.beta_warmup_epochs=0",)),
     "KL warm-up over 2 epochs": Variant(settings=("train.beta_warmup_epochs=2",)),
     "learning rate 1e-3": Variant(settings=("train.learning_rate=1e-3",)),
@@ -118,11 +120,9 @@ def train(
 
     model = initialise(build, 0)
     with torch.no_grad():
-        model.output.weight.mul_(variant.output_scale / 0.1)
+        model.output.weight.mul_(variant.output_scale)
         if variant.bias == "zero":
             model.output.bias.zero_()
-        elif variant.bias == "log-mean":
-            model.output.bias.copy_(log_mean_power(sets[0]))
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         progress = Trainer(
@@ -140,12 +140,6 @@ def train(
 def every_tenth(frames: FrameSet) -> FrameSet:
     """Enough to validate on."""
     return dataclasses.replace(frames, frames=frames.frames[::10])
-
-
-def log_mean_power(frames: FrameSet) -> torch.Tensor:
-    """log of the mean power, (F,): the maximum-likelihood constant."""
-    total = sum(frames.gather(slice(i, i + 8192)).sum(0, dtype="float64") for i in range(0, len(frames), 8192))
-    return torch.log(torch.as_tensor(total) / len(frames)).float()
 
 
 def main() -> None:

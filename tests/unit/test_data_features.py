@@ -23,7 +23,8 @@ SIGNAL = Signal(rate=8000, window=256, hop=64)
 
 def write(path: Path, seconds: float = 0.5, rate: int = 8000, level: float = 0.1, channels: int = 1) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    noise = np.random.default_rng(zlib.crc32(str(path).encode())).standard_normal((int(seconds * rate), channels))
+    random = np.random.default_rng(zlib.crc32("/".join(path.parts[-2:]).encode()))
+    noise = random.standard_normal((int(seconds * rate), channels))
     soundfile.write(path, level * noise, rate)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,7 @@ def test_learning_rate_rises_then_falls() -> None:
     rates = [schedule.learning_rate(s, 1000, 1e-3, 100, 0.01) for s in range(1000)]
     assert rates[0] == pytest.approx(1e-5)
     assert rates[99] == pytest.approx(1e-3)
-    assert all(a >= b for a, b in zip(rates[99:], rates[100:], strict=False))
+    assert all(a >= b for a, b in itertools.pairwise(rates[99:]))
     assert rates[-1] == pytest.approx(1e-5, rel=0.01)
     # A training of a few steps still warms up and still reaches the top.
     assert max(schedule.learning_rate(s, 20, 1e-3, 100, 0.0) for s in range(20)) == pytest.approx(1e-3)

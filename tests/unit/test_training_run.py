@@ -133,7 +133,8 @@ def test_checkpoint_of_other_settings_is_refused(job: Job) -> None:
     (job.out / "checkpoint.pt").write_bytes(b"torn")
     with pytest.raises(PriorError, match="cannot read"):
         train_prior(job)
-    train_prior(dataclasses.replace(job, overwrite=True, recipe=load_recipe("default", [*SETTINGS, "epochs=1"])))
+    short = load_recipe("default", [*SETTINGS, "epochs=1"])
+    train_prior(dataclasses.replace(job, overwrite=True, recipe=short))
 
 
 def test_existing_prior_is_kept(job: Job) -> None:
@@ -172,3 +173,34 @@ def test_unwritable_output(job: Job, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot write"):
         train_prior(dataclasses.replace(job, out=tmp_path / "file" / "prior"))
+
+
+def test_output_layer_has_a_learning_rate_of_its_own(job: Job, monkeypatch) -> None:
+    rates: list[set[float]] = []
+    original = loop.Trainer._step
+
+    def watch(self: loop.Trainer, *rest: object) -> None:
+        original(self, *rest)  # type: ignore[arg-type]
+        rates.append({group["lr"] / group["scale"] for group in rest[-1].param_groups})  # type: ignore[attr-defined]
+        assert {group["scale"] for group in rest[-1].param_groups} == {1.0, 10.0}  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(loop.Trainer, "_step", watch)
+    recipe = load_recipe("default", [*SETTINGS, "epochs=1", "output_rate=10", "weight_decay=0.1"])
+    train_prior(dataclasses.replace(job, recipe=recipe))
+    assert rates
+    assert all(max(step) == pytest.approx(min(step)) for step in rates)
+
+
+def test_fitted_start_is_well_scaled(job: Job) -> None:
+    """Pre-activations within tanh's linear part; a first loss of the order of a constant model's."""
+    recipe = load_recipe("lab", [*SETTINGS[:3], "hidden=[8, 16, 32]"])
+    frames = run._load_data(dataclasses.replace(job, recipe=recipe), print).train
+    model = loop.initialise(lambda: run._untrained(recipe, frames), 0)
+    power = torch.from_numpy(frames.gather(slice(0, 2000)))
+    with torch.no_grad():
+        features = (torch.log(power + 1e-8) - model.log_power_mean) / model.log_power_std
+        assert 0.3 < float(model.encoder[0](features).std()) < 0.8
+        posterior = model.encode(power[None])
+        ratio = power / torch.exp(model.decode(posterior.mean.unsqueeze(1))[0, 0])
+        assert float(posterior.log_variance.max()) < -2
+        assert 0.2 < float(ratio.mean()) < 5

@@ -76,13 +76,16 @@ class Trainer:
 
     def _optimiser(self) -> torch.optim.Optimizer:
         # Decay on matrices only: a decayed output bias would pull the mean spectrum to 0 dB.
-        matrices = [p for p in self.model.parameters() if p.ndim > 1]
-        others = [p for p in self.model.parameters() if p.ndim <= 1]
-        groups = [
-            {"params": matrices, "weight_decay": self.options.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ]
-        return torch.optim.AdamW(groups, lr=self.options.learning_rate)
+        output = {id(p) for p in getattr(self.model, "output", torch.nn.Identity()).parameters()}
+        groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+        for parameter in self.model.parameters():
+            decay = self.options.weight_decay if parameter.ndim > 1 else 0.0
+            scale = self.options.output_rate if id(parameter) in output else 1.0
+            groups.setdefault((decay, scale), []).append(parameter)
+        return torch.optim.AdamW(
+            [{"params": ps, "weight_decay": decay, "scale": scale} for (decay, scale), ps in groups.items()],
+            lr=self.options.learning_rate,
+        )
 
     def _out_of_patience(self, progress: Progress) -> bool:
         return progress.epoch - 1 - progress.best_epoch >= self.options.patience
@@ -108,7 +111,7 @@ class Trainer:
             step, options.epochs * per_epoch, options.learning_rate, options.warmup_steps, options.final_rate
         )
         for group in optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["scale"]
         terms = elbo_terms(self.model, power, generator)
         objective = loss(terms, beta, options.free_bits)
         optimiser.zero_grad()
@@ -144,9 +147,10 @@ class Trainer:
         best = valid["valid_loss"] < progress.best
         if best:
             progress.best, progress.best_epoch = valid["valid_loss"], progress.epoch
+        group = optimiser.param_groups[0]
         record = {
             "epoch": progress.epoch, "step": progress.step, "seconds": round(progress.seconds, 1),
-            "learning_rate": optimiser.param_groups[0]["lr"], **means, **valid,
+            "learning_rate": group["lr"] / group["scale"], **means, **valid,
         }  # fmt: skip
         progress.history.append(record)
         progress.epoch += 1

@@ -32,8 +32,10 @@ class TrainOptions:
     beta_warmup_epochs  epochs over which the weight rises linearly from 0
     free_bits           nepers per latent dimension below which its batch-mean KL is not penalised
     level_jitter_db     each frame is seen at a level drawn uniformly within +- this
+    output_rate         learning rate of the decoder's last layer, relative to the others'
     initial_log_variance  of q(z|s), before training
-    orthogonal          start hidden layers as orthogonal matrices, the first scaled to the data
+    fitted_start        hidden layers start as orthogonal matrices, the first scaled to the data, the last
+                        layer's bias at the mean power
     patience            epochs without a better validation ELBO before training stops
     checkpoint_steps    steps between two checkpoints (there is one after every epoch as well)
     """
@@ -42,6 +44,7 @@ class TrainOptions:
     batch_frames: int = 512
     learning_rate: float = 1e-3
     final_rate: float = 0.01
+    output_rate: float = 1.0
     warmup_steps: int = 200
     weight_decay: float = 0.0
     clip_norm: float = 500.0
@@ -50,12 +53,13 @@ class TrainOptions:
     free_bits: float = 0.0
     level_jitter_db: float = 6.0
     initial_log_variance: float = 0.0
-    orthogonal: bool = False
+    fitted_start: bool = False
     patience: int = 6
     checkpoint_steps: int = 500
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_frames", "learning_rate", "clip_norm", "patience", "checkpoint_steps"):
+        for name in ("epochs", "batch_frames", "learning_rate", "output_rate", "clip_norm", "patience",
+                     "checkpoint_steps"):  # fmt: skip
             if not getattr(self, name) > 0:
                 raise UsageError(f"train.{name} = {getattr(self, name)}", "it must be above zero")
         for name in ("final_rate", "warmup_steps", "weight_decay", "beta", "beta_warmup_epochs", "free_bits",
