@@ -124,7 +124,9 @@ def test_sampling_from_the_prior(prior):
 
 def test_saved_and_loaded_is_the_same(prior, architecture, power, tmp_path):
     save_prior(prior.float(), tmp_path / "mine", architecture, note="a test")
+    state = torch.get_rng_state()
     loaded = load_prior(tmp_path / "mine")
+    assert torch.equal(torch.get_rng_state(), state)
     assert loaded.signal == prior.signal
     assert loaded.config() == prior.config()
     assert not any(p.requires_grad for p in loaded.parameters())

@@ -64,7 +64,9 @@ def build(config: dict[str, Any]) -> Any:
     """An untrained prior from its configuration."""
     try:
         signal = Signal(**config["signal"])
-        return PRIORS[config["architecture"]](**config["model"], signal=signal)
+        # Layers draw their first weights from torch's global generator: nobody else's numbers may change.
+        with torch.random.fork_rng(devices=[]):
+            return PRIORS[config["architecture"]](**config["model"], signal=signal)
     except VaeSeError as error:
         raise PriorError(f"bad configuration of a prior: {error}", error.hint) from None
     except (TypeError, ValueError, RuntimeError) as error:
