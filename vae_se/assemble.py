@@ -11,6 +11,7 @@ from .inference.em import MonteCarloEM
 from .inference.estep import ESTEPS
 from .inference.mstep import Gain
 from .noise import NOISES
+from .noise.dictionary import Dictionary
 
 #: Methods that the enhancer itself runs; other names are baselines.
 METHODS = ("mcem",)
@@ -19,11 +20,15 @@ METHODS = ("mcem",)
 def build_em(config: Config, prior: Any) -> MonteCarloEM:
     """The EM loop that ``config`` describes, around a loaded prior.
 
-    Raises UsageError for an unknown name, or a setting that the named part does not have.
+    Raises UsageError for an unknown name, or a setting that the named part does not have, and NoiseError
+    for a noise dictionary that cannot be read or was made for another STFT.
     """
+    noise = _part("noise", NOISES[config.noise.name], config.noise)
+    if isinstance(noise, Dictionary):
+        noise.learnt.check(prior.signal, noise.file)
     return MonteCarloEM(
         prior=prior,
-        noise=_part("noise", NOISES[config.noise.name], config.noise),
+        noise=noise,
         estep=_part("estep", ESTEPS[config.estep.name], config.estep),
         gain=Gain(config.gain.kind, config.gain.concentration),
         iterations=config.inference.iterations,
@@ -33,15 +38,24 @@ def build_em(config: Config, prior: Any) -> MonteCarloEM:
 
 
 def _part(section: str, cls: Any, settings: Any) -> Any:
-    """An object of the dataclass ``cls`` from those settings of its section that are given."""
-    given = {k: v for k, v in dataclasses.asdict(settings).items() if k != "name" and v is not None}
-    known = {field.name: field.type for field in dataclasses.fields(cls)}
-    unknown = sorted(given.keys() - known.keys())
-    if unknown:
-        raise UsageError(
-            f"{settings.name} has no setting {section}.{unknown[0]}", "it has: " + ", ".join(known)
-        )
+    """An object of the dataclass ``cls`` from those settings of its section that are given.
+
+    A setting that it does not have is an error, unless it stands at its default, as nobody touched it.
+    """
+    known = {field.name: field for field in dataclasses.fields(cls) if field.init}
+    given = {}
+    for field in dataclasses.fields(settings):
+        key, value = field.name, getattr(settings, field.name)
+        if key == "name" or value is None:
+            continue
+        if key in known:
+            given[key] = value
+        elif value != field.default:
+            raise UsageError(
+                f"{settings.name} has no setting {section}.{key}", "it has: " + (", ".join(known) or "none")
+            )
     for key, value in given.items():
-        if known[key] == "int" and value < 1:
-            raise UsageError(f"{section}.{key} = {value}", "it is at least 1")
+        least = known[key].metadata.get("least", 1)
+        if known[key].type == "int" and value < least:
+            raise UsageError(f"{section}.{key} = {value}", f"it is at least {least}")
     return cls(**given)

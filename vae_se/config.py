@@ -41,13 +41,18 @@ class EStepConfig:
 
 @dataclasses.dataclass(frozen=True)
 class NoiseConfig:
-    """The model of the noise, and where it starts (vae_se/noise)."""
+    """The model of the noise, and where it starts (vae_se/noise).
+
+    ``rank`` is for ``nmf``; ``file``, and ``free`` atoms beside those of the file, for ``dictionary``.
+    """
 
     name: str = "nmf"
     rank: int = 8
     start: str = "quiet"
     level: float = 2.0
     spread: float = 0.8
+    file: str | None = None
+    free: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,7 +217,10 @@ def _checked(value: Any, hint: Any, key: str) -> Any:
     """``value`` as the type that the field declares, or UsageError."""
     wrong = UsageError(f"{key} = {value!r}: expected {_spell(hint)}", "--print-config shows every setting")
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        for option in typing.get_args(hint):
+        options = typing.get_args(hint)
+        if types.NoneType in options and value in (None, "none"):
+            return None  # before a word: none is how TOML says it here
+        for option in options:
             try:
                 return _checked(value, option, key)
             except UsageError:

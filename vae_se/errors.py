@@ -34,6 +34,10 @@ class PriorError(VaeSeError):
     """Weights or configuration of a prior that cannot be used."""
 
 
+class NoiseError(VaeSeError):
+    """A learnt dictionary of noise that cannot be used."""
+
+
 class OutputError(VaeSeError):
     """An output that cannot be written."""
 

@@ -3,18 +3,20 @@
 import pytest
 import torch
 
-from tests.toys import model_power, tiny_prior
+from tests.toys import SIGNAL, model_power, tiny_prior
 from vae_se.assemble import build_em
 from vae_se.config import Config
 from vae_se.inference.estep import ESTEPS
 from vae_se.noise import NOISES
+from vae_se.noise.store import NoiseDictionary, save_dictionary
 from vae_se.rng import Streams
 
-SETTINGS = {"inference.iterations": 6, "inference.averaging": 2, "noise.rank": 3}
+SETTINGS = {"inference.iterations": 6, "inference.averaging": 2}
+NMF = {"noise.name": "nmf", "noise.rank": 3}
 
 
-def loop(estep="vem", noise="nmf", prior=None, **overrides):
-    config = Config().override({"estep.name": estep, "noise.name": noise, **SETTINGS, **overrides})
+def loop(estep="vem", noise=None, prior=None, **overrides):
+    config = Config().override({"estep.name": estep, **(noise or NMF), **SETTINGS, **overrides})
     return build_em(config, prior or tiny_prior())
 
 
@@ -35,8 +37,17 @@ def estep(request):
 
 
 @pytest.fixture(params=list(NOISES))
-def noise(request):
-    return request.param
+def noise(request, tmp_path):
+    """The settings of each noise model; a dictionary has two atoms in a file and a free one."""
+    if request.param == "nmf":
+        return NMF
+    settings = {"noise.name": request.param}
+    if request.param == "dictionary":
+        path = tmp_path / "noise.safetensors"
+        atoms = torch.rand(2, SIGNAL.stft.bins, generator=torch.Generator().manual_seed(1)) + 0.1
+        save_dictionary(NoiseDictionary(atoms, SIGNAL.rate, SIGNAL.window, SIGNAL.hop), path)
+        settings |= {"noise.file": str(path), "noise.free": 1}
+    return settings
 
 
 def test_shapes_ranges_and_diagnostics(estep, noise):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 
-def nmf_step(power, speech, weight, w, h):
+def nmf_step(power, speech, weight, w, h, fixed=0):
     """One update of H, then of W: Leglaive, Girin and Horaud (2018), eqs. 20 and 21, weighted draws.
 
-    power (N, F), speech (R, N, F), weight (R, N), w (K, F), h (N, K).
+    power (N, F), speech (R, N, F), weight (R, N), w (K, F), h (N, K); the first ``fixed`` rows of w stay.
     """
     draws, frames, bins = speech.shape
     atoms = w.shape[0]
@@ -27,8 +27,8 @@ def nmf_step(power, speech, weight, w, h):
                     below += weight[r, n] * w[k, f] / v
             new_h[n, k] = h[n, k] * np.sqrt(above / below)
     h = new_h
-    new_w = np.empty_like(w)
-    for k in range(atoms):
+    new_w = w.copy()
+    for k in range(fixed, atoms):
         for f in range(bins):
             above = below = 0.0
             for r in range(draws):

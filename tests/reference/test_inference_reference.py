@@ -7,13 +7,16 @@ import pytest
 import torch
 
 from tests.reference import loops
-from tests.toys import tiny_prior
+from tests.toys import SIGNAL, tiny_prior
 from vae_se.inference.mstep import Gain
 from vae_se.inference.particles import Samples
 from vae_se.inference.target import Target
 from vae_se.inference.wiener import FilterMoments
 from vae_se.likelihood import complex_gaussian_log_prob
+from vae_se.noise.dictionary import Dictionary
 from vae_se.noise.nmf import NMF, NMFState
+from vae_se.noise.store import NoiseDictionary, save_dictionary
+from vae_se.rng import Streams
 
 BATCH, DRAWS, FRAMES, ATOMS = 2, 3, 4, 2
 
@@ -53,6 +56,50 @@ def test_nmf_update_matches_the_loop(case):
         scale = w.mean(-1)
         np.testing.assert_allclose(new.w[b].numpy(), w / scale[:, None], rtol=1e-9)
         np.testing.assert_allclose(new.h[b].numpy(), h * scale, rtol=1e-9)
+
+
+@pytest.fixture
+def dictionary(tmp_path):
+    """A dictionary of one fixed atom and one free one."""
+    path = tmp_path / "noise.safetensors"
+    atoms = torch.rand(1, SIGNAL.stft.bins, generator=torch.Generator().manual_seed(5)) + 0.1
+    save_dictionary(NoiseDictionary(atoms, SIGNAL.rate, SIGNAL.window, SIGNAL.hop), path)
+    return Dictionary(str(path), free=ATOMS - 1)
+
+
+def test_dictionary_update_matches_the_loop_and_leaves_the_fixed_atoms(case, dictionary):
+    target, samples, state = case
+    speech = target.speech_variance(samples.log_variance)
+    new = dictionary.update(state, target.power, speech, samples.log_weight, target.mask)
+    assert torch.equal(new.w[:, :1], state.w[:, :1])
+    for b in range(BATCH):
+        w, h = loops.nmf_step(
+            target.power[b].numpy(), speech[b].numpy(), samples.log_weight[b].exp().numpy(),
+            state.w[b].numpy(), state.h[b].numpy(), fixed=1,
+        )  # fmt: skip
+        scale = w[1:].mean(-1)
+        np.testing.assert_allclose(new.w[b, 1:].numpy(), w[1:] / scale[:, None], rtol=1e-9)
+        np.testing.assert_allclose(new.h[b, :, 0].numpy(), h[:, 0], rtol=1e-9)
+        np.testing.assert_allclose(new.h[b, :, 1:].numpy(), h[:, 1:] * scale, rtol=1e-9)
+
+
+@pytest.mark.parametrize("free", [0, 1])
+def test_dictionary_update_does_not_lower_the_likelihood(case, dictionary, free):
+    target, samples, _ = case
+    model = dataclasses.replace(dictionary, free=free)
+    streams = Streams.from_seed(0, range(BATCH), [FRAMES] * BATCH)
+    state = model.init(target.power, target.mask, streams)
+    first = state
+    speech = target.speech_variance(samples.log_variance)
+    values = []
+    for _ in range(20):
+        noisy = dataclasses.replace(target, noise=model.variance(state))
+        values.append(float((samples.log_weight.exp() * noisy.log_likelihood(samples.log_variance)).sum()))
+        state = model.update(state, target.power, speech, samples.log_weight, target.mask)
+    assert (np.diff(values) >= -1e-9 * abs(values[0])).all()
+    assert values[-1] > values[0]
+    assert torch.equal(state.w[:, :1], first.w[:, :1])
+    assert state.w.shape[1] == 1 + free
 
 
 def test_nmf_without_speech_is_that_of_scikit_learn(case):

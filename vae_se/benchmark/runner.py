@@ -121,13 +121,20 @@ def _earlier(
     for spec in protocol.methods:
         earlier = meta["methods"].get(spec.label)
         now = describe_method(spec, protocol.seed)
-        if earlier is not None and earlier != now:
-            changed = [key for key in now if earlier.get(key) != now[key]]
+        if earlier is not None and _given(earlier) != _given(now):
+            changed = [key for key in now if _given(earlier).get(key) != _given(now)[key]]
             raise UsageError(
                 f"{path}: {spec.label} was run with other {' and '.join(changed)}",
                 "give it another label or --out",
             )
     return read_rows(path)
+
+
+def _given(about: dict[str, Any]) -> dict[str, Any]:
+    """A method's description less the settings that are left open: one that was added later changes nothing."""
+    if "settings" not in about:
+        return about
+    return {**about, "settings": {k: v for k, v in about["settings"].items() if v is not None}}
 
 
 def _jobs(entries: Sequence[Entry], protocol: Protocol, done: set[tuple[str, str]]) -> list[Job]:

@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "enhance": ("vae_se.cli.enhance:enhance", "Noisy recordings in, clean speech out."),
     "train": ("vae_se.cli.train:train", "Train a speech prior on a folder of clean speech."),
     "prior": ("vae_se.cli.prior:prior", "List, show, verify, hear and see speech priors."),
+    "noise": ("vae_se.cli.noise:noise", "Learn what a noise is like from recordings of it."),
     "benchmark": ("vae_se.cli.benchmark:benchmark", "Mix, enhance and score, as a protocol says."),
     "report": ("vae_se.cli.report:report", "Tables from the results of a benchmark."),
     "info": ("vae_se.cli.info:info", "Versions, devices and what is installed."),

@@ -48,7 +48,9 @@ from .work import Outcome, Settings, Worker, describe, run_here, run_pool
 @click.option("--method", metavar="NAME", help="A named combination, or a baseline such as log-mmse.")
 @click.option("--prior", metavar="NAME|DIR", help="The model of clean speech (vae-se prior list).")
 @click.option("--estep", metavar="NAME", help="How the posterior of the speech is sampled.")
-@click.option("--noise", metavar="NAME", help="The model of the noise.")
+@click.option(
+    "--noise", metavar="NAME|FILE", help="The model of the noise, or a file of vae-se noise fit (.safetensors)."
+)
 @click.option(
     "--atten-lim", type=click.FloatRange(min=0), metavar="DB", help="Turn the noise down by this at most."
 )
@@ -151,7 +153,7 @@ def settings_from(preset: str, config_file: str | None, assignments: tuple[str, 
         "method": options["method"],
         "prior": options["prior"],
         "estep.name": options["estep"],
-        "noise.name": options["noise"],
+        **_noise(options["noise"]),
         "output.atten_lim_db": options["atten_lim"],
         "output.dry": options["dry"],
         "inference.segment": options["segment"],
@@ -159,6 +161,13 @@ def settings_from(preset: str, config_file: str | None, assignments: tuple[str, 
         "seed": options["seed"],
     }
     return config.override({k: v for k, v in named.items() if v is not None}).set(*assignments)
+
+
+def _noise(given: str | None) -> dict[str, Any]:
+    """The settings that --noise stands for: a model by name, or the dictionary in a file."""
+    if given is not None and given.endswith(".safetensors"):
+        return {"noise.name": "dictionary", "noise.file": given}
+    return {"noise.name": given}
 
 
 def plan_jobs(inputs: tuple[str, ...], config: Config, **options: Any) -> list[paths.Job]:

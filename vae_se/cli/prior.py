@@ -184,7 +184,8 @@ def plot(name: str, data: str, limit: int, output: str, overwrite: bool) -> None
     path = _new(output, overwrite)
     figure(1, 1)  # says now, not after the encoding, that matplotlib is missing
     model: Any = load_prior(name)
-    encoded = latent.encode(model, *powers(data, model, limit))
+    spectra, found = powers(data, model, limit)
+    encoded = latent.encode(model, spectra, [path.parent.name for path in found])  # a folder a speaker
     latent.draw(model, encoded, path, title=f"prior {name}: {len(encoded.mean)} frames of {data}")
     say(f"wrote {path}")
 

@@ -1,4 +1,4 @@
-"""Clean speech as a prior sees it, for the commands that look at one."""
+"""Recordings as a prior sees them, for the commands that learn from a folder or look at one."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ if TYPE_CHECKING:
     import torch
 
 
-def powers(folder: str, prior: Any, limit: int) -> tuple[list[torch.Tensor], list[str]]:
-    """Power spectrograms (N, F) of up to ``limit`` files of a folder, and the speaker of each.
+def powers(
+    folder: str, prior: Any, limit: int | None, what: str = "clean speech"
+) -> tuple[list[torch.Tensor], list[Path]]:
+    """Power spectrograms (N, F) of up to ``limit`` files of a folder, and the files.
 
-    The files are spread evenly over the folder; each is brought to the prior's rate and active level. The
-    speaker is the name of the folder that the file lies in.
+    The files are spread evenly over the folder; each is brought to the prior's rate and active level.
+    AudioError where there is no sound in any; ``what`` is what the folder should have held.
     """
     import torch
 
     sources = paths.collect([folder])
     if sources[0].problem is not None:
         raise sources[0].problem
-    chosen = [
-        sources[i] for i in np.unique(np.linspace(0, len(sources) - 1, min(limit, len(sources))).astype(int))
-    ]
-    spectra, speakers = [], []
+    count = len(sources) if limit is None else min(limit, len(sources))
+    chosen = [sources[i] for i in np.unique(np.linspace(0, len(sources) - 1, count).astype(int))]
+    spectra, found = [], []
     for source in chosen:
         assert source.path is not None
         recording = files.read(source.path)
@@ -41,7 +42,7 @@ def powers(folder: str, prior: Any, limit: int) -> tuple[list[torch.Tensor], lis
             continue
         waveform = torch.from_numpy((mono * (prior.signal.active_rms / level)).astype(np.float32))
         spectra.append(prior.signal.stft.analyse(waveform).abs().square())
-        speakers.append(Path(source.path).parent.name)
+        found.append(source.path)
     if not spectra:
-        raise AudioError(f"{folder} holds only silence", "give a folder of clean speech")
-    return spectra, speakers
+        raise AudioError(f"{folder} holds only silence", f"give a folder of {what}")
+    return spectra, found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import safetensors
 import safetensors.torch
 import torch
 
+from ..atomic import write_atomically
 from ..errors import PriorError, VaeSeError, nearest
 from .base import PRIORS, Signal, SpeechPrior
 
@@ -99,19 +99,6 @@ def load_prior(name_or_path: str | Path = "default", device: str | torch.device 
         raise PriorError(f"{weights} holds values that are not finite", "retrain, or fetch the file again")
     prior.load_state_dict(tensors)
     return prior.to(device).eval().requires_grad_(False)
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write under a temporary name beside ``path``, then rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save_prior(prior: Any, folder: str | Path, architecture: str, **extra: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..priors.store import write_atomically
+from ..atomic import write_atomically
 from .progress import clock
 
 

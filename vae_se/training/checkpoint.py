@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from ..atomic import write_atomically
 from ..errors import OutputError, PriorError
-from ..priors.store import write_atomically
 
 
 @dataclasses.dataclass

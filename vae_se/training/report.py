@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..atomic import write_atomically
 from ..errors import UsageError
-from ..priors.store import write_atomically
 
 Record = dict[str, Any]
 

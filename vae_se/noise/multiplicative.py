@@ -1,0 +1,105 @@
+"""What noise models that are a product W H share: its state, where it starts, and the multiplicative updates.
+
+Derived in docs/noise.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import torch
+
+from ..errors import UsageError
+from ..numerics import TINY, VARIANCE_FLOOR
+
+
+@dataclasses.dataclass(frozen=True)
+class NMFState:
+    """Spectra W (B, K, F), each of mean 1 over bins, and activations H (B, N, K)."""
+
+    w: torch.Tensor
+    h: torch.Tensor
+
+
+def _mean(power: torch.Tensor) -> torch.Tensor:
+    return power.mean(0)
+
+
+def _quiet(power: torch.Tensor) -> torch.Tensor:
+    # The level that a bin exceeds in four frames of five. A fifth of exponentially distributed powers
+    # lies below -log(0.8) = 0.22 of their mean, so dividing makes it unbiased for even noise.
+    rank = max(1, round(0.2 * power.shape[0]))
+    return power.kthvalue(rank, dim=0).values / 0.2231
+
+
+def _log_mean(power: torch.Tensor) -> torch.Tensor:
+    # exp(gamma) makes the geometric mean of exponentially distributed powers unbiased.
+    return power.log().mean(0).exp() * 1.7810724
+
+
+_STARTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "mean": _mean,
+    "quiet": _quiet,
+    "log-mean": _log_mean,
+}
+
+
+def check_start(start: str, level: float, spread: float) -> None:
+    """UsageError unless ``start`` is known, ``level`` above 0 and ``spread`` between 0 and 1."""
+    if start not in _STARTS:
+        raise UsageError(f"unknown start {start!r} of the noise model", "known: " + ", ".join(_STARTS))
+    if not level > 0:
+        raise UsageError(f"level {level} of the noise model's start", "it is above 0")
+    if not 0 < spread < 1:
+        raise UsageError(f"spread {spread} of the noise model's start", "it lies between 0 and 1")
+
+
+def start_spectrum(start: str, power: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The spectrum (B, F) that ``start`` names, of power (B, N, F) where the mask (B, N) is 1."""
+    lengths = mask.sum(-1).long().tolist()
+    return torch.stack([_STARTS[start](row[:n]) for row, n in zip(power, lengths, strict=True)])
+
+
+def product(state: NMFState) -> torch.Tensor:
+    """W H, (B, N, F), at least VARIANCE_FLOOR."""
+    return (state.h @ state.w).clamp_(min=VARIANCE_FLOOR)
+
+
+def draw_weight(log_weight: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The draws' weights (B, R, N, 1), zero in frames that do not exist."""
+    return (log_weight.exp() * mask.unsqueeze(1)).unsqueeze(-1)
+
+
+def update_h(
+    state: NMFState, power: torch.Tensor, speech: torch.Tensor, weight: torch.Tensor
+) -> torch.Tensor:
+    """One majorise-minimise step of all activations, W held; ``speech`` (B, R, N, F), result (B, N, K)."""
+    above, below = _statistics(power, speech, product(state), weight)
+    w_t = state.w.transpose(1, 2)
+    return state.h * torch.sqrt((above @ w_t) / (below @ w_t + TINY))
+
+
+def update_w(
+    state: NMFState, power: torch.Tensor, speech: torch.Tensor, weight: torch.Tensor, fixed: int = 0
+) -> torch.Tensor:
+    """One such step of the spectra after the first ``fixed``, H held; result (B, K - fixed, F)."""
+    above, below = _statistics(power, speech, product(state), weight)
+    h_t = state.h[..., fixed:].transpose(1, 2)
+    return state.w[:, fixed:] * torch.sqrt((h_t @ above) / (h_t @ below + TINY))
+
+
+def _statistics(
+    power: torch.Tensor, speech: torch.Tensor, noise: torch.Tensor, weight: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """sum_r w_r |x|^2 / V_r^2 and sum_r w_r / V_r with V_r = speech_r + noise, both (B, N, F)."""
+    inverse = (speech + noise.unsqueeze(1)).reciprocal_()
+    below = (weight * inverse).sum(1)
+    above = (weight * inverse.square_()).sum(1).mul_(power)
+    return above, below
+
+
+def normalise(w: torch.Tensor, h: torch.Tensor) -> NMFState:
+    """Move the scale of every atom into its activations: W then has mean 1 over bins."""
+    scale = w.mean(-1, keepdim=True).clamp(min=TINY)
+    return NMFState(w / scale, h * scale.transpose(1, 2))
