@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.toys import LinearPrior, linear_target
-from vae_se.inference.estep import ESTEPS, chain
+from vae_se.inference.estep import ESTEPS, chain, langevin
 from vae_se.likelihood import standard_normal_log_prob
 from vae_se.rng import Streams
 
@@ -40,10 +40,26 @@ def deviations(kernel) -> tuple[float, float]:
 EXACT = {
     "mh": {"draws": 8, "sweeps": 4, "step_size": 0.8, "adaptation": 40},
     "encoder-mh": {"draws": 8, "sweeps": 4},
+    "mala": {"draws": 8, "sweeps": 3, "step_size": 0.8, "adaptation": 40},
     # Self-normalised weights have a bias of order 1 / R.
     "encoder-is": {"draws": 200},
 }
 BAND = (0.2, 0.06)
+# Without acceptance the variance is too large by 1 / (1 - step^2 curvature / 4), here by up to 6 %.
+LANGEVIN = {"draws": 8, "sweeps": 10, "step_size": 0.15}
+LANGEVIN_BAND = (0.25, 0.12)
+
+
+def map_error() -> float:
+    """Largest distance of the point estimate from the posterior mean, in posterior standard deviations."""
+    target = linear_target()
+    streams = Streams([torch.Generator().manual_seed(5)], [target.power.shape[1]])
+    kernel = ESTEPS["map"](steps=10, rate=0.05)
+    state = kernel.init(target, target.power, streams)
+    for _ in range(60):
+        state, _ = kernel.step(target, state, streams)
+    mean, covariance = target.posterior()
+    return ((state.samples.z[:, 0] - mean) / covariance.diagonal().sqrt()).abs().max().item()
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -51,6 +67,29 @@ def test_kernel_has_the_known_moments(name):
     bias, spread = deviations(ESTEPS[name](**EXACT[name]))
     assert bias < BAND[0]
     assert spread < BAND[1]
+
+
+def test_unadjusted_langevin_is_near_the_known_moments():
+    bias, spread = deviations(ESTEPS["langevin"](**LANGEVIN))
+    assert bias < LANGEVIN_BAND[0]
+    assert spread < LANGEVIN_BAND[1]
+
+
+def test_point_estimate_is_the_posterior_mean():
+    assert map_error() < 0.01
+
+
+@pytest.mark.parametrize("latents", [1, 16])
+def test_drift_is_bounded_frame_by_frame(latents):
+    step = torch.tensor([[0.1, 0.2]], dtype=torch.float64)[:, None, :, None]
+    gradient = torch.randn(1, 3, 2, latents, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    # Where the step suits the curvature, the bound is out of reach.
+    torch.testing.assert_close(langevin.drift(gradient, step), 0.5 * step.square() * gradient)
+    wild = gradient.clone()
+    wild[:, :, 0] *= 1e12
+    tamed = langevin.drift(wild, step)
+    torch.testing.assert_close(tamed[:, :, 0].norm(dim=-1), torch.full((1, 3), 0.1 * latents**0.5).double())
+    torch.testing.assert_close(tamed[:, :, 1], langevin.drift(gradient, step)[:, :, 1])
 
 
 def test_variational_kernel_finds_the_best_factorised_gaussian():
@@ -76,17 +115,19 @@ def test_mutation_prior_without_its_half(monkeypatch):
     for name, settings in EXACT.items():
         bias, spread = deviations(ESTEPS[name](**settings))
         assert bias > BAND[0] or spread > BAND[1], name
+    assert deviations(ESTEPS["langevin"](**LANGEVIN))[1] > LANGEVIN_BAND[1]
+    assert map_error() > 0.01
 
 
 def test_mutation_no_acceptance(monkeypatch):
     def always(chains, proposed, log_ratio, streams):
         return proposed, torch.ones_like(log_ratio, dtype=torch.bool)
 
-    for name in ("mh", "encoder-mh"):
-        module = __import__(f"vae_se.inference.estep.{name.replace('-', '_')}", fromlist=["accept"])
+    for name, file in {"mh": "mh", "encoder-mh": "encoder_mh", "mala": "langevin"}.items():
+        module = __import__(f"vae_se.inference.estep.{file}", fromlist=["accept"])
         monkeypatch.setattr(module, "accept", always)
         # A walk that takes every proposal would need infinite steps under adaptation.
-        settings = EXACT[name] | ({"adaptation": 0} if name == "mh" else {})
+        settings = EXACT[name] | ({} if name == "encoder-mh" else {"adaptation": 0})
         assert deviations(ESTEPS[name](**settings))[1] > BAND[1], name
 
 
@@ -95,6 +136,17 @@ def test_mutation_proposal_density_forgotten(monkeypatch):
 
     monkeypatch.setattr(GaussianPosterior, "log_prob", lambda self, z: torch.zeros(z.shape[:3], dtype=z.dtype))
     assert deviations(ESTEPS["encoder-mh"](**EXACT["encoder-mh"]))[1] > BAND[1]
+
+
+def test_mutation_langevin_proposal_taken_for_symmetric(monkeypatch):
+    monkeypatch.setattr(langevin, "log_proposal", lambda to, start, step: torch.zeros(to.shape[:3]).to(to))
+    assert deviations(ESTEPS["mala"](**EXACT["mala"]))[1] > BAND[1]
+
+
+def test_mutation_variance_used_as_step(monkeypatch):
+    normal, step = Streams.normal, LANGEVIN["step_size"]
+    monkeypatch.setattr(Streams, "normal", lambda self, *args, **kw: step * normal(self, *args, **kw))
+    assert deviations(ESTEPS["langevin"](**LANGEVIN))[1] > LANGEVIN_BAND[1]
 
 
 def test_step_size_is_a_standard_deviation():
@@ -121,10 +173,11 @@ def test_step_size_is_a_standard_deviation():
     assert (seen[1] - seen[0]).std().item() == pytest.approx(0.3, rel=0.03)
 
 
-def test_adaptation_reaches_the_target_and_stops():
+@pytest.mark.parametrize("name", ["mh", "mala"])
+def test_adaptation_reaches_the_target_and_stops(name):
     target = linear_target()
     streams = Streams([torch.Generator().manual_seed(2)], [target.power.shape[1]])
-    kernel = ESTEPS["mh"](draws=8, sweeps=5, step_size=0.01, target_acceptance=0.4, adaptation=80)
+    kernel = ESTEPS[name](draws=8, sweeps=5, step_size=0.01, target_acceptance=0.4, adaptation=80)
     state = kernel.init(target, target.power, streams)
     rates = []
     for step in range(160):

@@ -2,6 +2,8 @@
 
 from . import encoder_is as encoder_is
 from . import encoder_mh as encoder_mh
+from . import langevin as langevin
+from . import map as map
 from . import mh as mh
 from . import vem as vem
 from .base import ESTEPS, EStep, Info

@@ -1,4 +1,4 @@
-"""What the Metropolis-Hastings kernels share: chains, and acceptance frame by frame."""
+"""What the Markov chain kernels share: chains, and acceptance frame by frame."""
 
 from __future__ import annotations
 
@@ -37,11 +37,19 @@ def accept(
     ), taken
 
 
-def chain_info(target: Target, chains: Chains, acceptance: torch.Tensor) -> tuple[Samples, Info]:
-    """Draws of equal weight and the diagnostics that go with them; ``acceptance`` (B, R, N) in [0, 1]."""
+def chain_info(
+    target: Target, chains: Chains, acceptance: torch.Tensor | None, joint: torch.Tensor | None = None
+) -> tuple[Samples, Info]:
+    """Draws of equal weight and the diagnostics that go with them.
+
+    ``acceptance`` (B, R, N) in [0, 1], None where every move is taken; ``joint``: log p(x, z) at the chains,
+    (B, R, N), where the kernel has it already.
+    """
     samples = Samples.equal(chains.z, chains.log_variance)
-    joint = target.log_likelihood(chains.log_variance) + target.prior.log_prior(chains.z)
-    rate = frame_mean(acceptance.mean(1), target.mask)
+    if joint is None:
+        joint = target.log_likelihood(chains.log_variance) + target.prior.log_prior(chains.z)
+    objective = frame_mean(joint.mean(1), target.mask)
+    rate = None if acceptance is None else frame_mean(acceptance.mean(1), target.mask)
     # Chains are independent of each other, so their number is the effective number of draws of one step.
-    draws = torch.full_like(rate, chains.z.shape[1])
-    return samples, Info(frame_mean(joint.mean(1), target.mask), draws, rate)
+    draws = torch.full_like(objective, chains.z.shape[1])
+    return samples, Info(objective, draws, rate)

@@ -11,20 +11,22 @@ from ...rng import Streams
 from ..particles import Samples, frame_mean
 from ..target import Target
 from .base import ESTEPS, Info
+from .gradient import Adam, likelihood_point
 
-_DECAY = (0.9, 0.99)
 _LOG_VARIANCE_RANGE = (-12.0, 2.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class VariationalState:
-    """q(z_n) = N(mean, diag exp(log_variance)), both in ``parameters`` (2, B, N, L), and Adam's moments."""
+    """q(z_n) = N(mean, diag exp(log_variance)), both in ``parameters`` (2, B, N, L), with Adam's moments."""
 
-    parameters: torch.Tensor
-    first: torch.Tensor
-    second: torch.Tensor
-    steps: int
+    adam: Adam
     samples: Samples
+
+    @property
+    def parameters(self) -> torch.Tensor:
+        """Mean and log-variance of q."""
+        return self.adam.parameters
 
 
 @ESTEPS.add("vem")
@@ -49,36 +51,27 @@ class Variational:
         """q starts as the encoder's posterior at ``power``."""
         posterior = target.prior.encode(power)
         parameters = torch.stack([posterior.mean, posterior.log_variance.clamp(*_LOG_VARIANCE_RANGE)])
-        zeros = torch.zeros_like(parameters)
         z = self._draw(parameters, streams)
         samples = Samples.equal(z, target.prior.decode(z))
-        return VariationalState(parameters, zeros, zeros, 0, samples)
+        return VariationalState(Adam.start(parameters), samples)
 
     def step(self, target: Target, state: VariationalState, streams: Streams) -> tuple[VariationalState, Info]:
         """``steps`` gradient steps; the draws handed on are those of the last one."""
-        parameters, first, second = state.parameters, state.first, state.second
-        for count in range(state.steps + 1, state.steps + self.steps + 1):
-            with torch.enable_grad():
-                leaf = parameters.detach().requires_grad_()
-                z = self._draw(leaf, streams)
-                log_variance = target.prior.decode(z)
-            value, slope = target.log_likelihood_and_gradient(log_variance.detach())
-            (gradient,) = torch.autograd.grad(log_variance, leaf, slope.div_(-self.draws))
-            mean, log_var = parameters
-            gradient = gradient + torch.stack([mean, 0.5 * (log_var.exp() - 1)])
-            first = first * _DECAY[0] + gradient * (1 - _DECAY[0])
-            second = second * _DECAY[1] + gradient.square() * (1 - _DECAY[1])
-            bias = (1 - _DECAY[0] ** count, 1 - _DECAY[1] ** count)
-            before = parameters
-            parameters = before - self.rate * (first / bias[0]) / ((second / bias[1]).sqrt() + 1e-8)
-            parameters[1].clamp_(*_LOG_VARIANCE_RANGE)
-        samples = Samples.equal(z.detach(), log_variance.detach())
-        bound = value.mean(1) - gaussian_kl(before[0], before[1])
+        adam = state.adam
+        for _ in range(self.steps):
+            mean, log_var = adam.parameters
+            point = likelihood_point(target, adam.parameters, lambda leaf: self._draw(leaf, streams))
+            gradient = point.gradient / self.draws
+            gradient = gradient - torch.stack([mean, 0.5 * (log_var.exp() - 1)])
+            adam = adam.ascend(gradient, self.rate)
+            adam.parameters[1].clamp_(*_LOG_VARIANCE_RANGE)
+        samples = Samples.equal(point.z, point.log_variance)
+        bound = point.value.mean(1) - gaussian_kl(mean, log_var)
         info = Info(
             objective=frame_mean(bound, target.mask),
             ess=torch.full_like(bound[:, 0], self.draws),
         )
-        return VariationalState(parameters, first, second, state.steps + self.steps, samples), info
+        return VariationalState(adam, samples), info
 
     def _draw(self, parameters: torch.Tensor, streams: Streams) -> torch.Tensor:
         mean, log_variance = parameters
