@@ -45,9 +45,9 @@ EXACT = {
     "encoder-is": {"draws": 200},
 }
 BAND = (0.2, 0.06)
-# Without acceptance the variance is too large by 1 / (1 - step^2 curvature / 4), here by up to 6 %.
+# Without acceptance the variance is too large by 1 / (1 - step^2 curvature / 4), here by up to 2 %.
 LANGEVIN = {"draws": 8, "sweeps": 10, "step_size": 0.15}
-LANGEVIN_BAND = (0.25, 0.12)
+LANGEVIN_BAND = (0.25, 0.1)
 
 
 def map_error() -> float:
@@ -76,7 +76,7 @@ def test_unadjusted_langevin_is_near_the_known_moments():
 
 
 def test_point_estimate_is_the_posterior_mean():
-    assert map_error() < 0.01
+    assert map_error() < 0.03
 
 
 @pytest.mark.parametrize("latents", [1, 16])
@@ -116,7 +116,7 @@ def test_mutation_prior_without_its_half(monkeypatch):
         bias, spread = deviations(ESTEPS[name](**settings))
         assert bias > BAND[0] or spread > BAND[1], name
     assert deviations(ESTEPS["langevin"](**LANGEVIN))[1] > LANGEVIN_BAND[1]
-    assert map_error() > 0.01
+    assert map_error() > 0.03
 
 
 def test_mutation_no_acceptance(monkeypatch):
