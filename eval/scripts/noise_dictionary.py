@@ -3,7 +3,8 @@
     python eval/scripts/noise_dictionary.py ../shared/data
 
 DATA holds speech/valid and noise/KIND/. Prints SI-SDR in dB of one mixture of three seconds for each kind of
-noise: as it is, with `nmf` (rank 8), and with dictionaries of K fixed and some free atoms. A minute on one core.
+noise: as it is, with `nmf` (rank 8), and with dictionaries of K fixed and some free atoms.
+Takes a minute on one core.
 """
 
 from __future__ import annotations
