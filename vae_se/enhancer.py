@@ -16,6 +16,7 @@ from .audio.level import active_rms
 from .audio.resample import resample
 from .chunks import Chunk, batches, crossfade, cut
 from .config import Config
+from .device import choose_device
 from .errors import AudioError, PriorError, UsageError, nearest
 from .inference.diagnostics import Diagnostics, summarise
 from .numerics import SILENCE_RMS
@@ -126,7 +127,7 @@ class Enhancer:
         if prior is not None:
             values["prior"] = str(prior)
         config = config.override(values)
-        where = _device(device)
+        where = choose_device(device)
         loaded = load_prior(config.prior, where) if config.method in assemble.METHODS else None
         return cls(config, loaded, where)
 
@@ -316,18 +317,6 @@ def _in_frames(segment: float, overlap: float, signal: Any) -> tuple[int, int]:
             "the overlap is at least one frame and at most a third of the segment",
         )
     return length, shared
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UsageError(f"unknown device {name!r}", "known: auto, cpu, cuda, cuda:0, ...") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError("no CUDA device is at hand", "use --device cpu or auto")
-    return device
 
 
 def _as_channels(item: Any) -> np.ndarray:

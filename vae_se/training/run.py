@@ -15,6 +15,7 @@ import torch
 
 from ..data.corpus import Corpus, hold_out, scan
 from ..data.features import FrameSet, PowerSpectra, cache_key, load_features, log_power_statistics
+from ..device import choose_device
 from ..errors import OutputError, UsageError
 from ..numerics import POWER_FLOOR
 from ..priors import PRIORS, load_prior, save_prior
@@ -121,21 +122,6 @@ def _untrained(recipe: Recipe, frames: FrameSet) -> Any:
     spread = np.linspace(0, len(frames) - 1, min(len(frames), _START_FRAMES)).astype(np.int64)
     set_first_values(model, torch.from_numpy(frames.gather(spread)), recipe.train)
     return model
-
-
-def choose_device(name: str) -> torch.device:
-    """``auto`` is CUDA where there is one; UsageError for what is not there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UsageError(f"unknown device {name!r}", "pass auto, cpu or cuda") from None
-    if device.type not in ("cpu", "cuda"):
-        raise UsageError(f"device {name!r} is not supported", "pass auto, cpu or cuda")
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError("no CUDA device here", "pass --device cpu")
-    return device
 
 
 def _prepare_output(job: Job) -> None:
