@@ -6,6 +6,7 @@ import dataclasses
 
 import torch
 
+from ...errors import UsageError
 from ...rng import Streams
 from ..particles import Samples, frame_mean
 from ..target import Target
@@ -35,11 +36,11 @@ class PointEstimate:
 
     steps: int = 1
     rate: float = 0.05
+    draws: int = 1
 
-    @property
-    def draws(self) -> int:
-        """Draws per frame: a point is one."""
-        return 1
+    def __post_init__(self) -> None:
+        if self.draws != 1:
+            raise UsageError(f"{self.draws} draws of a point estimate", "it has one")
 
     def init(self, target: Target, power: torch.Tensor, streams: Streams) -> PointState:
         """The estimate starts at the encoder's mean at ``power``."""
