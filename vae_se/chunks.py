@@ -24,13 +24,16 @@ class Chunk:
 
 
 def cut(item: int, frames: int, length: int, overlap: int) -> list[Chunk]:
-    """Chunks of ``length`` frames or less, neighbours sharing ``overlap`` frames at least.
+    """As few chunks as ``length`` frames at most allow, neighbours sharing ``overlap`` frames at least.
 
-    All chunks of one item have the same length up to one frame, so that the last is not a stub.
+    All chunks of one item have the same length, no longer than needed: a recording a little longer than
+    one chunk becomes two halves and not two copies.
     """
     if frames <= length:
         return [Chunk(item, 0, 0, frames)]
     count = -(-(frames - overlap) // (length - overlap))
+    # One frame more than an even share, since the starts are rounded.
+    length = min(length, -(-(frames + (count - 1) * overlap) // count) + 1)
     starts = [round(i * (frames - length) / (count - 1)) for i in range(count)]
     return [Chunk(item, i, s, s + length) for i, s in enumerate(starts)]
 

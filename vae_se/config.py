@@ -70,7 +70,7 @@ class InferenceConfig:
     iterations: int = 40
     averaging: int = 4
     encoder_floor: float = 0.05
-    segment: float = 20.0
+    segment: float = 30.0
     overlap: float = 2.0
 
 

@@ -25,9 +25,8 @@ from .rng import Streams
 
 Progress = Callable[[int, int], None]
 
-#: Padded frames that one EM batch holds. On a CPU more than this falls out of the cache, and every frame
-#: costs nearly twice as much; a GPU is busy with many.
-FRAME_BUDGET = {"cpu": 1536, "cuda": 65536}
+#: Padded frames that one EM batch holds: about a minute of sound, some tens of megabytes a tensor.
+FRAME_BUDGET = 4096
 
 
 @dataclasses.dataclass
@@ -262,7 +261,7 @@ class Enhancer:
         bins = spectra[0].shape[-1]
         channels = [ChannelInfo.zeros(len(x), bins, self.device) for x in spectra]
         diagnostics: list[list[Diagnostics]] = [[] for _ in spectra]
-        groups = list(batches([chunk for chunks in parts for chunk in chunks], FRAME_BUDGET[self.device.type]))
+        groups = list(batches([chunk for chunks in parts for chunk in chunks], FRAME_BUDGET))
         for number, group in enumerate(groups):
             lengths = [chunk.frames for chunk in group]
             power = torch.zeros(len(group), max(lengths), bins, device=self.device)
