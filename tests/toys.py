@@ -65,6 +65,9 @@ class LinearGaussianTarget:
     gain: torch.Tensor
     mask: torch.Tensor
 
+    def encode(self, power):
+        return self.prior.encode(power)
+
     def log_likelihood(self, mean):
         return -0.5 * ((self.power.unsqueeze(1) - mean) / self.std).square().sum(-1)
 

@@ -24,6 +24,10 @@ class Target:
     gain: torch.Tensor
     mask: torch.Tensor
 
+    def encode(self, power: torch.Tensor) -> Any:
+        """q(z | power) for power (B, N, F): where kernels start, and what they propose from."""
+        return self.prior.encode(power)
+
     def speech_variance(self, log_variance: torch.Tensor) -> torch.Tensor:
         """g v(z), (B, R, N, F), from the decoder's log-variance."""
         return torch.exp(log_variance + torch.log(self.gain)[:, None, :, None])

@@ -39,7 +39,7 @@ class EncoderIS:
 
     def init(self, target: Target, power: torch.Tensor, streams: Streams) -> EncoderISState:
         """The first proposal is the encoder at ``power``."""
-        posterior = target.prior.encode(power)
+        posterior = target.encode(power)
         return EncoderISState(posterior, self._draw(target, posterior, streams)[0])
 
     def step(self, target: Target, state: EncoderISState, streams: Streams) -> tuple[EncoderISState, Info]:
@@ -47,7 +47,7 @@ class EncoderIS:
         posterior = state.posterior
         if self.refresh:
             old = state.samples
-            posterior = target.prior.encode(target.speech_power(old.log_variance, old.log_weight))
+            posterior = target.encode(target.speech_power(old.log_variance, old.log_weight))
         samples, bound = self._draw(target, posterior, streams)
         info = Info(
             objective=frame_mean(bound, target.mask),

@@ -40,7 +40,7 @@ class EncoderMH:
 
     def init(self, target: Target, power: torch.Tensor, streams: Streams) -> EncoderMHState:
         """The chains start at draws from the encoder at ``power``."""
-        z, _ = target.prior.encode(power).rsample(self.draws, streams)
+        z, _ = target.encode(power).rsample(self.draws, streams)
         chains = Chains(z, target.prior.decode(z))
         return EncoderMHState(chains, Samples.equal(chains.z, chains.log_variance))
 
@@ -50,7 +50,7 @@ class EncoderMH:
         power = target.power
         if self.refresh:
             power = target.speech_power(state.samples.log_variance, state.samples.log_weight)
-        posterior = target.prior.encode(power)
+        posterior = target.encode(power)
 
         def log_weight(at: Chains) -> torch.Tensor:
             joint = target.log_likelihood(at.log_variance) + target.prior.log_prior(at.z)

@@ -71,7 +71,7 @@ class Langevin:
 
     def init(self, target: Target, power: torch.Tensor, streams: Streams) -> LangevinState:
         """The chains start at draws from the encoder at ``power``."""
-        z, _ = target.prior.encode(power).rsample(self.draws, streams)
+        z, _ = target.encode(power).rsample(self.draws, streams)
         return LangevinState(z, Samples.equal(z, target.prior.decode(z)))
 
     def step(self, target: Target, state: LangevinState, streams: Streams) -> tuple[LangevinState, Info]:
@@ -116,7 +116,7 @@ class AdjustedLangevin:
 
     def init(self, target: Target, power: torch.Tensor, streams: Streams) -> AdjustedState:
         """The chains start at draws from the encoder at ``power``."""
-        z, _ = target.prior.encode(power).rsample(self.draws, streams)
+        z, _ = target.encode(power).rsample(self.draws, streams)
         chains = Chains(z, target.prior.decode(z))
         log_step = torch.full_like(target.gain, self.step_size).log()
         return AdjustedState(chains, Samples.equal(z, chains.log_variance), log_step, 0)

@@ -44,7 +44,7 @@ class PointEstimate:
 
     def init(self, target: Target, power: torch.Tensor, streams: Streams) -> PointState:
         """The estimate starts at the encoder's mean at ``power``."""
-        z = target.prior.encode(power).mean.unsqueeze(1)
+        z = target.encode(power).mean.unsqueeze(1)
         return PointState(Adam.start(z), Samples.equal(z, target.prior.decode(z)))
 
     def step(self, target: Target, state: PointState, streams: Streams) -> tuple[PointState, Info]:

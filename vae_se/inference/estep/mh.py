@@ -46,7 +46,7 @@ class RandomWalkMH:
 
     def init(self, target: Target, power: torch.Tensor, streams: Streams) -> RandomWalkState:
         """The chains start at draws from the encoder at ``power``."""
-        z, _ = target.prior.encode(power).rsample(self.draws, streams)
+        z, _ = target.encode(power).rsample(self.draws, streams)
         chains = Chains(z, target.prior.decode(z))
         log_step = torch.full_like(target.gain, self.step_size).log()
         return RandomWalkState(chains, Samples.equal(z, chains.log_variance), log_step, 0)

@@ -49,7 +49,7 @@ class Variational:
 
     def init(self, target: Target, power: torch.Tensor, streams: Streams) -> VariationalState:
         """q starts as the encoder's posterior at ``power``."""
-        posterior = target.prior.encode(power)
+        posterior = target.encode(power)
         parameters = torch.stack([posterior.mean, posterior.log_variance.clamp(*_LOG_VARIANCE_RANGE)])
         z = self._draw(parameters, streams)
         samples = Samples.equal(z, target.prior.decode(z))
