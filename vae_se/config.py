@@ -43,7 +43,9 @@ class EStepConfig:
 class NoiseConfig:
     """The model of the noise, and where it starts (vae_se/noise).
 
-    ``rank`` is for ``nmf``; ``file``, and ``free`` atoms beside those of the file, for ``dictionary``.
+    ``rank`` is that of the learnt factorisation; ``file``, and ``free`` atoms beside those of the file, are for
+    ``dictionary``; ``freedom`` is for ``student-t``; ``alpha`` and ``sweeps`` are for ``alpha-stable``. None
+    leaves a setting at the model's own default; one that the model does not have is an error.
     """
 
     name: str = "nmf"
@@ -53,6 +55,9 @@ class NoiseConfig:
     spread: float = 0.8
     file: str | None = None
     free: int | None = None
+    freedom: float | None = None
+    alpha: float | None = None
+    sweeps: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -107,10 +107,18 @@ class MonteCarloEM:
         for _ in range(self.averaging):
             kernel, _info = self.estep.step(target, kernel, streams)
             moments.add(target, kernel.samples)
+            if self.noise.auxiliary:
+                speech = target.speech_variance(kernel.samples.log_variance)
+                noise = self._auxiliary(state.noise, power, speech, kernel.samples.log_weight, mask, streams)
+                state = dataclasses.replace(state, noise=noise)
+                target = self._target(state, power, mask)
         return Estimate(moments.mean(), moments.variance(target), target.noise, state)
 
     def _target(self, state: EMState, power: torch.Tensor, mask: torch.Tensor) -> Target:
         return Target(self.prior, power, self.noise.variance(state.noise), state.gain, mask)
+
+    def _auxiliary(self, noise: Any, *given: Any) -> Any:
+        return self.noise.sample_auxiliary(noise, *given) if self.noise.auxiliary else noise
 
     def _iterate(self, state: EMState, power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> EMState:
         target = self._target(state, power, mask)
@@ -119,6 +127,7 @@ class MonteCarloEM:
         gain = self.gain.update(target, samples.log_variance, samples.log_weight)
         # The noise must see the speech variance at the new gain.
         speech = dataclasses.replace(target, gain=gain).speech_variance(samples.log_variance)
-        noise = self.noise.update(state.noise, power, speech, samples.log_weight, mask)
+        noise = self._auxiliary(state.noise, power, speech, samples.log_weight, mask, streams)
+        noise = self.noise.update(noise, power, speech, samples.log_weight, mask)
         entry = (info.objective, info.ess, info.acceptance)
         return EMState(noise, gain, kernel, state.iteration + 1, (*state.trace, entry))

@@ -23,6 +23,7 @@ class FilterMoments:
 
     first: torch.Tensor | float = 0.0
     second: torch.Tensor | float = 0.0
+    within: torch.Tensor | float = 0.0
     steps: int = 0
 
     def add(self, target: Target, samples: Samples) -> None:
@@ -30,7 +31,10 @@ class FilterMoments:
         speech = target.speech_variance(samples.log_variance)
         share = speech.div_(speech + target.noise.unsqueeze(1))
         weight = samples.log_weight.exp()
-        self.first = self.first + torch.einsum("brn,brnf->bnf", weight, share)
+        mean = torch.einsum("brn,brnf->bnf", weight, share)
+        self.first = self.first + mean
+        # The noise may change from one E-step to the next, where it has hidden variables of its own.
+        self.within = self.within + mean * target.noise
         self.second = self.second + torch.einsum("brn,brnf->bnf", weight, share.square_())
         self.steps += 1
 
@@ -42,4 +46,4 @@ class FilterMoments:
         """Var[s | x], in the units of the power."""
         mean = self.mean()
         spread = torch.as_tensor(self.second) / self.steps - mean.square()
-        return mean * target.noise + target.power * spread.clamp(min=0)
+        return torch.as_tensor(self.within) / self.steps + target.power * spread.clamp(min=0)

@@ -1,7 +1,9 @@
 """Noise models, one file each; importing this package registers them all."""
 
+from . import alpha_stable as alpha_stable
 from . import dictionary as dictionary
 from . import nmf as nmf
+from . import student_t as student_t
 from .base import NOISES, NoiseModel
 
 __all__ = ["NOISES", "NoiseModel"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 
@@ -15,6 +15,9 @@ class NoiseModel(Protocol):
 
     Shapes: power (B, N, F), mask (B, N), speech variance (B, R, N, F), log-weights (B, R, N).
     """
+
+    #: Whether there are hidden variables of the noise to be drawn in the loop.
+    auxiliary: ClassVar[bool] = False
 
     def init(self, power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> Any:
         """The start, scaled to the recording and drawn from its stream."""
@@ -31,6 +34,18 @@ class NoiseModel(Protocol):
         mask: torch.Tensor,
     ) -> Any:
         """One M-step under weighted draws; it does not lower the expected log-likelihood."""
+
+    def sample_auxiliary(
+        self,
+        state: Any,
+        power: torch.Tensor,
+        speech_variance: torch.Tensor,
+        log_weight: torch.Tensor,
+        mask: torch.Tensor,
+        streams: Streams,
+    ) -> Any:
+        """Draw the noise's hidden variables, after those of the speech; called where ``auxiliary`` is so."""
+        return state
 
 
 #: Noise models by name.

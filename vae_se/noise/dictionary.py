@@ -9,7 +9,7 @@ import torch
 
 from ..errors import UsageError
 from ..rng import Streams, torch_stream
-from .base import NOISES
+from .base import NOISES, NoiseModel
 from .multiplicative import (
     NMFState,
     check_start,
@@ -26,7 +26,7 @@ from .store import NoiseDictionary, load_dictionary
 
 @NOISES.add("dictionary")
 @dataclasses.dataclass(frozen=True)
-class Dictionary:
+class Dictionary(NoiseModel):
     """b_fn ~ N_c(0, (W H)_fn), W = [atoms of a file, held fixed | ``free`` atoms that are learnt], H learnt.
 
     Semi-supervised separation: Smaragdis, Raj and Shashanka, Supervised and semi-supervised separation of

@@ -8,7 +8,7 @@ import torch
 
 from ..errors import UsageError
 from ..rng import Streams
-from .base import NOISES
+from .base import NOISES, NoiseModel
 from .multiplicative import (
     NMFState,
     check_start,
@@ -23,7 +23,7 @@ from .multiplicative import (
 
 @NOISES.add("nmf")
 @dataclasses.dataclass(frozen=True)
-class NMF:
+class NMF(NoiseModel):
     """b_fn ~ N_c(0, (W H)_fn), rank K.
 
     Updates (majorise-minimise, hence the exponent 1/2): Leglaive, Girin and Horaud, A variance modeling

@@ -1,0 +1,81 @@
+"""What heavy-tailed noise models share: a Gaussian of scale W H in each bin, times an impulse variable."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+
+from ..errors import UsageError
+from ..numerics import VARIANCE_FLOOR
+from ..rng import Streams
+from .base import NoiseModel
+from .multiplicative import NMFState, check_start, product
+from .nmf import NMF
+
+
+@dataclasses.dataclass(frozen=True)
+class ImpulseState:
+    """The scale W H, and ``impulse`` phi (B, N, F): b_fn | phi_fn ~ N_c(0, phi_fn (W H)_fn)."""
+
+    scale: NMFState
+    impulse: torch.Tensor
+
+    @property
+    def w(self) -> torch.Tensor:
+        """Spectra W (B, K, F) of the scale."""
+        return self.scale.w
+
+    @property
+    def h(self) -> torch.Tensor:
+        """Activations H (B, N, K) of the scale."""
+        return self.scale.h
+
+
+@dataclasses.dataclass(frozen=True)
+class HeavyTailed(NoiseModel):
+    """A Gaussian scale mixture over ``nmf``, whose settings rank, start, level and spread it has.
+
+    Leglaive, Simsekli, Liutkus, Girin and Horaud, Speech enhancement with variational autoencoders and
+    alpha-stable distributions, 2019, sec. 3, for the impulse variables beside a speech prior.
+    """
+
+    rank: int = 8
+    start: str = "quiet"
+    level: float = 2.0
+    spread: float = 0.8
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise UsageError(f"noise rank {self.rank}", "it is at least 1")
+        check_start(self.start, self.level, self.spread)
+
+    @property
+    def _scale(self) -> NMF:
+        return NMF(self.rank, self.start, self.level, self.spread)
+
+    def init(self, power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> ImpulseState:
+        """The start of ``nmf``, no impulses."""
+        return ImpulseState(self._scale.init(power, mask, streams), torch.ones_like(power))
+
+    def variance(self, state: ImpulseState) -> torch.Tensor:
+        """phi W H, (B, N, F)."""
+        return (state.impulse * product(state.scale)).clamp_(min=VARIANCE_FLOOR)
+
+    def update(
+        self,
+        state: ImpulseState,
+        power: torch.Tensor,
+        speech_variance: torch.Tensor,
+        log_weight: torch.Tensor,
+        mask: torch.Tensor,
+    ) -> ImpulseState:
+        """W and H under the present impulses.
+
+        x / sqrt(phi) has the speech variance s / phi and the noise variance W H, hence the step of ``nmf``.
+        """
+        phi = state.impulse
+        scale = self._scale.update(
+            state.scale, power / phi, speech_variance / phi.unsqueeze(1), log_weight, mask
+        )
+        return ImpulseState(scale, phi)
