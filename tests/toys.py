@@ -74,6 +74,9 @@ class LinearGaussianTarget:
     def log_likelihood_and_gradient(self, mean):
         return self.log_likelihood(mean), (self.power.unsqueeze(1) - mean) / self.std**2
 
+    def fisher(self, mean):
+        return torch.full_like(mean, self.std**-2)
+
     def speech_power(self, log_variance, log_weight):
         return self.power
 

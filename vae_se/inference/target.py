@@ -50,6 +50,14 @@ class Target:
         value = -(variance.log_().add_(fit)).sum(-1) - LOG_PI * self.power.shape[-1]
         return value, share.mul_(fit.sub_(1))
 
+    def fisher(self, log_variance: torch.Tensor) -> torch.Tensor:
+        """Fisher information of x about the decoder's log-variance, (g v / V)^2, (B, R, N, F).
+
+        It is minus the expectation of the derivative of the slope above under the model, E|x|^2 = V.
+        """
+        speech = self.speech_variance(log_variance)
+        return speech.div_(speech + self.noise.unsqueeze(1)).square_()
+
     def speech_power(self, log_variance: torch.Tensor, log_weight: torch.Tensor) -> torch.Tensor:
         """E[|s|^2 | x] under weighted draws, (B, N, F): what a clean-speech encoder should be shown."""
         speech = self.speech_variance(log_variance)
