@@ -2,7 +2,8 @@
 
 All take the power (N, F) of a recording, in any unit, and the hop in seconds (smoothing constants are
 those of the papers, converted to that hop), and give the noise power (N, F) in the same unit. Doubling the
-input doubles the output. A recursion over frames, vectorised over bins. IMCRA lives in :mod:`.imcra`.
+input doubles the output. A recursion over frames, vectorised over bins. IMCRA lives in
+:mod:`vae_se.baselines.imcra`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import pytest
 
 from vae_se.baselines import imcra, minimum_statistics, mmse_tracker
 from vae_se.baselines.spectral import Spectral
-from vae_se.baselines.trackers import smoothing
+from vae_se.trackers import smoothing
 
 Tracker = Callable[..., np.ndarray]
 TRACKERS = [minimum_statistics, mmse_tracker, imcra]

@@ -7,7 +7,7 @@ import numpy as np
 from .base import baseline
 from .gains import log_mmse_gain, run
 from .spectral import Spectral, filtered
-from .trackers import floored, mmse_tracker, smoothing
+from ..trackers import floored, mmse_tracker, smoothing
 
 
 @baseline(

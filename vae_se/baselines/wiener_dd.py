@@ -7,7 +7,7 @@ import numpy as np
 from .base import baseline
 from .gains import run, wiener_gain
 from .spectral import Spectral, filtered
-from .trackers import floored, mmse_tracker, smoothing
+from ..trackers import floored, mmse_tracker, smoothing
 
 
 @baseline(

@@ -25,7 +25,7 @@ def positive_stable(index: float, streams: Streams, bins: int, dtype: torch.dtyp
     a = index
     # In float64 and off the ends, where the sines vanish: powers of 1 / a overflow otherwise.
     u = math.pi * streams.uniform(bins, dtype=torch.float64).clamp(1e-9, 1 - 1e-9)
-    e = -torch.log1p(-streams.uniform(bins, dtype=torch.float64)).clamp(min=1e-12)
+    e = torch.log1p(-streams.uniform(bins, dtype=torch.float64)).neg().clamp(min=1e-12)
     log_phi = torch.log(torch.sin(a * u)) - torch.log(torch.sin(u)) / a
     log_phi += (1 - a) / a * (torch.log(torch.sin((1 - a) * u)) - torch.log(e))
     # Whatever lies beyond +-60 dB is an impulse, or none, all the same.
