@@ -6,6 +6,7 @@ import dataclasses
 
 import torch
 
+from ..blocks import frame_blocks
 from ..errors import UsageError
 from .target import Target
 
@@ -39,13 +40,17 @@ class Gain:
         gain = target.gain
         if self.kind == "fixed":
             return gain
-        speech = target.speech_variance(log_variance)
-        inverse = (speech + target.noise.unsqueeze(1)).reciprocal_()
-        share = speech.mul_(inverse)
         weight = log_weight.exp() * target.mask.unsqueeze(1)
+        a, b = (torch.empty_like(log_weight) for _ in range(2))
+        for frames in frame_blocks(log_variance):
+            part = target.at(frames)
+            speech = part.speech_variance(log_variance[:, :, frames])
+            inverse = (speech + part.noise.unsqueeze(1)).reciprocal_()
+            share = speech.mul_(inverse)
+            torch.sum(share, -1, out=b[:, :, frames])
+            torch.sum(share.mul_(inverse).mul_(part.power.unsqueeze(1)), -1, out=a[:, :, frames])
         # Both sums carry one factor g, which the division takes out again.
-        b = (weight * share.sum(-1)).sum(1) / gain
-        a = (weight * (share.mul_(inverse).mul_(target.power.unsqueeze(1))).sum(-1)).sum(1) / gain
+        a, b = ((weight * total).sum(1) / gain for total in (a, b))
         if self.kind == "file":
             a, b = a.sum(-1, keepdim=True), b.sum(-1, keepdim=True)
         c = self.concentration

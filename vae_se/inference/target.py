@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ..blocks import frame_blocks
 from ..likelihood import LOG_PI
 
 
@@ -30,25 +31,41 @@ class Target:
 
     def speech_variance(self, log_variance: torch.Tensor) -> torch.Tensor:
         """g v(z), (B, R, N, F), from the decoder's log-variance."""
-        return torch.exp(log_variance + torch.log(self.gain)[:, None, :, None])
+        return torch.exp(log_variance).mul_(self.gain[:, None, :, None])
+
+    def at(self, frames: slice) -> Target:
+        """The same for some of the frames."""
+        power, noise, gain, mask = (t[:, frames] for t in (self.power, self.noise, self.gain, self.mask))
+        return dataclasses.replace(self, power=power, noise=noise, gain=gain, mask=mask)
 
     def log_likelihood(self, log_variance: torch.Tensor) -> torch.Tensor:
         """log p(x_n | z_n) summed over bins, (B, R, N)."""
-        variance = self.speech_variance(log_variance).add_(self.noise.unsqueeze(1))
-        fit = self.power.unsqueeze(1) / variance
-        return -(variance.log_().add_(fit)).sum(-1) - LOG_PI * self.power.shape[-1]
+        value = log_variance.new_empty(log_variance.shape[:3])
+        for frames in frame_blocks(log_variance):
+            part = self.at(frames)
+            variance = part.speech_variance(log_variance[:, :, frames]).add_(part.noise.unsqueeze(1))
+            fit = part.power.unsqueeze(1) / variance
+            torch.sum(variance.log_().add_(fit), -1, out=value[:, :, frames])
+        return value.neg_().sub_(LOG_PI * self.power.shape[-1])
 
     def log_likelihood_and_gradient(self, log_variance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The log-likelihood (B, R, N), and its derivative by the decoder's log-variance (B, R, N, F).
 
         With V = g v + n and v = exp(eta):  d/d eta (-log V - |x|^2 / V) = (g v / V) (|x|^2 / V - 1).
         """
-        speech = self.speech_variance(log_variance)
-        variance = speech + self.noise.unsqueeze(1)
-        fit = self.power.unsqueeze(1) / variance
-        share = speech.div_(variance)
-        value = -(variance.log_().add_(fit)).sum(-1) - LOG_PI * self.power.shape[-1]
-        return value, share.mul_(fit.sub_(1))
+        value = log_variance.new_empty(log_variance.shape[:3])
+        slope = torch.empty_like(log_variance)
+        for frames in frame_blocks(log_variance):
+            part = self.at(frames)
+            share = torch.exp(log_variance[:, :, frames], out=slope[:, :, frames])
+            share.mul_(part.gain[:, None, :, None])
+            variance = share + part.noise.unsqueeze(1)
+            inverse = variance.reciprocal()
+            share.mul_(inverse)
+            fit = inverse.mul_(part.power.unsqueeze(1))
+            torch.sum(variance.log_().add_(fit), -1, out=value[:, :, frames])
+            share.mul_(fit.sub_(1))
+        return value.neg_().sub_(LOG_PI * self.power.shape[-1]), slope
 
     def fisher(self, log_variance: torch.Tensor) -> torch.Tensor:
         """Fisher information of x about the decoder's log-variance, (g v / V)^2, (B, R, N, F).

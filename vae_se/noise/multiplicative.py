@@ -6,12 +6,14 @@ Derived in docs/noise.md.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 
+from ..blocks import frame_blocks
 from ..errors import UsageError
 from ..numerics import TINY, VARIANCE_FLOOR
+from ..trackers import mmse_tracker
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,10 +40,24 @@ def _log_mean(power: torch.Tensor) -> torch.Tensor:
     return power.log().mean(0).exp() * 1.7810724
 
 
+def tracked(power: torch.Tensor) -> torch.Tensor:
+    """The noise power (N, F) that the MMSE tracker finds in power (N, F).
+
+    Its constants are taken for frames 16 ms apart, as they were published and as the shipped priors have them.
+    """
+    noise = mmse_tracker(power.cpu().double().numpy(), 0.016)
+    return torch.from_numpy(noise).to(power).clamp_(min=VARIANCE_FLOOR)
+
+
+def _tracked_mean(power: torch.Tensor) -> torch.Tensor:
+    return tracked(power).mean(0)
+
+
 _STARTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "mean": _mean,
     "quiet": _quiet,
     "log-mean": _log_mean,
+    "tracked": _tracked_mean,
 }
 
 
@@ -71,32 +87,39 @@ def draw_weight(log_weight: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return (log_weight.exp() * mask.unsqueeze(1)).unsqueeze(-1)
 
 
-def update_h(
-    state: NMFState, power: torch.Tensor, speech: torch.Tensor, weight: torch.Tensor
-) -> torch.Tensor:
+def update_h(state: NMFState, power: torch.Tensor, speech: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """One majorise-minimise step of all activations, W held; ``speech`` (B, R, N, F), result (B, N, K)."""
-    above, below = _statistics(power, speech, product(state), weight)
     w_t = state.w.transpose(1, 2)
-    return state.h * torch.sqrt((above @ w_t) / (below @ w_t + TINY))
+    ratio = torch.empty_like(state.h)
+    for frames, above, below in _statistics(state, power, speech, weight):
+        torch.div(above @ w_t, (below @ w_t).add_(TINY), out=ratio[:, frames])
+    return ratio.sqrt_().mul_(state.h)
 
 
 def update_w(
     state: NMFState, power: torch.Tensor, speech: torch.Tensor, weight: torch.Tensor, fixed: int = 0
 ) -> torch.Tensor:
     """One such step of the spectra after the first ``fixed``, H held; result (B, K - fixed, F)."""
-    above, below = _statistics(power, speech, product(state), weight)
-    h_t = state.h[..., fixed:].transpose(1, 2)
-    return state.w[:, fixed:] * torch.sqrt((h_t @ above) / (h_t @ below + TINY))
+    w, h_t = state.w[:, fixed:], state.h[..., fixed:].transpose(1, 2)
+    numerator, denominator = torch.zeros_like(w), torch.full_like(w, TINY)
+    for frames, above, below in _statistics(state, power, speech, weight):
+        numerator += h_t[..., frames] @ above
+        denominator += h_t[..., frames] @ below
+    return numerator.div_(denominator).sqrt_().mul_(w)
 
 
 def _statistics(
-    power: torch.Tensor, speech: torch.Tensor, noise: torch.Tensor, weight: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """sum_r w_r |x|^2 / V_r^2 and sum_r w_r / V_r with V_r = speech_r + noise, both (B, N, F)."""
-    inverse = (speech + noise.unsqueeze(1)).reciprocal_()
-    below = (weight * inverse).sum(1)
-    above = (weight * inverse.square_()).sum(1).mul_(power)
-    return above, below
+    state: NMFState, power: torch.Tensor, speech: torch.Tensor, weight: torch.Tensor
+) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
+    """For block after block of frames: sum_r w_r |x|^2 / V_r^2 and sum_r w_r / V_r with V_r = speech_r + W H,
+    both (B, block, F)."""
+    speech = speech.expand(*weight.shape[:3], power.shape[-1])
+    for frames in frame_blocks(speech):
+        noise = product(NMFState(state.w, state.h[:, frames]))
+        inverse = (speech[:, :, frames] + noise.unsqueeze(1)).reciprocal_()
+        weighted = weight[:, :, frames] * inverse
+        below = weighted.sum(1)
+        yield frames, weighted.mul_(inverse).sum(1).mul_(power[:, frames]), below
 
 
 def normalise(w: torch.Tensor, h: torch.Tensor) -> NMFState:

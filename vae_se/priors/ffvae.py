@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from ..errors import UsageError
 from ..likelihood import standard_normal_log_prob
@@ -93,7 +94,7 @@ class FFVAE(nn.Module):
 
     def decode(self, z: torch.Tensor) -> torch.Tensor:
         """eta(z): log-variances (..., F) of latents (..., L), within the range of numerics.py."""
-        return self.output(self.decoder(z)).clamp(LOG_VARIANCE_MIN, LOG_VARIANCE_MAX)
+        return functional.hardtanh(self.output(self.decoder(z)), LOG_VARIANCE_MIN, LOG_VARIANCE_MAX)
 
     def log_prior(self, z: torch.Tensor) -> torch.Tensor:
         """log N(z; 0, I), one value per frame."""

@@ -1,0 +1,72 @@
+"""What is computed block by block is what it is in one piece, to a float's tolerance."""
+
+import pytest
+import torch
+
+from tests.toys import tiny_prior
+from vae_se import blocks
+from vae_se.inference.mstep import Gain
+from vae_se.inference.target import Target
+from vae_se.noise.multiplicative import NMFState, draw_weight, product, update_h, update_w
+
+BATCH, DRAWS, FRAMES, ATOMS = 2, 3, 11, 4
+# Relative to the float64 result in one piece.
+TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-12}
+
+
+def results(dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """Everything that goes through the blocks, from the same random numbers."""
+    generator = torch.Generator().manual_seed(4)
+    prior = tiny_prior()
+    bins = prior.signal.stft.bins
+
+    def random(*shape):
+        return torch.rand(*shape, generator=generator).to(dtype) + 0.1
+
+    state = NMFState(random(BATCH, ATOMS, bins), random(BATCH, FRAMES, ATOMS))
+    log_variance = 4 * random(BATCH, DRAWS, FRAMES, bins) - 2
+    mask = torch.ones(BATCH, FRAMES, dtype=dtype)
+    target = Target(prior, random(BATCH, FRAMES, bins), product(state), random(BATCH, FRAMES), mask)
+    log_weight = torch.log_softmax(random(BATCH, DRAWS, FRAMES), 1)
+    speech, weight = target.speech_variance(log_variance), draw_weight(log_weight, mask)
+    value, slope = target.log_likelihood_and_gradient(log_variance)
+    return {
+        "value alone": target.log_likelihood(log_variance),
+        "value": value,
+        "slope": slope,
+        "gain": Gain("frame", 5.0).update(target, log_variance, log_weight),
+        "h": update_h(state, target.power, speech, weight),
+        "w": update_w(state, target.power, speech, weight),
+        "w of the last atoms": update_w(state, target.power, speech, weight, fixed=1),
+    }
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("elements", [1, BATCH * DRAWS * 33 * 4])
+def test_blocks_do_not_change_the_result(monkeypatch, dtype, elements):
+    whole = results(torch.float64)
+    monkeypatch.setattr(blocks, "BLOCK_ELEMENTS", elements)
+    for name, found in results(dtype).items():
+        error = (found - whole[name]).abs().max() / whole[name].abs().max()
+        assert error <= TOLERANCE[dtype], name
+
+
+@pytest.mark.parametrize("elements", [1, 100, 2000, 10**9])
+def test_blocks_cover_every_frame_once(monkeypatch, elements):
+    monkeypatch.setattr(blocks, "BLOCK_ELEMENTS", elements)
+    frames = [n for part in blocks.frame_blocks(torch.empty(2, 3, 17, 5)) for n in range(17)[part]]
+    assert frames == list(range(17))
+    assert list(blocks.frame_blocks(torch.empty(2, 3, 0, 5))) == []
+
+
+def test_one_block_where_there_is_no_cache_to_fit():
+    assert list(blocks.frame_blocks(torch.empty(8, 8, 1000, 513, device="meta"))) == [slice(0, 1000)]
+
+
+def test_one_speech_variance_may_stand_for_all_frames():
+    """As where a dictionary is fitted to noise alone."""
+    state = NMFState(torch.rand(1, 2, 5) + 0.1, torch.rand(1, 7, 2) + 0.1)
+    power, weight = torch.rand(1, 7, 5) + 0.1, torch.ones(1, 1, 7, 1)
+    for update in (update_h, update_w):
+        broadcast = update(state, power, torch.zeros(1, 1, 1, 1), weight)
+        assert torch.equal(broadcast, update(state, power, torch.zeros(1, 1, 7, 5), weight))

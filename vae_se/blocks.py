@@ -1,0 +1,21 @@
+"""Frames in blocks that fit a core's cache: element-wise chains over (B, R, N, F) cost passes over memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+#: Elements of one block of (B, R, block, F): half a megabyte in float32 is what a core has as second-level
+#: cache at least, and an operation on fewer costs more to start than to do.
+BLOCK_ELEMENTS = 1 << 17
+
+
+def frame_blocks(values: torch.Tensor) -> Iterator[slice]:
+    """Slices of N that together cover ``values`` (B, R, N, F); a single one where the device is no CPU."""
+    batch, draws, frames, bins = values.shape
+    length = frames
+    if values.device.type == "cpu":
+        length = max(1, BLOCK_ELEMENTS // max(1, batch * draws * bins))
+    for start in range(0, frames, length):
+        yield slice(start, min(start + length, frames))
