@@ -37,6 +37,7 @@ class EStepConfig:
     target_acceptance: float | None = None
     adaptation: int | None = None
     refresh: bool | None = None
+    warm: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

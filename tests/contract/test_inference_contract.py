@@ -16,7 +16,9 @@ NMF = {"noise.name": "nmf", "noise.rank": 3}
 
 
 def loop(estep="vem", noise=None, prior=None, **overrides):
-    config = Config().override({"estep.name": estep, **(noise or NMF), **SETTINGS, **overrides})
+    # Few enough E-steps of the fit that the chains run, too.
+    warm = {"estep.warm": 2} if estep == "vem-mh" else {}
+    config = Config().override({"estep.name": estep, **warm, **(noise or NMF), **SETTINGS, **overrides})
     return build_em(config, prior or tiny_prior())
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from tests.toys import LinearPrior, linear_target
-from vae_se.inference.estep import ESTEPS, chain, langevin
-from vae_se.inference.estep.vem_full import gauss_newton
+from vae_se.inference.estep import ESTEPS, chain, langevin, vem_mh
+from vae_se.inference.estep.vem_full import FullGaussian, gauss_newton
 from vae_se.likelihood import standard_normal_log_prob
 from vae_se.rng import Streams
 
@@ -42,6 +42,7 @@ EXACT = {
     "mh": {"draws": 8, "sweeps": 4, "step_size": 0.8, "adaptation": 40},
     "encoder-mh": {"draws": 8, "sweeps": 4},
     "mala": {"draws": 8, "sweeps": 3, "step_size": 0.8, "adaptation": 40},
+    "vem-mh": {"draws": 8, "sweeps": 4, "adaptation": 40, "warm": 4},
     # Self-normalised weights have a bias of order 1 / R.
     "encoder-is": {"draws": 200},
 }
@@ -76,6 +77,19 @@ def map_error() -> float:
 @pytest.mark.parametrize("name", EXACT)
 def test_kernel_has_the_known_moments(name):
     bias, spread = deviations(ESTEPS[name](**EXACT[name]))
+    assert bias < BAND[0]
+    assert spread < BAND[1]
+
+
+def wrong_gaussian(target, mean):
+    """Shifted and too wide by a half: on this target the right one would leave nothing to accept or reject."""
+    right = gauss_newton(target, target.posterior()[0])
+    return FullGaussian(right.mean + 0.5 * right.root.sum(-1), 1.5 * right.root)
+
+
+def test_vem_mh_corrects_a_wrong_gaussian(monkeypatch):
+    monkeypatch.setattr(vem_mh, "gauss_newton", wrong_gaussian)
+    bias, spread = deviations(ESTEPS["vem-mh"](**EXACT["vem-mh"]))
     assert bias < BAND[0]
     assert spread < BAND[1]
 
@@ -177,7 +191,9 @@ def test_mutation_no_acceptance(monkeypatch):
     def always(chains, proposed, log_ratio, streams):
         return proposed, torch.ones_like(log_ratio, dtype=torch.bool)
 
-    for name, file in {"mh": "mh", "encoder-mh": "encoder_mh", "mala": "langevin"}.items():
+    monkeypatch.setattr(vem_mh, "gauss_newton", wrong_gaussian)
+    files = {"mh": "mh", "encoder-mh": "encoder_mh", "mala": "langevin", "vem-mh": "vem_mh"}
+    for name, file in files.items():
         module = __import__(f"vae_se.inference.estep.{file}", fromlist=["accept"])
         monkeypatch.setattr(module, "accept", always)
         # A walk that takes every proposal would need infinite steps under adaptation.
@@ -190,6 +206,13 @@ def test_mutation_proposal_density_forgotten(monkeypatch):
 
     monkeypatch.setattr(GaussianPosterior, "log_prob", lambda self, z: torch.zeros(z.shape[:3], dtype=z.dtype))
     assert deviations(ESTEPS["encoder-mh"](**EXACT["encoder-mh"]))[1] > BAND[1]
+
+
+def test_mutation_step_not_matched_by_the_pull(monkeypatch):
+    """z' = z + b S^(1/2) epsilon without sqrt(1 - b^2) is not reversible with respect to q."""
+    monkeypatch.setattr(vem_mh, "gauss_newton", wrong_gaussian)
+    monkeypatch.setattr(vem_mh, "pull", torch.ones_like)
+    assert deviations(ESTEPS["vem-mh"](**EXACT["vem-mh"]))[1] > BAND[1]
 
 
 def test_mutation_langevin_proposal_taken_for_symmetric(monkeypatch):

@@ -7,6 +7,7 @@ from . import map as map
 from . import mh as mh
 from . import vem as vem
 from . import vem_full as vem_full
+from . import vem_mh as vem_mh
 from .base import ESTEPS, EStep, Info
 
 __all__ = ["ESTEPS", "EStep", "Info"]

@@ -1,0 +1,50 @@
+"""R-hat and effective draws, on chains of known autocorrelation and against the formulas written out."""
+
+import numpy as np
+import pytest
+import torch
+
+from vae_se.inference.convergence import effective_draws, split_rhat
+
+
+def autoregression(coefficient, chains=8, steps=4000, seed=0):
+    """AR(1) of unit variance, (chains, steps, 3)."""
+    noise = np.random.default_rng(seed).standard_normal((steps, chains, 3))
+    values = np.empty_like(noise)
+    values[0] = noise[0]
+    for t in range(1, steps):
+        values[t] = coefficient * values[t - 1] + (1 - coefficient**2) ** 0.5 * noise[t]
+    return torch.from_numpy(values).transpose(0, 1)
+
+
+@pytest.mark.parametrize("coefficient", [0.0, 0.5, 0.9])
+def test_effective_draws_of_an_autoregression(coefficient):
+    """The sum of its autocorrelations is c / (1 - c)."""
+    expected = 8 * 4000 * (1 - coefficient) / (1 + coefficient)
+    assert effective_draws(autoregression(coefficient)).mean().item() == pytest.approx(expected, rel=0.1)
+
+
+def test_rhat_is_one_for_what_is_mixed_and_more_for_what_is_not():
+    mixed = autoregression(0.5)
+    assert (split_rhat(mixed) - 1).abs().max() < 0.01
+    apart = mixed + torch.arange(8.0)[:, None, None]
+    assert split_rhat(apart).min() > 1.5
+    # Halves of one chain: drift shows although all chains agree.
+    drifting = mixed + torch.linspace(0, 4, 4000)[None, :, None]
+    assert split_rhat(drifting).min() > 1.2
+
+
+def test_rhat_is_the_book_s():
+    values = torch.randn(3, 11, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    halves = np.array([part for chain in values.numpy() for part in (chain[1:6], chain[6:])])
+    between = 5 * halves.mean(1).var(ddof=1)
+    within = halves.var(1, ddof=1).mean()
+    expected = np.sqrt((4 / 5 * within + between / 5) / within)
+    assert split_rhat(values).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_pooling_averages_variances_over_frames():
+    values = torch.randn(4, 6, 500, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert split_rhat(values, pooled=True).item() == pytest.approx(1, abs=0.02)
+    # One frame in the same few steps scatters.
+    assert split_rhat(values).std() > 0.1

@@ -1,0 +1,62 @@
+"""Have the chains converged, and how many independent draws are theirs worth."""
+
+from __future__ import annotations
+
+import torch
+
+
+def split_rhat(values: torch.Tensor, pooled: bool = False) -> torch.Tensor:
+    """Split R-hat of a scalar followed along chains, ``values`` (chains, steps, ...), steps at least 4.
+
+    Every chain is cut into halves. With n steps in each, B/n the variance of their means and W the mean of
+    their variances, R-hat = sqrt(((n - 1) / n W + B / n) / W): near 1 where all explore the same, above where
+    chains differ or drift. ``pooled``: both variances are averaged over all that comes after the steps (such as
+    frames) before the ratio is taken, since with few steps that of one frame says little.
+
+    Gelman, Carlin, Stern, Dunson, Vehtari and Rubin, Bayesian data analysis, 3rd ed., 2013, eqs. 11.1 to 11.4;
+    Vehtari, Gelman, Simpson, Carpenter and Bürkner, Rank-normalization, folding, and localization: an improved
+    R-hat, 2021, without the ranks.
+    """
+    within, total = _variances(_halves(values))
+    if pooled:
+        within, total = within.mean(), total.mean()
+    return torch.sqrt((total / within.clamp(min=1e-30)).clamp(min=1e-30))
+
+
+def effective_draws(values: torch.Tensor) -> torch.Tensor:
+    """How many independent draws estimate the mean of a scalar as well: ``values`` (chains, steps, ...).
+
+    m n / (1 + 2 sum_t rho_t) over split chains, rho_t = 1 - V_t / (2 var+), V_t the mean square of the
+    difference at lag t, summed as long as rho_2t + rho_2t+1 is positive (Geyer, Practical Markov chain Monte
+    Carlo, 1992); at most m n.
+
+    Gelman et al., 2013, eqs. 11.5 to 11.8.
+    """
+    halves = _halves(values)
+    chains, steps = halves.shape[:2]
+    _, total = _variances(halves)
+    time = torch.zeros_like(total)
+    going = torch.ones_like(total, dtype=torch.bool)
+    for lag in range(1, steps - 1, 2):
+        pair = _correlation(halves, total, lag) + _correlation(halves, total, lag + 1)
+        going = going & (pair > 0)
+        time = time + torch.where(going, pair, torch.zeros_like(time))
+    return chains * steps / (1 + 2 * time)
+
+
+def _correlation(halves: torch.Tensor, total: torch.Tensor, lag: int) -> torch.Tensor:
+    difference = (halves[:, lag:] - halves[:, :-lag]).square().mean((0, 1))
+    return 1 - difference / (2 * total.clamp(min=1e-30))
+
+
+def _halves(values: torch.Tensor) -> torch.Tensor:
+    """Chains (m, steps, ...) cut in two: (2 m, steps // 2, ...); an odd first step is left out."""
+    half = values.shape[1] // 2
+    return torch.cat([values[:, -2 * half : -half], values[:, -half:]])
+
+
+def _variances(halves: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """W, and var+ = (n - 1) / n W + B / n."""
+    steps = halves.shape[1]
+    within = halves.var(1).mean(0)
+    return within, (steps - 1) / steps * within + halves.mean(1).var(0)
