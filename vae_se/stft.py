@@ -52,16 +52,24 @@ class STFT:
         window = torch.sin(math.pi * (n + 0.5) / self.window) * math.sqrt(2 / self.window)
         return window.to(dtype)
 
+    def span(self, start: int, stop: int) -> tuple[int, int]:
+        """The samples that frames ``start`` to ``stop`` see: from below 0 at the first frames of a waveform to
+        beyond its end at the last ones."""
+        front = self.window - self.hop
+        return start * self.hop - front, (stop - 1) * self.hop + self.window - front
+
+    def transform(self, samples: torch.Tensor) -> torch.Tensor:
+        """The frames (..., N, F) that lie wholly within (..., T) samples."""
+        frames = samples.unfold(-1, self.window, self.hop)
+        return torch.fft.rfft(frames * self.taper(samples.dtype, samples.device))
+
     def analyse(self, waveform: torch.Tensor) -> torch.Tensor:
         """Waveform (..., T) to complex spectrogram (..., N, F)."""
         samples = waveform.shape[-1]
         if samples < 1:
             raise UsageError("an empty waveform has no STFT", "pass at least one sample")
-        front = self.window - self.hop
-        total = (self.frames(samples) - 1) * self.hop + self.window
-        padded = torch.nn.functional.pad(waveform, (front, total - samples - front))
-        frames = padded.unfold(-1, self.window, self.hop)
-        return torch.fft.rfft(frames * self.taper(waveform.dtype, waveform.device))
+        first, last = self.span(0, self.frames(samples))
+        return self.transform(torch.nn.functional.pad(waveform, (-first, last - samples)))
 
     def synthesise(self, spectrogram: torch.Tensor, samples: int) -> torch.Tensor:
         """Complex spectrogram (..., N, F) to the waveform (..., T) of ``samples`` samples."""
@@ -71,6 +79,16 @@ class STFT:
                 f"a spectrogram of {tuple(spectrogram.shape[-2:])} frames and bins for {samples} samples",
                 f"expected {expected}",
             )
+        dtype, device = spectrogram.real.dtype, spectrogram.device
+        out = torch.zeros(*spectrogram.shape[:-2], samples, dtype=dtype, device=device)
+        self.overlap_add(spectrogram, 0, out)
+        return out
+
+    def overlap_add(self, spectrogram: torch.Tensor, start: int, into: torch.Tensor) -> None:
+        """Add to the waveform ``into`` (..., T) what frames ``start`` on, (..., N, F), contribute to it.
+
+        Synthesis is linear: that of all frames at once is the sum over any parts of them.
+        """
         taper = self.taper(spectrogram.real.dtype, spectrogram.device)
         frames = torch.fft.irfft(spectrogram, n=self.window) * taper
         batch, n_frames = frames.shape[:-2], frames.shape[-2]
@@ -82,5 +100,7 @@ class STFT:
         # Every sample that is kept lies under window/hop frames, so the sum of squares is periodic in hop.
         weight = taper.square().reshape(-1, self.hop).sum(0)
         weight = weight.repeat(total // self.hop + 1)[:total]
-        front = self.window - self.hop
-        return (summed.reshape(*batch, total) / weight)[..., front : front + samples]
+        first, last = self.span(start, start + n_frames)
+        end = min(last, into.shape[-1])
+        part = (summed.reshape(*batch, total) / weight)[..., max(0, -first) : end - first]
+        into[..., max(0, first) : end] += part

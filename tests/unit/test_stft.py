@@ -1,5 +1,7 @@
 """The transform: exact reconstruction at every length, units, and what it refuses."""
 
+import itertools
+
 import numpy as np
 import pytest
 import scipy.signal
@@ -69,3 +71,19 @@ def test_wrong_shapes_are_refused():
         STFT().analyse(torch.zeros(0))
     with pytest.raises(UsageError, match="3, 513"):
         STFT().synthesise(torch.zeros(3, 513, dtype=torch.complex64), 16000)
+
+
+@pytest.mark.parametrize("samples", [1, 300, 1024, 5000])
+@pytest.mark.parametrize("cuts", [(0, 1), (0, 3, 5), (0, 2, 9, 10)])
+def test_frames_in_parts_are_those_of_the_whole(samples, cuts):
+    stft = STFT(256, 64)
+    x = torch.randn(2, samples, generator=torch.Generator().manual_seed(samples), dtype=torch.float64)
+    whole, out = stft.analyse(x), torch.zeros_like(x)
+    borders = [*[c for c in cuts if c < len(whole[0])], len(whole[0])]
+    for start, stop in itertools.pairwise(borders):
+        first, last = stft.span(start, stop)
+        left, right = max(0, -first), max(0, last - samples)
+        part = torch.nn.functional.pad(x[:, max(0, first) : last], (left, right))
+        assert torch.equal(stft.transform(part), whole[:, start:stop])
+        stft.overlap_add(whole[:, start:stop], start, out)
+    torch.testing.assert_close(out, x, rtol=0, atol=1e-13)

@@ -19,6 +19,7 @@ CLIP_MODES = ("clamp", "rescale", "none")
 # (libsndfile reads 16 bits with 1/32768 and writes them with 32767.)
 _INTEGER_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
 _FLOAT = {"FLOAT", "DOUBLE"}
+_PART = 1 << 20  # frames that are converted at once when a file is written
 # float32 holds every other subtype exactly, or better than its codec does.
 _NEED_DOUBLE = {"PCM_32", "DOUBLE", "ALAC_32"}
 
@@ -124,7 +125,7 @@ def fit(
     if clip not in CLIP_MODES:
         raise UsageError(f"unknown clip mode {clip!r}", "known: " + ", ".join(CLIP_MODES))
     limit = max(1.0, full_scale) if subtype in _FLOAT else 1.0
-    peak = float(np.abs(samples).max(initial=0.0))
+    peak = _peak(samples)
     if peak <= limit:
         return samples, []
     count = int(np.count_nonzero(np.abs(samples) > limit))
@@ -148,7 +149,7 @@ def write(path: str | Path, samples: np.ndarray, like: Recording, clip: str = "c
     """
     path = Path(path)
     container, subtype = output_format(path, like.container, like.subtype)
-    samples, warnings = fit(samples, subtype, clip, float(np.abs(like.samples).max(initial=0.0)))
+    samples, warnings = fit(samples, subtype, clip, _peak(like.samples))
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         try:
@@ -190,9 +191,16 @@ def _write(path: Path, samples: np.ndarray, rate: int, container: str, subtype: 
         ) from None
     try:
         with file:
-            file.write(_as_stored(samples, subtype))
+            # In parts, since what is stored is another copy, at times in double precision.
+            for start in range(0, samples.shape[-1], _PART):
+                file.write(_as_stored(samples[:, start : start + _PART], subtype))
     except (soundfile.LibsndfileError, AssertionError) as error:
         raise OSError(getattr(error, "error_string", "") or "not everything was written") from None
+
+
+def _peak(samples: np.ndarray) -> float:
+    """The largest magnitude, without a copy."""
+    return float(max(samples.max(initial=0.0), -samples.min(initial=0.0)))
 
 
 def _as_stored(samples: np.ndarray, subtype: str) -> np.ndarray:
