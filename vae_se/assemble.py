@@ -24,7 +24,7 @@ def build_em(config: Config, prior: Any) -> MonteCarloEM:
     for a noise dictionary that cannot be read or was made for another STFT.
     """
     noise = _part("noise", NOISES[config.noise.name], config.noise)
-    if isinstance(noise, Dictionary):
+    if isinstance(noise, Dictionary) and noise.learnt is not None:
         noise.learnt.check(prior.signal, noise.file)
     return MonteCarloEM(
         prior=prior,

@@ -44,18 +44,24 @@ class EStepConfig:
 class NoiseConfig:
     """The model of the noise, and where it starts (vae_se/noise).
 
-    ``rank`` is that of the learnt factorisation; ``file``, and ``free`` atoms beside those of the file, are for
-    ``dictionary``; ``freedom`` is for ``student-t``; ``alpha`` and ``sweeps`` are for ``alpha-stable``. None
-    leaves a setting at the model's own default; one that the model does not have is an error.
+    ``rank`` is that of the learnt factorisation; ``file`` or ``stretch`` (a part of the recording such as
+    0:00-0:02.5), and ``free`` atoms beside those, are for ``dictionary``; ``sparsity``, ``smoothness`` and
+    ``relevance`` hold the activations of ``nmf``, and ``smoothness`` the level of ``stationary``; ``freedom``
+    is for ``student-t``; ``alpha`` and ``sweeps`` are for ``alpha-stable``. None leaves a setting at the
+    model's own default; one that the model does not have is an error.
     """
 
     name: str = "nmf"
-    rank: int = 8
+    rank: int | None = None
     start: str = "quiet"
     level: float = 2.0
     spread: float = 0.8
     file: str | None = None
+    stretch: str | None = None
     free: int | None = None
+    sparsity: float | None = None
+    smoothness: float | None = None
+    relevance: float | None = None
     freedom: float | None = None
     alpha: float | None = None
     sweeps: int | None = None

@@ -19,6 +19,7 @@ from .config import Config
 from .device import choose_device
 from .errors import AudioError, PriorError, UsageError, nearest
 from .inference.diagnostics import Diagnostics, summarise
+from .noise.stretch import learn
 from .numerics import SILENCE_RMS
 from .priors import load_prior
 from .rng import Streams
@@ -35,7 +36,7 @@ class Info:
 
     ``noise``: the estimated noise, as the input in type, shape and rate (input minus speech).
     ``spectrum``: per channel the posterior of the speech at the prior's rate and STFT (see
-    :class:`ChannelInfo`). ``objective``, ``acceptance``, ``ess`` and ``warnings`` are those of
+    :class:`ChannelInfo`). ``objective``, ``acceptance``, ``ess``, ``rhat`` and ``warnings`` are those of
     :mod:`vae_se.inference.diagnostics`.
     """
 
@@ -44,6 +45,7 @@ class Info:
     objective: list[float]
     acceptance: float | None
     ess: float | None
+    rhat: float | None
     iterations: int
     seconds: float
     warnings: list[str]
@@ -201,6 +203,7 @@ class Enhancer:
                     objective=diagnostics.objective,
                     acceptance=diagnostics.acceptance,
                     ess=diagnostics.ess,
+                    rhat=diagnostics.rhat,
                     iterations=len(diagnostics.objective),
                     seconds=seconds,
                     warnings=[*result.warnings, *diagnostics.warnings],
@@ -233,9 +236,8 @@ class Enhancer:
             return results
         segment, overlap = _in_frames(settings.segment, settings.overlap, signal)
         parts = [cut(k, len(x), segment, overlap) for k, x in enumerate(spectra)]
-        channels, diagnostics = self._separate(
-            spectra, parts, overlap, [names[i] for i, _, _ in owners], progress
-        )
+        labels = [names[i] for i, _, _ in owners]
+        channels, diagnostics = self._separate(spectra, lengths, parts, overlap, labels, progress)
         for k, (i, c, scale) in enumerate(owners):
             spectrum, found = spectra[k], channels[k]
             speech = stft.synthesise(spectrum * found.mask, lengths[k]).cpu().numpy() * scale
@@ -252,6 +254,7 @@ class Enhancer:
     def _separate(
         self,
         spectra: list[torch.Tensor],
+        lengths: list[int],
         parts: list[list[Chunk]],
         overlap: int,
         names: list[str],
@@ -261,24 +264,32 @@ class Enhancer:
         bins = spectra[0].shape[-1]
         channels = [ChannelInfo.zeros(len(x), bins, self.device) for x in spectra]
         diagnostics: list[list[Diagnostics]] = [[] for _ in spectra]
-        groups = list(batches([chunk for chunks in parts for chunk in chunks], FRAME_BUDGET))
+        stretch = self.config.noise.stretch
+        # What is learnt from a recording is that recording's: its chunks make batches of their own.
+        together = parts if stretch else [[chunk for chunks in parts for chunk in chunks]]
+        groups = [group for chunks in together for group in batches(chunks, FRAME_BUDGET)]
         for number, group in enumerate(groups):
-            lengths = [chunk.frames for chunk in group]
-            power = torch.zeros(len(group), max(lengths), bins, device=self.device)
+            em = self._em
+            if stretch:
+                item = group[0].item
+                learnt = learn(stretch, spectra[item].abs().square(), lengths[item], self.prior.signal)
+                em = dataclasses.replace(em, noise=em.noise.knowing(learnt))
+            frames = [chunk.frames for chunk in group]
+            power = torch.zeros(len(group), max(frames), bins, device=self.device)
             mask = torch.zeros(power.shape[:2], device=self.device)
             for row, chunk in enumerate(group):
                 x = spectra[chunk.item][chunk.start : chunk.stop]
                 power[row, : len(x)] = x.real.square() + x.imag.square()
                 mask[row, : len(x)] = 1
             keys = [f"{names[chunk.item]}#{chunk.index}" for chunk in group]
-            streams = Streams.from_seed(self.config.seed, keys, lengths, self.device)
+            streams = Streams.from_seed(self.config.seed, keys, frames, self.device)
             report = None
             if progress is not None:
 
                 def report(done: int, total: int, number: int = number) -> None:
                     progress(number * total + done, len(groups) * total)
 
-            estimate = self._em.run(power, mask, streams, progress=report)
+            estimate = em.run(power, mask, streams, progress=report)
             for row, chunk in enumerate(group):
                 weight = crossfade(parts[chunk.item], chunk.index, overlap)
                 span, here = slice(chunk.start, chunk.stop), slice(0, chunk.frames)
@@ -288,7 +299,9 @@ class Enhancer:
                 into.noise_variance[span] += column * estimate.noise[row, here]
                 into.gain[span] += weight * estimate.state.gain[row, here].cpu()
                 diagnostics[chunk.item].append(
-                    Diagnostics.of_trace(estimate.state.trace, row, chunk.frames, self._em.estep)
+                    Diagnostics.of_trace(
+                        estimate.state.trace, row, chunk.frames, self._em.estep, estimate.rhat
+                    )
                 )
         return channels, diagnostics
 

@@ -121,6 +121,12 @@ def test_assembled_with_the_settings_that_it_has(stored):
     assert build(rank=5).noise.rank == 5
     for settings, words in (
         ({"name": "dictionary", "file": str(stored), "rank": 4}, "no setting noise.rank"),
+        ({"name": "dictionary", "file": str(stored), "rank": 8}, "no setting noise.rank"),
+        ({"name": "dictionary", "file": str(stored), "stretch": "0-1"}, "a file, or a stretch"),
+        ({"name": "dictionary", "stretch": "2-1"}, "ends before"),
+        ({"name": "nmf", "sparsity": -1.0}, "noise.sparsity = -1"),
+        ({"name": "student-t", "freedom": 0.0}, "degrees of freedom"),
+        ({"name": "alpha-stable", "alpha": 2.0}, "exponent 2"),
         ({"name": "nmf", "file": str(stored)}, "no setting noise.file"),
         ({"name": "nmf", "free": 1}, "no setting noise.free"),
         ({"name": "nmf", "rank": 0}, "noise.rank = 0"),

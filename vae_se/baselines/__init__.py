@@ -4,9 +4,9 @@
 True
 """
 
+from ..trackers import minimum_statistics, mmse_tracker
 from . import extras, log_mmse, nmf, om_lsa, oracle, spectral_subtraction, wiener_dd  # noqa: F401 - they register
 from .base import BASELINES, Baseline, MissingPackage
 from .imcra import imcra
-from ..trackers import minimum_statistics, mmse_tracker
 
 __all__ = ["BASELINES", "Baseline", "MissingPackage", "imcra", "minimum_statistics", "mmse_tracker"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .gains import conditional_presence, decision_directed, log_mmse_gain
 from ..trackers import floored, smoothing
+from .gains import conditional_presence, decision_directed, log_mmse_gain
 
 _BIAS = 1.66  # B_min: how far the minimum lies under the mean
 _GAMMA_0, _GAMMA_1, _ZETA_0 = 4.6, 3.0, 1.67  # thresholds of speech presence

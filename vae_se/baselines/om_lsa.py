@@ -6,11 +6,11 @@ import numpy as np
 from scipy.ndimage import convolve1d
 from scipy.signal import lfilter
 
+from ..trackers import floored, smoothing
 from .base import baseline
 from .gains import conditional_presence, log_mmse_gain, run
 from .imcra import imcra
 from .spectral import Spectral, filtered
-from ..trackers import floored, smoothing
 
 _LEAST_GAIN = 10.0 ** (-25 / 20)  # G_min, where speech is absent
 _ZETA = 10.0**-1.0, 10.0**-0.5  # zeta_min, zeta_max: -10 and -5 dB

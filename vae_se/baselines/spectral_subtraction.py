@@ -7,9 +7,9 @@ import math
 import numpy as np
 from scipy.ndimage import minimum_filter1d, uniform_filter1d
 
+from ..trackers import minimum_statistics
 from .base import baseline
 from .spectral import Spectral, filtered
-from ..trackers import minimum_statistics
 
 _RESIDUE = 1.5  # largest residue of the noise, over its mean magnitude
 _ABSENT_DB = -12.0  # mean of the residue over the noise, below which a frame has no speech

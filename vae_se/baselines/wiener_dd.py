@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..trackers import floored, mmse_tracker, smoothing
 from .base import baseline
 from .gains import run, wiener_gain
 from .spectral import Spectral, filtered
-from ..trackers import floored, mmse_tracker, smoothing
 
 
 @baseline(

@@ -52,6 +52,11 @@ from .work import Outcome, Settings, Worker, describe, run_here, run_pool
     "--noise", metavar="NAME|FILE", help="The model of the noise, or a file of vae-se noise fit (.safetensors)."
 )
 @click.option(
+    "--noise-from",
+    metavar="START-END",
+    help="Learn the noise where nobody speaks in the recording, such as 0:00-0:02.5.",
+)
+@click.option(
     "--atten-lim", type=click.FloatRange(min=0), metavar="DB", help="Turn the noise down by this at most."
 )
 @click.option(
@@ -153,7 +158,7 @@ def settings_from(preset: str, config_file: str | None, assignments: tuple[str, 
         "method": options["method"],
         "prior": options["prior"],
         "estep.name": options["estep"],
-        **_noise(options["noise"]),
+        **_noise(options["noise"], options["noise_from"]),
         "output.atten_lim_db": options["atten_lim"],
         "output.dry": options["dry"],
         "inference.segment": options["segment"],
@@ -163,8 +168,12 @@ def settings_from(preset: str, config_file: str | None, assignments: tuple[str, 
     return config.override({k: v for k, v in named.items() if v is not None}).set(*assignments)
 
 
-def _noise(given: str | None) -> dict[str, Any]:
-    """The settings that --noise stands for: a model by name, or the dictionary in a file."""
+def _noise(given: str | None, stretch: str | None) -> dict[str, Any]:
+    """What --noise and --noise-from stand for: a model by name, the dictionary in a file or of a stretch."""
+    if stretch is not None:
+        if given not in (None, "dictionary"):
+            raise UsageError(f"--noise {given} and --noise-from both say what the noise is", "give one of them")
+        return {"noise.name": "dictionary", "noise.stretch": stretch}
     if given is not None and given.endswith(".safetensors"):
         return {"noise.name": "dictionary", "noise.file": given}
     return {"noise.name": given}

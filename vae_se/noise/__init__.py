@@ -3,6 +3,7 @@
 from . import alpha_stable as alpha_stable
 from . import dictionary as dictionary
 from . import nmf as nmf
+from . import stationary as stationary
 from . import student_t as student_t
 from .base import NOISES, NoiseModel
 

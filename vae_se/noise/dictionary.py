@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable
 
@@ -22,6 +23,7 @@ from .multiplicative import (
 )
 from .nmf import NMF
 from .store import NoiseDictionary, load_dictionary
+from .times import parse_stretch
 
 
 @NOISES.add("dictionary")
@@ -33,35 +35,54 @@ class Dictionary(NoiseModel):
     sounds from single-channel mixtures, 2007; here with the updates of :class:`~vae_se.noise.nmf.NMF`, of
     which those of the fixed spectra are left out.
 
-    ``file``: a noise dictionary (:mod:`vae_se.noise.store`). ``start``, ``level`` and ``spread`` are those
+    ``file``: a noise dictionary (:mod:`vae_se.noise.store`); or ``stretch``: a part of the recording itself
+    that holds the noise alone, such as 0:00-0:02.5, from which :meth:`knowing` makes the model of one
+    recording (:mod:`vae_se.noise.stretch`). ``start``, ``level`` and ``spread`` are those
     of ``nmf``: the activations start where all atoms together are as loud, on average over bins, as that
     spectrum of the recording times that level; the free atoms start as that spectrum times seeded uniform
     numbers.
     """
 
     file: str = ""
+    stretch: str = ""
     free: int = dataclasses.field(default=0, metadata={"least": 0})
     start: str = "quiet"
     level: float = 2.0
     spread: float = 0.8
-    learnt: NoiseDictionary = dataclasses.field(init=False, repr=False, compare=False)
+    learnt: NoiseDictionary | None = dataclasses.field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
-        if not self.file:
+        if bool(self.file) == bool(self.stretch):
             raise UsageError(
-                "the noise model dictionary needs a file",
-                "vae-se noise fit DIR --out noise.safetensors, then --noise noise.safetensors",
+                "the noise model dictionary needs a file, or a stretch of the recording",
+                "vae-se noise fit DIR --out noise.safetensors, then --noise noise.safetensors; "
+                "or --noise-from 0:00-0:02.5",
             )
         if self.free < 0:
             raise UsageError(f"{self.free} free atoms", "it is 0 or more")
         check_start(self.start, self.level, self.spread)
-        object.__setattr__(self, "learnt", load_dictionary(self.file))
+        if self.file:
+            object.__setattr__(self, "learnt", load_dictionary(self.file))
+        else:
+            parse_stretch(self.stretch)
+
+    def knowing(self, learnt: NoiseDictionary) -> Dictionary:
+        """The same with these atoms."""
+        made = copy.copy(self)
+        object.__setattr__(made, "learnt", learnt)
+        return made
+
+    @property
+    def _atoms(self) -> torch.Tensor:
+        if self.learnt is None:
+            raise UsageError("the stretch of noise belongs to a recording", "Enhancer learns from it")
+        return self.learnt.atoms
 
     def init(self, power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> NMFState:
         """The file's spectra and the free ones, equally loud."""
         bins = power.shape[-1]
         spectrum = start_spectrum(self.start, power, mask)
-        fixed = self.learnt.atoms.to(power).expand(power.shape[0], -1, -1)
+        fixed = self._atoms.to(power).expand(power.shape[0], -1, -1)
         table = streams.uniform_table(self.free, bins, dtype=power.dtype)
         free = spectrum.unsqueeze(1) * (1 + self.spread * (2 * table - 1))
         free = normalise(free, free.new_zeros(len(free), 1, self.free)).w
@@ -86,7 +107,7 @@ class Dictionary(NoiseModel):
         h = update_h(state, power, speech_variance, weight)
         if not self.free:
             return NMFState(state.w, h)
-        fixed = self.learnt.atoms.shape[0]
+        fixed = self._atoms.shape[0]
         w = update_w(NMFState(state.w, h), power, speech_variance, weight, fixed)
         free = normalise(w, h[..., fixed:])
         return NMFState(torch.cat([state.w[:, :fixed], free.w], 1), torch.cat([h[..., :fixed], free.h], -1))

@@ -19,6 +19,7 @@ from .multiplicative import (
     update_h,
     update_w,
 )
+from .penalties import Penalty
 
 
 @NOISES.add("nmf")
@@ -32,21 +33,35 @@ class NMF(NoiseModel):
     factorization with the Itakura-Saito divergence, 2009, for the model.
 
     ``rank``: K. ``start``: the spectrum around which W starts: "quiet" (the lower fifth of the frames, bin
-    by bin), "log-mean" (geometric mean over frames) or "mean", times ``level``: a start above the noise
+    by bin), "log-mean" (geometric mean over frames), "tracked" (the mean of what the MMSE tracker finds:
+    Gerkmann and Hendriks, 2012) or "mean", times ``level``: a start above the noise
     lets the dictionary take its share first and the speech what is left, which ends in a better basin
     than the reverse (eval/results/start.md). H starts near 1. ``spread``: W and H are multiplied by seeded
     uniform numbers from 1 - spread to 1 + spread, so that atoms differ.
+
+    ``sparsity``, ``smoothness`` and ``relevance`` are the weights of what H is held to
+    (:class:`~vae_se.noise.penalties.Penalty`). With relevance, atoms that are not needed fade away: the rank
+    is then an upper bound.
     """
 
     rank: int = 8
     start: str = "quiet"
     level: float = 2.0
     spread: float = 0.8
+    sparsity: float = 0.0
+    smoothness: float = 0.0
+    relevance: float = 0.0
 
     def __post_init__(self) -> None:
         if self.rank < 1:
             raise UsageError(f"noise rank {self.rank}", "it is at least 1")
         check_start(self.start, self.level, self.spread)
+        self.penalty  # noqa: B018 - it checks its weights
+
+    @property
+    def penalty(self) -> Penalty:
+        """What H is held to."""
+        return Penalty(self.sparsity, self.smoothness, self.relevance)
 
     def init(self, power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> NMFState:
         """W around a spectrum of the recording, H around 1."""
@@ -69,8 +84,15 @@ class NMF(NoiseModel):
         log_weight: torch.Tensor,
         mask: torch.Tensor,
     ) -> NMFState:
-        """H, then W, each with fresh statistics, so that neither step lowers the likelihood."""
+        """H, then W, each with fresh statistics, so that neither step lowers the likelihood.
+
+        With a penalty the likelihood less the penalty does not fall in either, and the change of scale that
+        follows may move the penalty: W's new mean is close to 1.
+        """
         weight = draw_weight(log_weight, mask)
-        h = update_h(state, power, speech_variance, weight)
+        if self.penalty:
+            h = self.penalty.update_h(state, power, speech_variance, weight, mask)
+        else:
+            h = update_h(state, power, speech_variance, weight)
         w = update_w(NMFState(state.w, h), power, speech_variance, weight)
         return normalise(w, h)

@@ -1,0 +1,45 @@
+"""Noise learnt from a stretch of the recording itself in which nobody speaks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ..errors import AudioError, UsageError
+from ..numerics import POWER_FLOOR
+from .dictionary import fit
+from .store import NoiseDictionary
+from .times import parse_stretch
+
+#: At most this many spectra, and at least this many frames for each: from fewer it would learn chance.
+ATOMS, FRAMES_PER_ATOM = 8, 10
+ITERATIONS = 100
+
+
+def learn(text: str, power: torch.Tensor, samples: int, signal: Any) -> NoiseDictionary:
+    """A dictionary of the stretch ``text`` of a recording with power (N, F) and ``samples`` samples.
+
+    ``signal`` is the prior's: rate, window and hop, and frames as :class:`~vae_se.stft.STFT` places them. Only
+    frames that lie in the stretch as a whole are looked at.
+
+    Raises UsageError where the stretch leaves the recording or is too short, AudioError where it is silent.
+    """
+    start, stop = parse_stretch(text)
+    length = samples / signal.rate
+    # A time copied from a player may be rounded up beyond the end.
+    if start >= length or stop > length + 0.1:
+        raise UsageError(
+            f"the stretch {text} leaves the recording, which is {length:.2f} s long", "name a part of it"
+        )
+    # Frame n sees the samples from (n + 1) hop - window to (n + 1) hop.
+    first = -(-(round(start * signal.rate) + signal.window - signal.hop) // signal.hop)
+    last = min(round(stop * signal.rate), samples) // signal.hop  # the first frame that is out
+    inside = power[first:last]
+    if len(inside) < FRAMES_PER_ATOM:
+        least = (signal.window + (FRAMES_PER_ATOM - 1) * signal.hop) / signal.rate
+        raise UsageError(f"the stretch {text} is too short", f"give at least {least + 0.01:.2f} s of noise")
+    if float(inside.mean()) <= 10 * POWER_FLOOR:
+        raise AudioError(f"the stretch {text} is silent: there is no noise in it", "name another stretch")
+    atoms, _ = fit(inside + POWER_FLOOR, min(ATOMS, len(inside) // FRAMES_PER_ATOM), ITERATIONS)
+    return NoiseDictionary(atoms, signal.rate, signal.window, signal.hop, (text,))
