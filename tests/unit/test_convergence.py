@@ -1,10 +1,13 @@
 """R-hat and effective draws, on chains of known autocorrelation and against the formulas written out."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
-from vae_se.inference.convergence import effective_draws, split_rhat
+from vae_se.inference.convergence import effective_draws, recording_rhat, split_rhat
+from vae_se.inference.diagnostics import Diagnostics, summarise
 
 
 def autoregression(coefficient, chains=8, steps=4000, seed=0):
@@ -48,3 +51,29 @@ def test_pooling_averages_variances_over_frames():
     assert split_rhat(values, pooled=True).item() == pytest.approx(1, abs=0.02)
     # One frame in the same few steps scatters.
     assert split_rhat(values).std() > 0.1
+
+
+def test_recording_rhat_leaves_padding_out():
+    generator = torch.Generator().manual_seed(0)
+    joints = [torch.randn(2, 3, 50, generator=generator) for _ in range(8)]
+    mask = torch.ones(2, 50)
+    mask[1, 20:] = 0
+    for joint in joints:
+        joint[1, :, 20:] = float("nan")
+    found = recording_rhat(joints, mask)
+    assert found.shape == (2,)
+    assert (found - 1).abs().max() < 0.1
+    assert recording_rhat(joints[:3], mask) is None
+    assert recording_rhat([None] * 8, mask) is None
+
+
+@pytest.mark.parametrize(("rhat", "said"), [(1.05, False), (1.8, True)])
+def test_diagnostics_say_where_chains_have_not_mixed(rhat, said):
+    one = torch.ones(1)
+    trace = [(one, 4 * one, 0.3 * one)] * 4
+    estep = SimpleNamespace(draws=4)
+    found = Diagnostics.of_trace(trace, 0, 10, estep, torch.tensor([rhat]))
+    assert found.rhat == pytest.approx(rhat)
+    assert any("have not mixed" in warning for warning in found.warnings) == said
+    # The worst chunk speaks for the recording.
+    assert summarise([found, Diagnostics.of_trace(trace, 0, 10, estep, one)]).rhat == pytest.approx(rhat)

@@ -60,6 +60,7 @@ class Outcome:
     objective: float | None = None
     acceptance: float | None = None
     ess: float | None = None
+    rhat: float | None = None
     noise_output: str | None = None
     warnings: list[str] = dataclasses.field(default_factory=list)
     error: str | None = None
@@ -181,7 +182,7 @@ class Worker:
         outcome.warnings += [*info.warnings, *warnings]
         outcome.iterations = info.iterations
         outcome.objective = info.objective[-1] if info.objective else None
-        outcome.acceptance, outcome.ess = info.acceptance, info.ess
+        outcome.acceptance, outcome.ess, outcome.rhat = info.acceptance, info.ess, info.rhat
 
 
 def describe(job: paths.Job, config: Config, baseline: bool = False) -> Outcome:

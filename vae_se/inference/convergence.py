@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 
@@ -21,6 +23,16 @@ def split_rhat(values: torch.Tensor, pooled: bool = False) -> torch.Tensor:
     if pooled:
         within, total = within.mean(), total.mean()
     return torch.sqrt((total / within.clamp(min=1e-30)).clamp(min=1e-30))
+
+
+def recording_rhat(joints: Sequence[torch.Tensor | None], mask: torch.Tensor) -> torch.Tensor | None:
+    """R-hat per utterance, (B,), of a scalar (B, R, N) per E-step, pooled over the frames where ``mask`` (B, N)
+    is 1. None where there are no chains, or fewer than four E-steps."""
+    chains = [joint for joint in joints if joint is not None]
+    if len(chains) < max(4, len(joints)):
+        return None
+    values = torch.stack(chains, 2)  # (B, R, steps, N)
+    return torch.stack([split_rhat(v[..., m > 0], pooled=True) for v, m in zip(values, mask, strict=True)])
 
 
 def effective_draws(values: torch.Tensor) -> torch.Tensor:

@@ -11,6 +11,7 @@ import torch
 from ..errors import UsageError
 from ..numerics import POWER_FLOOR
 from ..rng import Streams
+from .convergence import recording_rhat
 from .estep.base import EStep
 from .mstep import Gain
 from .target import Target
@@ -35,12 +36,14 @@ class EMState:
 @dataclasses.dataclass(frozen=True)
 class Estimate:
     """What EM found: ``mask`` (E[s | x] = mask * x), ``variance`` of the speech and of the ``noise``
-    (B, N, F), and the state to go on from."""
+    (B, N, F), the state to go on from, and ``rhat`` (B,) of the chains that the filter averages over (None
+    where there are none)."""
 
     mask: torch.Tensor
     variance: torch.Tensor
     noise: torch.Tensor
     state: EMState
+    rhat: torch.Tensor | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,15 +107,18 @@ class MonteCarloEM:
             if progress is not None:
                 progress(state.iteration, self.iterations)
         moments, target, kernel = FilterMoments(), self._target(state, power, mask), state.estep
+        joints = []
         for _ in range(self.averaging):
-            kernel, _info = self.estep.step(target, kernel, streams)
+            kernel, info = self.estep.step(target, kernel, streams)
+            joints.append(info.joint)
             moments.add(target, kernel.samples)
             if self.noise.auxiliary:
                 speech = target.speech_variance(kernel.samples.log_variance)
                 noise = self._auxiliary(state.noise, power, speech, kernel.samples.log_weight, mask, streams)
                 state = dataclasses.replace(state, noise=noise)
                 target = self._target(state, power, mask)
-        return Estimate(moments.mean(), moments.variance(target), target.noise, state)
+        rhat = recording_rhat(joints, mask)
+        return Estimate(moments.mean(), moments.variance(target), target.noise, state, rhat)
 
     def _target(self, state: EMState, power: torch.Tensor, mask: torch.Tensor) -> Target:
         return Target(self.prior, power, self.noise.variance(state.noise), state.gain, mask)

@@ -19,12 +19,14 @@ class Info:
 
     ``objective``: the kernel's estimate, in nats per frame, of what EM raises: the evidence lower bound,
     the importance-weighted bound, or (Markov chains, which have neither) the expected complete-data
-    log-likelihood. ``acceptance`` is None where nothing is accepted.
+    log-likelihood. ``acceptance`` is None where nothing is accepted. ``joint``: log p(x, z) where the chains
+    stand, (B, R, N); None where draws are independent and R-hat would say nothing.
     """
 
     objective: torch.Tensor
     ess: torch.Tensor
     acceptance: torch.Tensor | None = None
+    joint: torch.Tensor | None = None
 
 
 class State(Protocol):

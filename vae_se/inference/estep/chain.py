@@ -52,4 +52,4 @@ def chain_info(
     rate = None if acceptance is None else frame_mean(acceptance.mean(1), target.mask)
     # Chains are independent of each other, so their number is the effective number of draws of one step.
     draws = torch.full_like(objective, chains.z.shape[1])
-    return samples, Info(objective, draws, rate)
+    return samples, Info(objective, draws, rate, joint)

@@ -62,6 +62,8 @@ class GaussianMH:
         if state.steps < self.warm:
             fit, _ = FullVariational(self.draws).step(target, state.fit, streams)
             samples, info = chain_info(target, Chains(fit.samples.z, fit.samples.log_variance), None)
+            # No chains yet: these draws are independent of those before.
+            info = dataclasses.replace(info, joint=None)
             return dataclasses.replace(state, fit=fit, samples=samples, steps=state.steps + 1), info
         fit, chains, log_step = state.fit, state.chains, state.log_step
         if chains is None:
