@@ -64,18 +64,29 @@ class Info:
 @dataclasses.dataclass
 class ChannelInfo:
     """Posterior of one channel: filter ``mask``, ``uncertainty`` (standard deviation) and ``noise_variance``,
-    all (N, F), and ``gain`` (N,). The last two but the mask are on the input's scale."""
+    all (N, F), and ``gain`` (N,); ``factors`` of the noise, one for every piece that the recording was cut
+    into, where its model is a factorisation. All but mask and gain are on the input's scale."""
 
     mask: torch.Tensor
     uncertainty: torch.Tensor
     noise_variance: torch.Tensor
     gain: torch.Tensor
+    factors: list[Factors] = dataclasses.field(default_factory=list)
 
     @classmethod
     def zeros(cls, frames: int, bins: int, device: torch.device) -> ChannelInfo:
         """An empty one, to add chunks to."""
         mask, uncertainty, noise = (torch.zeros(frames, bins, device=device) for _ in range(3))
         return cls(mask, uncertainty, noise, torch.zeros(frames))
+
+
+@dataclasses.dataclass
+class Factors:
+    """Noise spectra ``w`` (K, F), each of mean 1, and activations ``h`` (N, K) from frame ``start`` on."""
+
+    start: int
+    w: torch.Tensor
+    h: torch.Tensor
 
 
 class Enhancer:
@@ -244,6 +255,8 @@ class Enhancer:
             results[i].speech[c] = resample(speech, signal.rate, rate, waves[i].shape[-1])
             found.uncertainty *= scale
             found.noise_variance *= scale**2
+            for part in found.factors:
+                part.h = part.h * scale**2
             results[i].channels.append(found)
         for i, result in enumerate(results):
             result.diagnostics = summarise(
@@ -298,10 +311,11 @@ class Enhancer:
                 into.uncertainty[span] += column * estimate.variance[row, here].sqrt()
                 into.noise_variance[span] += column * estimate.noise[row, here]
                 into.gain[span] += weight * estimate.state.gain[row, here].cpu()
+                state = estimate.state.noise
+                if hasattr(state, "w"):
+                    into.factors.append(Factors(chunk.start, state.w[row].cpu(), state.h[row, here].cpu()))
                 diagnostics[chunk.item].append(
-                    Diagnostics.of_trace(
-                        estimate.state.trace, row, chunk.frames, self._em.estep, estimate.rhat
-                    )
+                    Diagnostics.of_trace(estimate.state.trace, row, chunk.frames, self._em.estep, estimate.rhat)
                 )
         return channels, diagnostics
 
