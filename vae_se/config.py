@@ -46,9 +46,9 @@ class NoiseConfig:
 
     ``rank`` is that of the learnt factorisation; ``file`` or ``stretch`` (a part of the recording such as
     0:00-0:02.5), and ``free`` atoms beside those, are for ``dictionary``; ``sparsity``, ``smoothness`` and
-    ``relevance`` hold the activations of ``nmf``, and ``smoothness`` the level of ``stationary``; ``freedom``
-    is for ``student-t``; ``alpha`` and ``sweeps`` are for ``alpha-stable``. None leaves a setting at the
-    model's own default; one that the model does not have is an error.
+    ``relevance`` hold the activations of ``nmf``, and ``smoothness`` the level of ``stationary``; ``margin``
+    is for ``impulsive``, ``freedom`` for ``student-t``, ``alpha`` and ``sweeps`` for ``alpha-stable``. None
+    leaves a setting at the model's own default; one that the model does not have is an error.
     """
 
     name: str = "nmf"
@@ -62,6 +62,7 @@ class NoiseConfig:
     sparsity: float | None = None
     smoothness: float | None = None
     relevance: float | None = None
+    margin: float | None = None
     freedom: float | None = None
     alpha: float | None = None
     sweeps: int | None = None

@@ -14,6 +14,7 @@ from ..rng import Streams
 from .convergence import recording_rhat
 from .estep.base import EStep
 from .mstep import Gain
+from .start import pick_start
 from .target import Target
 from .wiener import FilterMoments
 
@@ -79,6 +80,8 @@ class MonteCarloEM:
         """Parameters and latents before the first iteration; ``power`` (B, N, F), ``mask`` (B, N)."""
         power = power + POWER_FLOOR
         noise = self.noise.init(power, mask, streams)
+        if self.noise.competes:
+            noise = pick_start(self.noise, noise, power, mask, self.prior, self.encoder_floor, streams)
         gain = torch.ones_like(mask)
         target = Target(self.prior, power, self.noise.variance(noise), gain, mask)
         # The encoder has seen clean speech only.

@@ -2,6 +2,7 @@
 
 from . import alpha_stable as alpha_stable
 from . import dictionary as dictionary
+from . import impulsive as impulsive
 from . import nmf as nmf
 from . import stationary as stationary
 from . import student_t as student_t

@@ -18,6 +18,10 @@ class NoiseModel(Protocol):
 
     #: Whether there are hidden variables of the noise to be drawn in the loop.
     auxiliary: ClassVar[bool] = False
+    #: Whether the start has rivals, of which the loop picks frame by frame (inference/start.py).
+    competes: ClassVar[bool] = False
+    #: Nats by which a frame must be likelier under a rival.
+    margin: float = 0.0
 
     def init(self, power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> Any:
         """The start, scaled to the recording and drawn from its stream."""
@@ -46,6 +50,14 @@ class NoiseModel(Protocol):
     ) -> Any:
         """Draw the noise's hidden variables, after those of the speech; called where ``auxiliary`` is so."""
         return state
+
+    def rivals(self, state: Any, power: torch.Tensor, mask: torch.Tensor) -> list[Any]:
+        """Other starts than ``state``; called where ``competes`` is set."""
+        return []
+
+    def pick(self, states: list[Any], choice: torch.Tensor) -> Any:
+        """The state that is ``states[choice[b, n]]`` in frame n of recording b."""
+        return states[0]
 
 
 #: Noise models by name.
