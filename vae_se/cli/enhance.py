@@ -14,6 +14,7 @@ from ..audio import paths
 from ..config import PRESETS, Config
 from ..errors import UsageError
 from .common import complain
+from .pictures import plan_pictures
 from .show import Display
 from .work import Outcome, Settings, Worker, describe, run_here, run_pool
 
@@ -38,6 +39,12 @@ from .work import Outcome, Settings, Worker, describe, run_here, run_pool
     help="What exceeds full scale: limit it, turn the file down, or leave it (integers saturate).",
 )
 @click.option("--save-noise", is_flag=True, help="Write the estimated noise too, as NAME_noise.EXT.")
+@click.option(
+    "--plot",
+    metavar="FILE.png|DIR",
+    help="Draw spectrograms, uncertainty, noise dictionary, gain and objective; several inputs: a folder, or"
+    " {stem} in the name.",
+)
 @click.option(
     "--preset",
     type=click.Choice(list(PRESETS)),
@@ -127,6 +134,7 @@ def enhance(ctx: click.Context, inputs: tuple[str, ...], **options: Any) -> int:
         clip=options["clip"],
         save_noise=options["save_noise"],
         overwrite=options["overwrite"],
+        pictures=plan_pictures(jobs, options["plot"], paths.several(inputs)) if options["plot"] else {},
         debug=bool((ctx.obj or {}).get("debug")),
     )
     todo = [job for job in jobs if not job.exists and job.source.problem is None]

@@ -89,6 +89,8 @@ class Display:
         lines += [f"  warning: {warning}" for warning in outcome.warnings]
         if outcome.noise_output and self.verbose:
             lines.append(f"  noise: {outcome.noise_output}")
+        if outcome.picture and self.verbose:
+            lines.append(f"  picture: {outcome.picture}")
         if self.verbose:
             values = {
                 "method": outcome.method,

@@ -11,12 +11,14 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..audio import files, paths
 from ..config import Config
-from ..errors import OutputError, VaeSeError
+from ..errors import OutputError, UsageError, VaeSeError
 from .common import deferred_interrupt
+from .pictures import draw_picture
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +37,7 @@ class Settings:
     clip: str = "clamp"
     save_noise: bool = False
     overwrite: bool = False
+    pictures: dict[str, Path] = dataclasses.field(default_factory=dict)  # by the input's label
     debug: bool = False
 
 
@@ -62,6 +65,7 @@ class Outcome:
     ess: float | None = None
     rhat: float | None = None
     noise_output: str | None = None
+    picture: str | None = None
     warnings: list[str] = dataclasses.field(default_factory=list)
     error: str | None = None
     hint: str | None = None
@@ -83,6 +87,8 @@ class Worker:
 
         self.settings = settings
         self.enhancer: Enhancer = Enhancer.from_pretrained(config=settings.config, device=settings.device)
+        if settings.pictures and self.enhancer.prior is None:
+            raise UsageError(f"--plot shows inference, and {settings.config.method} has none", "leave one out")
 
     def run(
         self, jobs: Sequence[paths.Job], stdin: bytes | None = None, progress: Progress | None = None
@@ -157,6 +163,11 @@ class Worker:
                 if noise.exists() and not self.settings.overwrite:
                     raise OutputError(f"the noise file {noise} exists already", "give --overwrite")
                 outcome.noise_output = str(noise)
+        picture = self.settings.pictures.get(source.label)
+        if picture is not None:
+            if picture.exists() and not self.settings.overwrite:
+                raise OutputError(f"the picture {picture} exists already", "give --overwrite")
+            files.prepare_folder(picture)
         return recording
 
     def _finish(
@@ -176,6 +187,11 @@ class Worker:
             if outcome.noise_output is not None:
                 files.write(outcome.noise_output, info.noise, recording, clip)
             warnings = files.write(job.target, speech, recording, clip)
+        picture = self.settings.pictures.get(outcome.input)
+        if picture is not None:
+            signal, title = self.enhancer.prior.signal, outcome.input
+            if draw_picture(recording.samples, speech, recording.rate, info, signal, title, picture):
+                outcome.picture = str(picture)
         outcome.status = "done"
         outcome.duration, outcome.seconds = recording.seconds, seconds
         outcome.rtf = seconds / recording.seconds

@@ -1,0 +1,85 @@
+"""``--plot``: where the picture of a file goes, and what is drawn on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..audio.paths import Job
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..enhancer import Info
+    from ..priors.base import Signal
+
+
+def plan_pictures(jobs: Sequence[Job], plot: str, many: bool) -> dict[str, Path]:
+    """A picture for every input that can be read, by its label.
+
+    ``plot`` is a file for one input; for ``many`` it is a folder (made where it is missing; the tree below it
+    is that of the inputs), or a template with {stem}. No two pictures are one file, and none is an input or
+    an output: UsageError.
+    """
+    pictures: dict[str, Path] = {}
+    readable = [job for job in jobs if job.source.problem is None]
+    template = "{stem}" in plot
+    folder = not template and (many or Path(plot).is_dir() or not Path(plot).suffix)
+    if folder and Path(plot).suffix and not Path(plot).is_dir():
+        raise UsageError(
+            f"several inputs and one picture {plot}", "give --plot a folder, or {stem} in the name"
+        )
+    for job in readable:
+        stem = job.source.tree.stem if job.source.path is not None else "stdin"
+        if folder:
+            pictures[job.source.label] = Path(plot) / job.source.tree.parent / f"{stem}.png"
+        else:
+            pictures[job.source.label] = Path(plot.replace("{stem}", stem))
+    taken = [path.resolve() for job in readable for path in (job.source.path, job.target) if path is not None]
+    for path in pictures.values():
+        if path.resolve() in taken:
+            raise UsageError(f"the picture {path} would replace another file", "give --plot another name")
+        taken.append(path.resolve())
+    return pictures
+
+
+def draw_picture(
+    noisy: np.ndarray, speech: np.ndarray, rate: int, info: Info, signal: Signal, title: str, path: Path
+) -> bool:
+    """Draw the first channel that is not silent, of samples (C, T) at ``rate``; False where all are silent."""
+    import torch
+
+    from ..audio.level import active_rms
+    from ..audio.resample import resample
+    from ..numerics import SILENCE_RMS
+    from ..plots.recording import Picture, draw
+
+    inside = resample(noisy, rate, signal.rate)
+    loud = [c for c, channel in enumerate(inside) if active_rms(channel, signal.rate) >= SILENCE_RMS]
+    if not loud or not info.channels:
+        return False
+    found, frames = info.channels[0], info.channels[0].mask.shape[0]
+
+    def power(samples: np.ndarray) -> np.ndarray:
+        spectrum = signal.stft.analyse(torch.from_numpy(samples).float()).abs().square()
+        return spectrum.numpy()[:frames]
+
+    enhanced = resample(speech[loud[0] : loud[0] + 1], rate, signal.rate)
+    first = found.factors[0] if found.factors else None
+    picture = Picture(
+        title=title,
+        noisy=power(inside[loud[0]]),
+        speech=power(enhanced[0]),
+        noise=found.noise_variance.cpu().numpy(),
+        uncertainty=found.uncertainty.cpu().numpy() ** 2,
+        gain=found.gain.cpu().numpy(),
+        objective=info.objective,
+        factors=None if first is None else (first.start, first.w.numpy(), first.h.numpy()),
+        pieces=len(found.factors),
+        rate=signal.rate,
+        hop=signal.hop,
+    )
+    draw(picture, path)
+    return True

@@ -1,0 +1,108 @@
+"""One enhanced recording as a picture: what came in, what went out, and what inference made of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .canvas import figure, save
+
+# More columns than this are averaged: a picture of an hour would take gigabytes, and no screen shows them.
+_MAX_COLUMNS = 1500
+_RANGE_DB = 70.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """What is drawn, of one channel.
+
+    ``noisy``, ``speech``, ``noise`` and ``uncertainty``: powers (N, F) on one scale; ``gain`` (N,);
+    ``objective``: one value per iteration; ``factors``: (start, W (K, F), H (N', K)) of the piece of the
+    recording from frame ``start`` on, or None; ``pieces``: into how many it was cut. ``rate`` in Hz, ``hop``
+    in samples.
+    """
+
+    title: str
+    noisy: np.ndarray
+    speech: np.ndarray
+    noise: np.ndarray
+    uncertainty: np.ndarray
+    gain: np.ndarray
+    objective: list[float]
+    factors: tuple[int, np.ndarray, np.ndarray] | None
+    pieces: int
+    rate: int
+    hop: int
+
+
+def draw(picture: Picture, path: str | Path) -> None:
+    """Write the picture; the extension says the format. OutputError where it cannot be written."""
+    made = figure(14, 13)
+    made.suptitle(picture.title)
+    panels = made.subplots(4, 2)
+    duration = len(picture.noisy) * picture.hop / picture.rate
+    top = 10 * np.log10(max(picture.noisy.max(), 1e-20))
+    extent = (0, duration, 0, picture.rate / 2000)
+    names = ("noisy", "enhanced", "estimated noise", "uncertainty (posterior variance of the speech)")
+    powers = (picture.noisy, picture.speech, picture.noise, picture.uncertainty)
+    for panel, name, power in zip(panels.flat, names, powers, strict=False):
+        image = _image(panel, _decibels(thin(power)).T, extent, top)
+        panel.set(title=name, xlabel="time [s]", ylabel="frequency [kHz]")
+    made.colorbar(image, ax=panels[:2], label="power [dB]")
+    _draw_factors(made, panels[2], picture)
+    gain, trace = panels[3]
+    time = (np.arange(len(picture.gain)) + 0.5) * picture.hop / picture.rate
+    gain.plot(time, 10 * np.log10(np.maximum(picture.gain, 1e-12)), linewidth=0.8)
+    gain.set(title="gain of the speech", xlabel="time [s]", ylabel="gain [dB]", xlim=(0, duration))
+    trace.plot(np.arange(1, len(picture.objective) + 1), picture.objective)
+    trace.set(title="objective", xlabel="iteration", ylabel="nats per frame")
+    save(made, path)
+
+
+def thin(power: np.ndarray) -> np.ndarray:
+    """Means over runs of frames, so that at most 1500 remain of (N, F)."""
+    run = -(-len(power) // _MAX_COLUMNS)
+    starts = np.arange(0, len(power), run)
+    counts = np.diff(starts, append=len(power))
+    return np.add.reduceat(power, starts) / counts[:, None]
+
+
+def _draw_factors(made: Any, panels: Any, picture: Picture) -> None:
+    spectra, activations = panels
+    if picture.factors is None:
+        for panel in panels:
+            panel.set_axis_off()
+        spectra.text(0.5, 0.5, "this noise model has no dictionary", ha="center", transform=spectra.transAxes)
+        return
+    start, w, h = picture.factors
+    begin, step = start * picture.hop / picture.rate, picture.hop / picture.rate
+    part = "" if picture.pieces == 1 else f", first of {picture.pieces} pieces"
+    ends = (0.5, len(w) + 0.5)
+    image = _image(spectra, _decibels(w).T, (*ends, 0, picture.rate / 2000), 10 * np.log10(w.max()), 50)
+    spectra.set(title=f"noise dictionary W{part}", xlabel="atom", ylabel="frequency [kHz]")
+    made.colorbar(image, ax=spectra, label="[dB re mean]")
+    top = 10 * np.log10(max(h.max(), 1e-20))
+    image = _image(activations, _decibels(thin(h)).T, (begin, begin + len(h) * step, *ends), top, 50)
+    activations.set(title=f"its activations H{part}", xlabel="time [s]", ylabel="atom")
+    made.colorbar(image, ax=activations, label="[dB]")
+
+
+def _decibels(power: np.ndarray) -> np.ndarray:
+    return 10 * np.log10(np.maximum(power, 1e-20))
+
+
+def _image(panel: Any, values: np.ndarray, extent: Any, top: float, span: float = _RANGE_DB) -> Any:
+    """``values`` (rows, columns), the first row lowest, from ``span`` dB below ``top`` up to it."""
+    return panel.imshow(
+        values,
+        origin="lower",
+        aspect="auto",
+        extent=extent,
+        vmin=top - span,
+        vmax=top,
+        cmap="magma",
+        interpolation="nearest",
+    )
