@@ -14,6 +14,7 @@ import torch
 from . import assemble
 from .audio.level import active_rms
 from .audio.resample import resample
+from .channel import Channel, ChannelInfo, Factors
 from .chunks import Chunk, batches, crossfade, cut
 from .config import Config
 from .device import choose_device
@@ -26,8 +27,9 @@ from .rng import Streams
 
 Progress = Callable[[int, int], None]
 
-#: Padded frames that one EM batch holds: about a minute of sound, some tens of megabytes a tensor.
-FRAME_BUDGET = 4096
+#: Padded frames times draws that one EM batch holds (or a single chunk): about a minute of sound with two
+#: draws, some tens of megabytes a tensor.
+FRAME_BUDGET = 8192
 
 
 @dataclasses.dataclass
@@ -35,9 +37,9 @@ class Info:
     """What came with an enhanced recording of C channels.
 
     ``noise``: the estimated noise, as the input in type, shape and rate (input minus speech).
-    ``spectrum``: per channel the posterior of the speech at the prior's rate and STFT (see
-    :class:`ChannelInfo`). ``objective``, ``acceptance``, ``ess``, ``rhat`` and ``warnings`` are those of
-    :mod:`vae_se.inference.diagnostics`.
+    ``channels``: for each that is not silent the posterior of the speech at the prior's rate and STFT (see
+    :class:`~vae_se.channel.ChannelInfo`); none where it was not asked for. ``objective``, ``acceptance``,
+    ``ess``, ``rhat`` and ``warnings`` are those of :mod:`vae_se.inference.diagnostics`.
     """
 
     noise: Any
@@ -59,34 +61,6 @@ class Info:
     def uncertainty(self) -> list[torch.Tensor]:
         """Per channel the posterior standard deviation of the speech, (N, F), on the input's scale."""
         return [channel.uncertainty for channel in self.channels]
-
-
-@dataclasses.dataclass
-class ChannelInfo:
-    """Posterior of one channel: filter ``mask``, ``uncertainty`` (standard deviation) and ``noise_variance``,
-    all (N, F), and ``gain`` (N,); ``factors`` of the noise, one for every piece that the recording was cut
-    into, where its model is a factorisation. All but mask and gain are on the input's scale."""
-
-    mask: torch.Tensor
-    uncertainty: torch.Tensor
-    noise_variance: torch.Tensor
-    gain: torch.Tensor
-    factors: list[Factors] = dataclasses.field(default_factory=list)
-
-    @classmethod
-    def zeros(cls, frames: int, bins: int, device: torch.device) -> ChannelInfo:
-        """An empty one, to add chunks to."""
-        mask, uncertainty, noise = (torch.zeros(frames, bins, device=device) for _ in range(3))
-        return cls(mask, uncertainty, noise, torch.zeros(frames))
-
-
-@dataclasses.dataclass
-class Factors:
-    """Noise spectra ``w`` (K, F), each of mean 1, and activations ``h`` (N, K) from frame ``start`` on."""
-
-    start: int
-    w: torch.Tensor
-    h: torch.Tensor
 
 
 class Enhancer:
@@ -150,6 +124,7 @@ class Enhancer:
         rate: int,
         *,
         return_info: bool = False,
+        posterior: bool = True,
         name: str = "",
         progress: Progress | None = None,
     ) -> Any:
@@ -157,143 +132,142 @@ class Enhancer:
 
         ``noisy``: NumPy array or torch tensor of floating-point samples, (T,) or (C, T), at ``rate`` Hz.
         Returns the speech in the same type, shape, rate and level; with ``return_info`` also an
-        :class:`Info`. ``name`` picks the random stream, together with the configured seed.
+        :class:`Info`, whose posterior of every frame and bin (1.4 GB for an hour of a channel) is left out
+        where ``posterior`` is false. ``name`` picks the random stream, together with the configured seed.
         ``progress(done, total)`` is called after each EM iteration.
 
         Raises AudioError for samples that are not finite or not there, UsageError for another type or shape.
         """
-        (speech,), (info,) = self._run([noisy], rate, [name], progress)
-        return (speech, info) if return_info else speech
+        (found,) = self._run([noisy], rate, [name], progress, return_info, posterior)
+        return found if return_info else found[0]
 
     def enhance_batch(
-        self, noisy: Sequence[Any], rate: int, *, names: Sequence[str] | None = None, return_info: bool = False
+        self,
+        noisy: Sequence[Any],
+        rate: int,
+        *,
+        names: Sequence[str] | None = None,
+        return_info: bool = False,
+        posterior: bool = True,
     ) -> Any:
         """Enhance several recordings of one rate; the same as one by one, and faster."""
         items = list(noisy)
-        speech, infos = self._run(items, rate, list(names) if names else [""] * len(items), None)
+        names = list(names) if names else [""] * len(items)
+        found = self._run(items, rate, names, None, return_info, posterior)
+        speech, infos = [one[0] for one in found], [one[1] for one in found]
         return (speech, infos) if return_info else speech
 
     def enhance_file(
-        self, source: str | Path, target: str | Path, *, overwrite: bool = False, clip: str = "clamp"
+        self,
+        source: str | Path,
+        target: str | Path,
+        *,
+        overwrite: bool = False,
+        clip: str = "clamp",
+        posterior: bool = True,
     ) -> Info:
-        """Enhance one file into another: container and sample format of the source where possible."""
+        """Enhance one file into another: container and sample format of the source where possible.
+
+        ``posterior`` as in :meth:`enhance`.
+        """
         from .audio import files
         from .errors import OutputError
 
         if Path(target).exists() and not overwrite:
             raise OutputError(f"{target} exists already", "pass overwrite=True")
         recording = files.read(Path(source))
-        speech, info = self.enhance(recording.samples, recording.rate, return_info=True)
+        speech, info = self.enhance(recording.samples, recording.rate, return_info=True, posterior=posterior)
         info.warnings += files.write(Path(target), speech, recording, clip)
         return info
 
     def _run(
-        self, items: list[Any], rate: int, names: list[str], progress: Progress | None
-    ) -> tuple[list[Any], list[Info]]:
+        self,
+        items: list[Any],
+        rate: int,
+        names: list[str],
+        progress: Progress | None,
+        return_info: bool,
+        posterior: bool,
+    ) -> list[tuple[Any, Info | None]]:
         started = time.perf_counter()
         if rate < 1:
             raise UsageError(f"a rate of {rate} Hz", "give the sampling rate of the samples, in Hz")
         waves = [_as_channels(item) for item in items]
         if self._baseline is not None:
-            results = [_Result(self._baseline.enhance(wave, rate)) for wave in waves]
+            results = [_Result(self._baseline.enhance(wave.astype(np.float64), rate)) for wave in waves]
         else:
-            results = self._enhance_all(waves, rate, names, progress)
+            results = self._enhance_all(waves, rate, names, return_info and posterior, progress)
         seconds = (time.perf_counter() - started) / max(1, len(items))
         # Both are ways to say how much of the noise is left in.
         left = max(self.config.output.dry, 10 ** (-self.config.output.atten_lim_db / 20))
-        speech, infos = [], []
+        found: list[tuple[Any, Info | None]] = []
         for item, wave, result in zip(items, waves, results, strict=True):
-            noise = wave - result.speech
-            out = result.speech + left * noise
-            diagnostics = result.diagnostics
-            speech.append(_like(item, out))
-            infos.append(
-                Info(
-                    noise=_like(item, noise),
-                    channels=result.channels,
-                    objective=diagnostics.objective,
-                    acceptance=diagnostics.acceptance,
-                    ess=diagnostics.ess,
-                    rhat=diagnostics.rhat,
-                    iterations=len(diagnostics.objective),
-                    seconds=seconds,
-                    warnings=[*result.warnings, *diagnostics.warnings],
-                )
-            )
-        return speech, infos
+            out, info = result.speech, None
+            # No array as long as the recording is made that nobody asked for.
+            if left or return_info:
+                noise = wave - result.speech
+                out = result.speech + left * noise if left else result.speech
+                info = result.info(_like(item, noise), seconds) if return_info else None
+            found.append((_like(item, out), info))
+        return found
 
     def _enhance_all(
-        self, waves: list[np.ndarray], rate: int, names: list[str], progress: Progress | None
+        self, waves: list[np.ndarray], rate: int, names: list[str], keep: bool, progress: Progress | None
     ) -> list[_Result]:
-        signal = self.prior.signal
-        stft, settings = signal.stft, self.config.inference
-        results = [_Result(wave.copy()) for wave in waves]
-        spectra: list[torch.Tensor] = []  # one per channel that is not silent
-        owners: list[tuple[int, int, float]] = []  # its item, channel and scale
-        lengths: list[int] = []  # its samples at the prior's rate
+        signal, settings = self.prior.signal, self.config.inference
+        results = [_Result(np.zeros_like(wave)) for wave in waves]
+        channels: list[Channel] = []  # those that are not silent
+        owners: list[tuple[int, int]] = []  # the item of each, and its place there
         for i, wave in enumerate(waves):
-            inside = resample(wave, rate, signal.rate)
-            for c, channel in enumerate(inside):
-                level = active_rms(channel, signal.rate)
+            for c, samples in enumerate(resample(wave, rate, signal.rate)):
+                level = active_rms(samples, signal.rate)
                 if level < SILENCE_RMS:
+                    results[i].speech[c] = wave[c]
                     results[i].warnings.append(f"channel {c + 1} is silent: copied")
                     continue
                 scale = level / signal.active_rms
-                samples = torch.from_numpy((channel / scale).astype(np.float32)).to(self.device)
-                spectra.append(stft.analyse(samples))
-                owners.append((i, c, scale))
-                lengths.append(channel.size)
-        if not spectra:
+                channels.append(Channel(samples, scale, signal.stft, self.device, keep))
+                owners.append((i, c))
+        if not channels:
             return results
         segment, overlap = _in_frames(settings.segment, settings.overlap, signal)
-        parts = [cut(k, len(x), segment, overlap) for k, x in enumerate(spectra)]
-        labels = [names[i] for i, _, _ in owners]
-        channels, diagnostics = self._separate(spectra, lengths, parts, overlap, labels, progress)
-        for k, (i, c, scale) in enumerate(owners):
-            spectrum, found = spectra[k], channels[k]
-            speech = stft.synthesise(spectrum * found.mask, lengths[k]).cpu().numpy() * scale
+        parts = [cut(k, channel.frames, segment, overlap) for k, channel in enumerate(channels)]
+        self._separate(channels, parts, overlap, [names[i] for i, _ in owners], progress)
+        for channel, (i, c) in zip(channels, owners, strict=True):
+            speech = channel.speech.cpu().numpy()
             results[i].speech[c] = resample(speech, signal.rate, rate, waves[i].shape[-1])
-            found.uncertainty *= scale
-            found.noise_variance *= scale**2
-            for part in found.factors:
-                part.h = part.h * scale**2
-            results[i].channels.append(found)
-        for i, result in enumerate(results):
-            result.diagnostics = summarise(
-                [d for k, (item, _, _) in enumerate(owners) if item == i for d in diagnostics[k]]
-            )
+            results[i].parts += channel.diagnostics
+            if channel.posterior is not None:
+                results[i].channels.append(channel.posterior)
         return results
 
     def _separate(
         self,
-        spectra: list[torch.Tensor],
-        lengths: list[int],
+        channels: list[Channel],
         parts: list[list[Chunk]],
         overlap: int,
         names: list[str],
         progress: Progress | None,
-    ) -> tuple[list[ChannelInfo], list[list[Diagnostics]]]:
-        """EM over all chunks of all channels, batched; the masks cross-faded into whole recordings."""
-        bins = spectra[0].shape[-1]
-        channels = [ChannelInfo.zeros(len(x), bins, self.device) for x in spectra]
-        diagnostics: list[list[Diagnostics]] = [[] for _ in spectra]
+    ) -> None:
+        """EM over all chunks of all channels, batched; what it finds is added to the channels, cross-faded."""
+        bins = self.prior.signal.stft.bins
+        budget = FRAME_BUDGET // max(2, self._em.estep.draws)
         stretch = self.config.noise.stretch
         # What is learnt from a recording is that recording's: its chunks make batches of their own.
         together = parts if stretch else [[chunk for chunks in parts for chunk in chunks]]
-        groups = [group for chunks in together for group in batches(chunks, FRAME_BUDGET)]
+        groups = [group for chunks in together for group in batches(chunks, budget)]
         for number, group in enumerate(groups):
             em = self._em
             if stretch:
-                item = group[0].item
-                learnt = learn(stretch, spectra[item].abs().square(), lengths[item], self.prior.signal)
+                channel = channels[group[0].item]
+                learnt = learn(stretch, channel.power, channel.samples.size, self.prior.signal)
                 em = dataclasses.replace(em, noise=em.noise.knowing(learnt))
             frames = [chunk.frames for chunk in group]
             power = torch.zeros(len(group), max(frames), bins, device=self.device)
             mask = torch.zeros(power.shape[:2], device=self.device)
             for row, chunk in enumerate(group):
-                x = spectra[chunk.item][chunk.start : chunk.stop]
-                power[row, : len(x)] = x.real.square() + x.imag.square()
-                mask[row, : len(x)] = 1
+                power[row, : chunk.frames] = channels[chunk.item].power(chunk.start, chunk.stop)
+                mask[row, : chunk.frames] = 1
             keys = [f"{names[chunk.item]}#{chunk.index}" for chunk in group]
             streams = Streams.from_seed(self.config.seed, keys, frames, self.device)
             report = None
@@ -304,20 +278,11 @@ class Enhancer:
 
             estimate = em.run(power, mask, streams, progress=report)
             for row, chunk in enumerate(group):
-                weight = crossfade(parts[chunk.item], chunk.index, overlap)
-                span, here = slice(chunk.start, chunk.stop), slice(0, chunk.frames)
-                into, column = channels[chunk.item], weight.to(self.device).unsqueeze(-1)
-                into.mask[span] += column * estimate.mask[row, here]
-                into.uncertainty[span] += column * estimate.variance[row, here].sqrt()
-                into.noise_variance[span] += column * estimate.noise[row, here]
-                into.gain[span] += weight * estimate.state.gain[row, here].cpu()
-                state = estimate.state.noise
-                if hasattr(state, "w"):
-                    into.factors.append(Factors(chunk.start, state.w[row].cpu(), state.h[row, here].cpu()))
-                diagnostics[chunk.item].append(
-                    Diagnostics.of_trace(estimate.state.trace, row, chunk.frames, self._em.estep, estimate.rhat)
+                channel = channels[chunk.item]
+                channel.add(chunk, crossfade(parts[chunk.item], chunk.index, overlap), estimate, row)
+                channel.diagnostics.append(
+                    Diagnostics.of_trace(estimate.state.trace, row, chunk.frames, em.estep, estimate.rhat)
                 )
-        return channels, diagnostics
 
 
 @dataclasses.dataclass
@@ -325,7 +290,21 @@ class _Result:
     speech: np.ndarray
     channels: list[ChannelInfo] = dataclasses.field(default_factory=list)
     warnings: list[str] = dataclasses.field(default_factory=list)
-    diagnostics: Diagnostics = dataclasses.field(default_factory=Diagnostics)
+    parts: list[Diagnostics] = dataclasses.field(default_factory=list)
+
+    def info(self, noise: Any, seconds: float) -> Info:
+        diagnostics = summarise(self.parts)
+        return Info(
+            noise=noise,
+            channels=self.channels,
+            objective=diagnostics.objective,
+            acceptance=diagnostics.acceptance,
+            ess=diagnostics.ess,
+            rhat=diagnostics.rhat,
+            iterations=len(diagnostics.objective),
+            seconds=seconds,
+            warnings=[*self.warnings, *diagnostics.warnings],
+        )
 
 
 def enhance(noisy: Any, rate: int, **options: Any) -> Any:
@@ -347,7 +326,7 @@ def _in_frames(segment: float, overlap: float, signal: Any) -> tuple[int, int]:
 
 
 def _as_channels(item: Any) -> np.ndarray:
-    """Samples (C, T), float64, checked."""
+    """Samples (C, T), checked; in double precision where they came so, else in single."""
     array = item.detach().cpu().numpy() if isinstance(item, torch.Tensor) else np.asarray(item)
     if not np.issubdtype(array.dtype, np.floating):
         raise UsageError(f"samples of type {array.dtype}", "pass floating-point samples, full scale at 1.0")
@@ -358,7 +337,8 @@ def _as_channels(item: Any) -> np.ndarray:
     if not np.isfinite(array).all():
         bad = int(np.count_nonzero(~np.isfinite(array)))
         raise AudioError(f"{bad} of {array.size} samples are NaN or infinite", "repair the recording first")
-    return np.atleast_2d(array).astype(np.float64)
+    precision = np.float64 if array.dtype.itemsize > 4 else np.float32
+    return np.atleast_2d(array).astype(precision, copy=False)
 
 
 def _like(item: Any, array: np.ndarray) -> Any:
@@ -366,7 +346,7 @@ def _like(item: Any, array: np.ndarray) -> Any:
     out = array.reshape(item.shape)
     if isinstance(item, torch.Tensor):
         return torch.from_numpy(out).to(dtype=item.dtype, device=item.device)
-    return out.astype(np.asarray(item).dtype)
+    return out.astype(np.asarray(item).dtype, copy=False)
 
 
-__all__ = ["AudioError", "ChannelInfo", "Enhancer", "Info", "PriorError", "enhance"]
+__all__ = ["AudioError", "ChannelInfo", "Enhancer", "Factors", "Info", "PriorError", "enhance"]

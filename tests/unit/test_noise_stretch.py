@@ -33,6 +33,12 @@ def test_times_that_are_none(text):
         parse_stretch(text)
 
 
+def power_of(wave):
+    """Power of frames of a recording, as `learn` asks for them."""
+    power = SIGNAL.stft.analyse(torch.from_numpy(wave)).abs().square()
+    return lambda first, last: power[first:last]
+
+
 def test_only_frames_inside_are_seen():
     """A tone outside of the stretch leaves no trace in what is learnt, to the frame."""
     rng = np.random.default_rng(0)
@@ -42,8 +48,7 @@ def test_only_frames_inside_are_seen():
     loud[round(1.7 * RATE) :] += 3.0
     found = []
     for wave in (samples, loud):
-        power = SIGNAL.stft.analyse(torch.from_numpy(wave)).abs().square()
-        found.append(learn("0.5-1.7", power, wave.size, SIGNAL).atoms)
+        found.append(learn("0.5-1.7", power_of(wave), wave.size, SIGNAL).atoms)
     torch.testing.assert_close(*found)
     assert found[0].shape == (7, 513)  # 72 frames, ten for each atom
 
@@ -58,11 +63,10 @@ def test_only_frames_inside_are_seen():
     ],
 )
 def test_stretches_that_hold_no_noise(text, kind, words):
-    wave = torch.from_numpy(np.random.default_rng(0).standard_normal(3 * RATE))
+    wave = np.random.default_rng(0).standard_normal(3 * RATE)
     wave[2 * RATE - 1024 :] = 0
-    power = SIGNAL.stft.analyse(wave).abs().square()
     with pytest.raises(kind, match=words):
-        learn(text, power, len(wave), SIGNAL)
+        learn(text, power_of(wave), wave.size, SIGNAL)
 
 
 def test_it_knows_the_noise_and_each_recording_has_its_own():

@@ -110,7 +110,11 @@ class Worker:
                 with self._failing_into(outcomes[job]):
                     started = time.perf_counter()
                     speech, info = self.enhancer.enhance(
-                        recording.samples, rate, return_info=True, progress=progress
+                        recording.samples,
+                        rate,
+                        return_info=True,
+                        posterior=bool(self.settings.pictures),
+                        progress=progress,
                     )
                     self._finish(job, recording, speech, info, time.perf_counter() - started, outcomes[job])
         return list(outcomes.values())
@@ -122,7 +126,10 @@ class Worker:
         started = time.perf_counter()
         try:
             speech, infos = self.enhancer.enhance_batch(
-                [recording.samples for recording in group.values()], rate, return_info=True
+                [recording.samples for recording in group.values()],
+                rate,
+                return_info=True,
+                posterior=bool(self.settings.pictures),
             )
         except Exception:
             return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,8 +18,10 @@ ATOMS, FRAMES_PER_ATOM = 8, 10
 ITERATIONS = 100
 
 
-def learn(text: str, power: torch.Tensor, samples: int, signal: Any) -> NoiseDictionary:
-    """A dictionary of the stretch ``text`` of a recording with power (N, F) and ``samples`` samples.
+def learn(text: str, power: Callable[[int, int], torch.Tensor], samples: int, signal: Any) -> NoiseDictionary:
+    """A dictionary of the stretch ``text`` of a recording of ``samples`` samples.
+
+    ``power(first, last)`` gives |x|^2 of those of its frames, (last - first, F).
 
     ``signal`` is the prior's: rate, window and hop, and frames as :class:`~vae_se.stft.STFT` places them. Only
     frames that lie in the stretch as a whole are looked at.
@@ -35,10 +38,10 @@ def learn(text: str, power: torch.Tensor, samples: int, signal: Any) -> NoiseDic
     # Frame n sees the samples from (n + 1) hop - window to (n + 1) hop.
     first = -(-(round(start * signal.rate) + signal.window - signal.hop) // signal.hop)
     last = min(round(stop * signal.rate), samples) // signal.hop  # the first frame that is out
-    inside = power[first:last]
-    if len(inside) < FRAMES_PER_ATOM:
+    if last - first < FRAMES_PER_ATOM:
         least = (signal.window + (FRAMES_PER_ATOM - 1) * signal.hop) / signal.rate
         raise UsageError(f"the stretch {text} is too short", f"give at least {least + 0.01:.2f} s of noise")
+    inside = power(first, last)
     if float(inside.mean()) <= 10 * POWER_FLOOR:
         raise AudioError(f"the stretch {text} is silent: there is no noise in it", "name another stretch")
     atoms, _ = fit(inside + POWER_FLOOR, min(ATOMS, len(inside) // FRAMES_PER_ATOM), ITERATIONS)

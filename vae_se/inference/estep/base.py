@@ -40,6 +40,10 @@ class State(Protocol):
 class EStep(Protocol):
     """An E-step kernel; a frozen dataclass whose fields are its settings."""
 
+    @property
+    def draws(self) -> int:
+        """R, the draws of one step."""
+
     def init(self, target: Target, power: torch.Tensor, streams: Streams) -> Any:
         """State before the first step; the encoder sees ``power`` (B, N, F)."""
 
