@@ -51,7 +51,7 @@ class AlphaStable(HeavyTailed):
 
     auxiliary: ClassVar[bool] = True
 
-    alpha: float = 1.8
+    alpha: float = 1.95
     sweeps: int = 2
 
     def __post_init__(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import torch
 
@@ -10,8 +11,8 @@ from ..errors import UsageError
 from ..numerics import VARIANCE_FLOOR
 from ..rng import Streams
 from .base import NoiseModel
+from .impulsive import Impulsive
 from .multiplicative import NMFState, check_start, product
-from .nmf import NMF
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +35,10 @@ class ImpulseState:
 
 @dataclasses.dataclass(frozen=True)
 class HeavyTailed(NoiseModel):
-    """A Gaussian scale mixture over ``nmf``, whose settings rank, start, level and spread it has.
+    """A Gaussian scale mixture over ``impulsive``, whose settings rank, start, level, spread and margin it has.
+
+    The impulse variables take what is heavy bin by bin. What fills a frame is found by the start of
+    ``impulsive``: by itself a heavy tail leaves a click to the speech as ``nmf`` does (docs/noise.md).
 
     Leglaive, Simsekli, Liutkus, Girin and Horaud, Speech enhancement with variational autoencoders and
     alpha-stable distributions, 2019, sec. 3, for the impulse variables beside a speech prior.
@@ -44,6 +48,9 @@ class HeavyTailed(NoiseModel):
     start: str = "quiet"
     level: float = 2.0
     spread: float = 0.8
+    margin: float = 15.0
+
+    competes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.rank < 1:
@@ -51,12 +58,20 @@ class HeavyTailed(NoiseModel):
         check_start(self.start, self.level, self.spread)
 
     @property
-    def _scale(self) -> NMF:
-        return NMF(self.rank, self.start, self.level, self.spread)
+    def _scale(self) -> Impulsive:
+        return Impulsive(self.rank, self.start, self.level, self.spread, margin=self.margin)
 
     def init(self, power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> ImpulseState:
-        """The start of ``nmf``, no impulses."""
+        """The start of ``impulsive``, all phi at 1."""
         return ImpulseState(self._scale.init(power, mask, streams), torch.ones_like(power))
+
+    def rivals(self, state: ImpulseState, power: torch.Tensor, mask: torch.Tensor) -> list[ImpulseState]:
+        """Those of the scale."""
+        return [ImpulseState(scale, state.impulse) for scale in self._scale.rivals(state.scale, power, mask)]
+
+    def pick(self, states: list[ImpulseState], choice: torch.Tensor) -> ImpulseState:
+        """That of the scale."""
+        return ImpulseState(self._scale.pick([s.scale for s in states], choice), states[0].impulse)
 
     def variance(self, state: ImpulseState) -> torch.Tensor:
         """phi W H, (B, N, F)."""

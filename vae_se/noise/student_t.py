@@ -26,7 +26,7 @@ class StudentT(HeavyTailed):
     variational update beside speech is ours.
     """
 
-    freedom: float = 2.0
+    freedom: float = 8.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
