@@ -51,8 +51,8 @@ class Diagnostics:
             found.warnings.append(f"the acceptance is {acceptance:.1%}: the chains explore little")
         if mixed is not None and mixed > RHAT_HIGH:
             found.warnings.append(
-                f"R-hat of the chains is {mixed:.2f}: they have not mixed, and the draws that the filter averages"
-                " over depend on where they started; more sweeps or another E-step (vem-mh) helps"
+                f"R-hat of the chains is {mixed:.2f}: they have not mixed, and the draws that the filter"
+                " averages over depend on where they started; more sweeps or another E-step (vem-mh) helps"
             )
         return found
 
