@@ -91,11 +91,13 @@ class InferenceConfig:
 class OutputConfig:
     """What leaves the enhancer.
 
-    ``atten_lim_db``: the most that noise is turned down, in dB (infinite: no limit). ``dry``: the part of
-    the noisy recording that is mixed in, 0 to 1.
+    ``atten_lim_db``: the most that noise is turned down, in dB (infinite: no limit). ``floor_db``: how far
+    below the speech noise is turned down at most, in dB (infinite: no limit): a recording that is clean
+    already stays as it is. ``dry``: the part of the noisy recording that is mixed in, 0 to 1.
     """
 
     atten_lim_db: float = math.inf
+    floor_db: float = math.inf
     dry: float = 0.0
 
 

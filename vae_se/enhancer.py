@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from .inference.diagnostics import Diagnostics, summarise
 from .noise.stretch import learn
 from .numerics import SILENCE_RMS
 from .priors import load_prior
+from .residue import noise_left
 from .rng import Streams
 
 Progress = Callable[[int, int], None]
@@ -198,15 +200,17 @@ class Enhancer:
         else:
             results = self._enhance_all(waves, rate, names, return_info and posterior, progress)
         seconds = (time.perf_counter() - started) / max(1, len(items))
-        # Both are ways to say how much of the noise is left in.
-        left = max(self.config.output.dry, 10 ** (-self.config.output.atten_lim_db / 20))
+        output = self.config.output
+        leaves = output.dry > 0 or math.isfinite(output.atten_lim_db) or math.isfinite(output.floor_db)
         found: list[tuple[Any, Info | None]] = []
         for item, wave, result in zip(items, waves, results, strict=True):
             out, info = result.speech, None
             # No array as long as the recording is made that nobody asked for.
-            if left or return_info:
+            if leaves or return_info:
                 noise = wave - result.speech
-                out = result.speech + left * noise if left else result.speech
+                if leaves:
+                    left = noise_left(output, result.speech, noise, rate)
+                    out = result.speech + left.astype(noise.dtype) * noise
                 info = result.info(_like(item, noise), seconds) if return_info else None
             found.append((_like(item, out), info))
         return found
