@@ -38,6 +38,8 @@ class EStepConfig:
     adaptation: int | None = None
     refresh: bool | None = None
     warm: int | None = None
+    precondition: bool | None = None
+    total_variation: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -86,16 +86,31 @@ def test_global_generator_is_left_alone(estep):
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("mala", {"estep.precondition": True}),
+        ("langevin", {"estep.precondition": True, "estep.total_variation": 1.0}),
+    ],
+)
+def test_options_keep_a_ragged_batch_one_by_one(name, options):
+    check_ragged_batch(name, NMF, **options)
+
+
 def test_ragged_batch_equals_one_by_one(estep, noise):
+    check_ragged_batch(estep, noise)
+
+
+def check_ragged_batch(estep, noise, **options):
     prior = tiny_prior(dtype=torch.float64)
     lengths = [12, 5, 1]
     power = model_power(prior, 3, 12)
     for row, n in enumerate(lengths):
         power[row, n:] = 0
-    together = run(loop(estep, noise, prior), power, lengths)
+    together = run(loop(estep, noise, prior, **options), power, lengths)
     for row, n in enumerate(lengths):
         mine = Streams.from_seed(0, [f"utterance {row}"], [n])
-        alone = run(loop(estep, noise, prior), power[row : row + 1, :n], [n], streams=mine)
+        alone = run(loop(estep, noise, prior, **options), power[row : row + 1, :n], [n], streams=mine)
         torch.testing.assert_close(together.mask[row, :n], alone.mask[0], rtol=1e-6, atol=1e-9)
         torch.testing.assert_close(together.noise[row, :n], alone.noise[0], rtol=1e-6, atol=1e-12)
         for a, b in zip(together.state.trace, alone.state.trace, strict=True):
