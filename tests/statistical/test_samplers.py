@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.toys import LinearPrior, linear_target
-from vae_se.inference.estep import ESTEPS, chain, langevin, vem_mh
+from vae_se.inference.estep import ESTEPS, chain, langevin, vem_full, vem_is, vem_mh
 from vae_se.inference.estep.vem_full import FullGaussian, gauss_newton
 from vae_se.likelihood import standard_normal_log_prob
 from vae_se.rng import Streams
@@ -100,6 +100,30 @@ def test_vem_mh_corrects_a_wrong_gaussian(monkeypatch):
     bias, spread = deviations(ESTEPS["vem-mh"](**EXACT["vem-mh"]))
     assert bias < BAND[0]
     assert spread < BAND[1]
+
+
+def test_vem_is_corrects_a_wrong_gaussian(monkeypatch):
+    monkeypatch.setattr(vem_full, "gauss_newton", wrong_gaussian)
+    bias, spread = deviations(ESTEPS["vem-is"](draws=200))
+    assert bias < BAND[0]
+    assert spread < BAND[1]
+
+
+def test_mutation_vem_is_without_the_proposal_s_density(monkeypatch):
+    monkeypatch.setattr(vem_full, "gauss_newton", wrong_gaussian)
+    monkeypatch.setattr(vem_is, "log_weights", lambda q, point: torch.zeros_like(point.value))
+    assert deviations(ESTEPS["vem-is"](draws=200))[1] > BAND[1]
+
+
+def test_weights_of_the_exact_posterior_are_the_evidence():
+    target = linear_target()
+    streams = Streams([torch.Generator().manual_seed(3)], [target.power.shape[1]])
+    kernel = ESTEPS["vem-is"](draws=4, rate=1.0)
+    state = kernel.init(target, target.power, streams)
+    for _ in range(4):
+        state, info = kernel.step(target, state, streams)
+    assert info.objective.item() == pytest.approx(evidence(target), abs=1e-6)
+    assert info.ess.item() == pytest.approx(4, abs=1e-6)
 
 
 def test_unadjusted_langevin_is_near_the_known_moments():

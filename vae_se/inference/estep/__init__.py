@@ -8,6 +8,7 @@ from . import mh as mh
 from . import vem as vem
 from . import vem_encoder as vem_encoder
 from . import vem_full as vem_full
+from . import vem_is as vem_is
 from . import vem_mh as vem_mh
 from .base import ESTEPS, EStep, Info
 

@@ -115,16 +115,23 @@ class FullVariational:
 
     def step(self, target: Target, state: FullState, streams: Streams) -> tuple[FullState, Info]:
         """``steps`` steps; the draws handed on are those of the last one."""
-        q, done = state.q, state.steps
+        q, done, drawn, point = self.fit(target, state.q, state.steps, streams)
+        bound = _bound(target, drawn, point)
+        info = Info(objective=frame_mean(bound, target.mask), ess=torch.full_like(bound[:, 0], self.draws))
+        return FullState(q, Samples.equal(point.z, point.log_variance), done), info
+
+    def fit(
+        self, target: Target, q: FullGaussian, done: int, streams: Streams
+    ) -> tuple[FullGaussian, int, FullGaussian, Point]:
+        """``steps`` steps from q, after ``done`` of them: the new q, their number now, and the q that
+        the last draws came from, with these draws."""
         for _ in range(self.steps):
             if done & (done - 1) == 0:
                 q = gauss_newton(target, q.mean)
             drawn = q
             point = joint_point(target, q.draw(self.draws, streams))
             q, done = self.ascend(q, point), done + 1
-        bound = _bound(target, drawn, point)
-        info = Info(objective=frame_mean(bound, target.mask), ess=torch.full_like(bound[:, 0], self.draws))
-        return FullState(q, Samples.equal(point.z, point.log_variance), done), info
+        return q, done, drawn, point
 
     def ascend(self, q: FullGaussian, point: Point) -> FullGaussian:
         """The Newton step of the mean; in units of q it is root^T g."""
