@@ -15,9 +15,10 @@ from .stft import STFT
 
 @dataclasses.dataclass
 class ChannelInfo:
-    """Posterior of one channel: filter ``mask``, ``uncertainty`` (standard deviation) and ``noise_variance``,
-    all (N, F), and ``gain`` (N,); ``factors`` of the noise, one for every piece that the recording was cut
-    into, where its model is a factorisation. All but mask and gain are on the input's scale."""
+    """Posterior of one channel, on the CPU: filter ``mask``, ``uncertainty`` (standard deviation) and
+    ``noise_variance``, all (N, F), and ``gain`` (N,); ``factors`` of the noise, one for every piece that the
+    recording was cut into, where its model is a factorisation. All but mask and gain are on the input's
+    scale."""
 
     mask: torch.Tensor
     uncertainty: torch.Tensor
@@ -28,8 +29,8 @@ class ChannelInfo:
     @classmethod
     def zeros(cls, frames: int, bins: int) -> ChannelInfo:
         """An empty one, to add chunks to."""
-        mask, uncertainty, noise = (torch.zeros(frames, bins) for _ in range(3))
-        return cls(mask, uncertainty, noise, torch.zeros(frames))
+        mask, uncertainty, noise = (torch.zeros(frames, bins, device="cpu") for _ in range(3))
+        return cls(mask, uncertainty, noise, torch.zeros(frames, device="cpu"))
 
 
 @dataclasses.dataclass
@@ -71,8 +72,7 @@ class Channel:
 
     def add(self, chunk: Chunk, weight: torch.Tensor, estimate: Estimate, row: int) -> None:
         """Add row ``row`` of an estimate, the frames of ``chunk``, cross-faded by ``weight`` (frames,)."""
-        weight, here = weight.to(self.device), slice(0, chunk.frames)
-        column = weight.unsqueeze(-1)
+        here, column = slice(0, chunk.frames), weight.unsqueeze(-1)
         mask = column * estimate.mask[row, here]
         spectrum = self.spectrum(chunk.start, chunk.stop)
         self.stft.overlap_add(self.scale * mask * spectrum, chunk.start, self.speech)

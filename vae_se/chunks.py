@@ -38,7 +38,9 @@ def cut(item: int, frames: int, length: int, overlap: int) -> list[Chunk]:
     return [Chunk(item, i, s, s + length) for i, s in enumerate(starts)]
 
 
-def crossfade(chunks: Sequence[Chunk], position: int, overlap: int) -> torch.Tensor:
+def crossfade(
+    chunks: Sequence[Chunk], position: int, overlap: int, device: str | torch.device = "cpu"
+) -> torch.Tensor:
     """Weights (frames,) of a chunk of one item: linear ramps of ``overlap`` frames, each in the middle of
     what it shares with a neighbour.
 
@@ -46,8 +48,8 @@ def crossfade(chunks: Sequence[Chunk], position: int, overlap: int) -> torch.Ten
     their length (so that no frame lies in two ramps).
     """
     chunk = chunks[position]
-    frame = torch.arange(chunk.start, chunk.stop) + 0.5
-    weight = torch.ones(chunk.frames)
+    frame = torch.arange(chunk.start, chunk.stop, device=device) + 0.5
+    weight = torch.ones(chunk.frames, device=device)
     if position > 0:
         weight *= _rise(frame, chunks[position - 1], chunk, overlap)
     if position + 1 < len(chunks):

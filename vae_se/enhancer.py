@@ -283,7 +283,8 @@ class Enhancer:
             estimate = em.run(power, mask, streams, progress=report)
             for row, chunk in enumerate(group):
                 channel = channels[chunk.item]
-                channel.add(chunk, crossfade(parts[chunk.item], chunk.index, overlap), estimate, row)
+                fade = crossfade(parts[chunk.item], chunk.index, overlap, self.device)
+                channel.add(chunk, fade, estimate, row)
                 channel.diagnostics.append(
                     Diagnostics.of_trace(estimate.state.trace, row, chunk.frames, em.estep, estimate.rhat)
                 )

@@ -129,7 +129,7 @@ def test_gain_matches_the_loop(case, concentration):
 
 def test_filter_matches_the_loop(case):
     target, samples, _ = case
-    moments = FilterMoments()
+    moments = FilterMoments.none(target.power)
     moments.add(target, samples)
     for b in range(BATCH):
         mean, variance = loops.wiener(

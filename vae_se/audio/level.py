@@ -59,7 +59,7 @@ def _envelope(waveform: np.ndarray, pole: float, step: int) -> np.ndarray:
     parts, memory = [], np.zeros(2)
     for part in _blocks(waveform, step):
         smooth, memory = lfilter([(1 - pole) ** 2], [1, -2 * pole, pole**2], np.abs(part), zi=memory)
-        parts.append(smooth[::step])
+        parts.append(smooth[::step].copy())  # a view would keep the whole block
     return np.concatenate(parts)
 
 

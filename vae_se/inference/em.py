@@ -109,7 +109,7 @@ class MonteCarloEM:
             state = self._iterate(state, power, mask, streams)
             if progress is not None:
                 progress(state.iteration, self.iterations)
-        moments, target, kernel = FilterMoments(), self._target(state, power, mask), state.estep
+        moments, target, kernel = FilterMoments.none(power), self._target(state, power, mask), state.estep
         joints = []
         for _ in range(self.averaging):
             kernel, info = self.estep.step(target, kernel, streams)

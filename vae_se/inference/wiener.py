@@ -6,6 +6,7 @@ import dataclasses
 
 import torch
 
+from ..blocks import frame_blocks
 from .particles import Samples
 from .target import Target
 
@@ -21,29 +22,36 @@ class FilterMoments:
     Leglaive, Girin and Horaud, 2018, eq. 18, with weights; the variance is ours.
     """
 
-    first: torch.Tensor | float = 0.0
-    second: torch.Tensor | float = 0.0
-    within: torch.Tensor | float = 0.0
+    first: torch.Tensor
+    second: torch.Tensor
+    within: torch.Tensor
     steps: int = 0
+
+    @classmethod
+    def none(cls, power: torch.Tensor) -> FilterMoments:
+        """No step added; ``power`` is that of the recording."""
+        return cls(*(torch.zeros_like(power) for _ in range(3)))
 
     def add(self, target: Target, samples: Samples) -> None:
         """Add the draws of one E-step."""
-        speech = target.speech_variance(samples.log_variance)
-        share = speech.div_(speech + target.noise.unsqueeze(1))
-        weight = samples.log_weight.exp()
-        mean = torch.einsum("brn,brnf->bnf", weight, share)
-        self.first = self.first + mean
-        # The noise may change from one E-step to the next, where it has hidden variables of its own.
-        self.within = self.within + mean * target.noise
-        self.second = self.second + torch.einsum("brn,brnf->bnf", weight, share.square_())
+        weight = samples.log_weight.exp().unsqueeze(-1)
+        for frames in frame_blocks(samples.log_variance):
+            part = target.at(frames)
+            speech = part.speech_variance(samples.log_variance[:, :, frames])
+            share = speech.div_(speech + part.noise.unsqueeze(1))
+            weighted = weight[:, :, frames] * share
+            mean = weighted.sum(1)
+            self.first[:, frames] += mean
+            # The noise may change from one E-step to the next, where it has hidden variables of its own.
+            self.within[:, frames] += mean.mul_(part.noise)
+            self.second[:, frames] += weighted.mul_(share).sum(1)
         self.steps += 1
 
     def mean(self) -> torch.Tensor:
         """The gain of the posterior mean: E[s | x] = x * mean."""
-        return torch.as_tensor(self.first) / self.steps
+        return self.first / self.steps
 
     def variance(self, target: Target) -> torch.Tensor:
         """Var[s | x], in the units of the power."""
-        mean = self.mean()
-        spread = torch.as_tensor(self.second) / self.steps - mean.square()
-        return torch.as_tensor(self.within) / self.steps + target.power * spread.clamp(min=0)
+        spread = self.second / self.steps - self.mean().square()
+        return self.within / self.steps + target.power * spread.clamp(min=0)

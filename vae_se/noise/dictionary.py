@@ -135,7 +135,7 @@ def fit(
     if frames < rank:
         raise UsageError(f"{frames} frames of noise for {rank} atoms", "give more noise, or a lower --rank")
     generator = torch_stream(seed, "noise fit")
-    chosen = power[torch.randperm(frames, generator=generator)[:rank]]
+    chosen = power[torch.randperm(frames, generator=generator, device="cpu")[:rank].to(power.device)]
     mean = power.mean(0)
     shapes = 0.8 * chosen / chosen.mean(-1, keepdim=True) + 0.2 * mean / mean.mean()
     level = power.mean(-1, keepdim=True) / rank
