@@ -1,5 +1,7 @@
 """The facade: what goes in comes out, at the same type, shape, rate, level and length."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ import vae_se
 from tests.conftest import noisy_like, speech_like
 from vae_se.enhancer import Enhancer
 from vae_se.errors import AudioError, PriorError, UsageError
+from vae_se.inference.em import MonteCarloEM
 
 QUICK = {"inference__iterations": 8, "inference__averaging": 2, "device": "cpu"}
 
@@ -120,6 +123,31 @@ def test_long_recordings_are_cut_without_a_seam():
     assert np.corrcoef(whole, y)[0, 1] > 0.95
     # No click: the largest step between samples is not larger than that of the recording.
     assert np.abs(np.diff(y)).max() <= 1.2 * np.abs(np.diff(x)).max()
+
+
+@pytest.mark.parametrize("segment", [0.7, 3.0, 30.0])
+def test_joins_are_exact(monkeypatch, segment):
+    """Where every segment is filtered alike, cutting leaves no trace at all."""
+    settings = {"inference__iterations": 0, "inference__averaging": 1, "device": "cpu"}
+    enhancer = Enhancer.from_pretrained(inference__segment=segment, inference__overlap=0.2, **settings)
+    run = MonteCarloEM.run
+
+    def halved(self, power, *given, **named):
+        return dataclasses.replace(run(self, power, *given, **named), mask=torch.full_like(power, 0.5))
+
+    monkeypatch.setattr(MonteCarloEM, "run", halved)
+    x = noisy_like(5.0)
+    y, info = enhancer.enhance(x, 16000, return_info=True)
+    assert np.abs(y - 0.5 * x).max() < 1e-6 * np.abs(x).max()
+    torch.testing.assert_close(info.channels[0].mask, torch.full_like(info.channels[0].mask, 0.5))
+
+
+def test_posteriors_are_for_those_who_ask(enhancer):
+    x = noisy_like(0.5)
+    with_them, without = (enhancer.enhance(x, 16000, return_info=True, posterior=p) for p in (True, False))
+    assert np.array_equal(with_them[0], without[0])
+    assert without[1].channels == without[1].uncertainty == without[1].gain == []
+    assert with_them[1].objective == without[1].objective
 
 
 def test_dry_and_attenuation_limit():

@@ -30,7 +30,7 @@ class FilterMoments:
     @classmethod
     def none(cls, power: torch.Tensor) -> FilterMoments:
         """No step added; ``power`` is that of the recording."""
-        return cls(*(torch.zeros_like(power) for _ in range(3)))
+        return cls(torch.zeros_like(power), torch.zeros_like(power), torch.zeros_like(power))
 
     def add(self, target: Target, samples: Samples) -> None:
         """Add the draws of one E-step."""
