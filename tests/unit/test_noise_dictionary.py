@@ -117,7 +117,7 @@ def build(**settings):
 def test_assembled_with_the_settings_that_it_has(stored):
     noise = build(name="dictionary", file=str(stored), free=2, level=1.0).noise
     assert (noise.free, noise.level, noise.start) == (2, 1.0, "quiet")
-    assert build(name="dictionary", file=str(stored)).noise.free == 0
+    assert build(name="dictionary", file=str(stored)).noise.free is None
     assert build(rank=5).noise.rank == 5
     for settings, words in (
         ({"name": "dictionary", "file": str(stored), "rank": 4}, "no setting noise.rank"),

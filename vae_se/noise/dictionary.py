@@ -25,6 +25,9 @@ from .nmf import NMF
 from .store import NoiseDictionary, load_dictionary
 from .times import parse_stretch
 
+#: What else there is in a recording than in a stretch of it; worth 0.2 dB on ten kinds of noise.
+FREE_BESIDE_STRETCH = 2
+
 
 @NOISES.add("dictionary")
 @dataclasses.dataclass(frozen=True)
@@ -40,12 +43,13 @@ class Dictionary(NoiseModel):
     recording (:mod:`vae_se.noise.stretch`). ``start``, ``level`` and ``spread`` are those
     of ``nmf``: the activations start where all atoms together are as loud, on average over bins, as that
     spectrum of the recording times that level; the free atoms start as that spectrum times seeded uniform
-    numbers.
+    numbers. Atoms of a stretch start as loud as the stretch, times ``level``. ``free``: 0 unless given, or 2
+    with a stretch.
     """
 
     file: str = ""
     stretch: str = ""
-    free: int = dataclasses.field(default=0, metadata={"least": 0})
+    free: int | None = None
     start: str = "quiet"
     level: float = 2.0
     spread: float = 0.8
@@ -58,8 +62,8 @@ class Dictionary(NoiseModel):
                 "vae-se noise fit DIR --out noise.safetensors, then --noise noise.safetensors; "
                 "or --noise-from 0:00-0:02.5",
             )
-        if self.free < 0:
-            raise UsageError(f"{self.free} free atoms", "it is 0 or more")
+        if self._free < 0:
+            raise UsageError(f"noise.free = {self.free}", "it is 0 or more")
         check_start(self.start, self.level, self.spread)
         if self.file:
             object.__setattr__(self, "learnt", load_dictionary(self.file))
@@ -73,21 +77,32 @@ class Dictionary(NoiseModel):
         return made
 
     @property
+    def _free(self) -> int:
+        if self.free is None:
+            return FREE_BESIDE_STRETCH if self.stretch else 0
+        return self.free
+
+    @property
     def _atoms(self) -> torch.Tensor:
+        return self._known.atoms
+
+    @property
+    def _known(self) -> NoiseDictionary:
         if self.learnt is None:
             raise UsageError("the stretch of noise belongs to a recording", "Enhancer learns from it")
-        return self.learnt.atoms
+        return self.learnt
 
     def init(self, power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> NMFState:
         """The file's spectra and the free ones, equally loud."""
         bins = power.shape[-1]
         spectrum = start_spectrum(self.start, power, mask)
         fixed = self._atoms.to(power).expand(power.shape[0], -1, -1)
-        table = streams.uniform_table(self.free, bins, dtype=power.dtype)
+        table = streams.uniform_table(self._free, bins, dtype=power.dtype)
         free = spectrum.unsqueeze(1) * (1 + self.spread * (2 * table - 1))
-        free = normalise(free, free.new_zeros(len(free), 1, self.free)).w
+        free = normalise(free, free.new_zeros(len(free), 1, self._free)).w
         w = torch.cat([fixed, free], 1)
-        each = self.level * spectrum.mean(-1) / w.shape[1]
+        loudness = spectrum.mean(-1) if self._known.loudness is None else self._known.loudness
+        each = self.level * loudness * torch.ones_like(spectrum[:, 0]) / w.shape[1]
         return NMFState(w, (each[:, None] * mask).unsqueeze(-1).repeat(1, 1, w.shape[1]))
 
     def variance(self, state: NMFState) -> torch.Tensor:
@@ -105,7 +120,7 @@ class Dictionary(NoiseModel):
         """H, then the free part of W, with fresh statistics."""
         weight = draw_weight(log_weight, mask)
         h = update_h(state, power, speech_variance, weight)
-        if not self.free:
+        if not self._free:
             return NMFState(state.w, h)
         fixed = self._atoms.shape[0]
         w = update_w(NMFState(state.w, h), power, speech_variance, weight, fixed)

@@ -27,7 +27,8 @@ class NoiseDictionary:
 
     ``atoms`` (K, F) are power spectra, each of mean 1 over bins: shapes, without a level. ``rate`` in Hz,
     ``window`` and ``hop`` in samples are the analysis that they belong to; ``sources`` the names of the
-    recordings that they were learnt from.
+    recordings that they were learnt from. ``loudness``: the mean power of what they were learnt from, where
+    that is a part of the recording itself; not stored.
     """
 
     atoms: torch.Tensor
@@ -35,6 +36,7 @@ class NoiseDictionary:
     window: int
     hop: int
     sources: tuple[str, ...] = ()
+    loudness: float | None = None
 
     def header(self) -> dict[str, Any]:
         """What is known about the atoms, as it stands in the file."""

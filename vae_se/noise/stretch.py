@@ -45,4 +45,5 @@ def learn(text: str, power: Callable[[int, int], torch.Tensor], samples: int, si
     if float(inside.mean()) <= 10 * POWER_FLOOR:
         raise AudioError(f"the stretch {text} is silent: there is no noise in it", "name another stretch")
     atoms, _ = fit(inside + POWER_FLOOR, min(ATOMS, len(inside) // FRAMES_PER_ATOM), ITERATIONS)
-    return NoiseDictionary(atoms, signal.rate, signal.window, signal.hop, (text,))
+    loudness = float(inside.mean())
+    return NoiseDictionary(atoms, signal.rate, signal.window, signal.hop, (text,), loudness)
