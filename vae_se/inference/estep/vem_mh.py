@@ -35,10 +35,10 @@ class GaussianMH:
     The proposal leaves q as it is, so only what q misses of the posterior is ever rejected: b = 1 is an
     independence chain, a small b a random walk in the shape of the posterior.
 
-    ``warm``: E-steps by ``vem-full`` that fit q, whose draws are handed on meanwhile; then q is frozen, and
-    R = ``draws`` parallel chains start at draws from it. ``sweeps``: proposals per E-step; ``step_size``: the
-    first b. During the first ``adaptation`` steps of the chains b follows the acceptance towards
-    ``target_acceptance``, frame by frame, as in mh.py, up to 1.
+    ``warm``: E-steps by ``vem-full`` (at its defaults) that fit q, whose draws are handed on meanwhile; then q
+    is frozen, and R = ``draws`` parallel chains start at draws from it. ``sweeps``: proposals per E-step;
+    ``step_size``: the first b. During the first ``adaptation`` steps of the chains b follows the acceptance
+    towards ``target_acceptance``, frame by frame, as in mh.py, up to 1.
 
     Rudolf and Sprungk, On a generalization of the preconditioned Crank-Nicolson Metropolis algorithm, 2018,
     sec. 3.
@@ -53,14 +53,14 @@ class GaussianMH:
 
     def init(self, target: Target, power: torch.Tensor, streams: Streams) -> GaussianMHState:
         """q starts around the mean of the encoder's posterior at ``power``."""
-        fit = FullVariational(self.draws).init(target, power, streams)
+        fit = FullVariational().init(target, power, streams)
         log_step = torch.full_like(target.gain, self.step_size).log()
         return GaussianMHState(fit, None, fit.samples, log_step, 0)
 
     def step(self, target: Target, state: GaussianMHState, streams: Streams) -> tuple[GaussianMHState, Info]:
         """One step of the fit, or ``sweeps`` proposals for every chain and frame."""
         if state.steps < self.warm:
-            fit, _ = FullVariational(self.draws).step(target, state.fit, streams)
+            fit, _ = FullVariational().step(target, state.fit, streams)
             samples, info = chain_info(target, Chains(fit.samples.z, fit.samples.log_variance), None)
             # No chains yet: these draws are independent of those before.
             info = dataclasses.replace(info, joint=None)
