@@ -59,7 +59,8 @@ class Channel:
     def spectrum(self, start: int, stop: int) -> torch.Tensor:
         """Frames ``start`` to ``stop`` of the complex spectrogram, (stop - start, F), at the prior's level."""
         first, last = self.stft.span(start, stop)
-        part = (self.samples[max(0, first) : last] / self.scale).astype(np.float32)
+        # Divided in double precision, so that the same sound gives the same result in either.
+        part = np.divide(self.samples[max(0, first) : last], self.scale, dtype=np.float64).astype(np.float32)
         before = max(0, -first)
         after = last - first - before - part.size
         samples = torch.nn.functional.pad(torch.from_numpy(part).to(self.device), (before, after))

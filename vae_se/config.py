@@ -80,13 +80,18 @@ class GainConfig:
 
 @dataclasses.dataclass(frozen=True)
 class InferenceConfig:
-    """The EM loop. ``segment`` and ``overlap`` are in seconds: longer recordings are cut and cross-faded."""
+    """The EM loop. ``segment`` and ``overlap`` are in seconds: longer recordings are cut and cross-faded.
+
+    ``decoder_error``: how far, in nepers (root mean square over what the prior generates), a cheaper form of
+    the prior's decoder may be from it, where it has one; 0 is the decoder itself.
+    """
 
     iterations: int = 40
     averaging: int = 4
     encoder_floor: float = 0.05
     segment: float = 30.0
     overlap: float = 2.0
+    decoder_error: float = 0.03
 
 
 @dataclasses.dataclass(frozen=True)

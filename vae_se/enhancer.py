@@ -118,6 +118,9 @@ class Enhancer:
         config = config.override(values)
         where = choose_device(device)
         loaded = load_prior(config.prior, where) if config.method in assemble.METHODS else None
+        compress = getattr(loaded, "compress", None)  # not every prior has a cheaper form
+        if compress is not None and config.inference.decoder_error > 0:
+            compress(config.inference.decoder_error)
         return cls(config, loaded, where)
 
     def enhance(

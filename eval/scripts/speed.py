@@ -97,7 +97,7 @@ def stages(seconds: float, repeats: int) -> Iterator[tuple[str, float, str]]:
     """Rows of the second table: what, seconds per second once, how often `default` does it."""
     enhancer = Enhancer.from_pretrained(device="cpu")
     settings, prior = enhancer.config.inference, enhancer.prior
-    estep, rank = enhancer._em.estep, enhancer.config.noise.rank
+    estep, rank = enhancer._em.estep, enhancer._em.noise.rank
     samples, rate = recording(seconds)
     with tempfile.TemporaryDirectory() as folder:
         path, other = Path(folder) / "in.wav", Path(folder) / "out.wav"

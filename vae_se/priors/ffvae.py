@@ -13,6 +13,7 @@ from torch.nn import functional
 from ..errors import UsageError
 from ..likelihood import standard_normal_log_prob
 from ..numerics import LOG_VARIANCE_MAX, LOG_VARIANCE_MIN, POWER_FLOOR
+from ..rng import torch_stream
 from .base import PRIORS, Signal
 from .posterior import GaussianPosterior
 
@@ -48,6 +49,9 @@ class FFVAE(nn.Module):
     factorised = True
     log_power_mean: torch.Tensor
     log_power_std: torch.Tensor
+    thin_in: torch.Tensor | None
+    thin_out: torch.Tensor
+    thin_bias: torch.Tensor
 
     def __init__(
         self,
@@ -73,6 +77,8 @@ class FFVAE(nn.Module):
         self.output = nn.Linear(self.hidden[-1], bins)
         self.register_buffer("log_power_mean", torch.zeros(bins))
         self.register_buffer("log_power_std", torch.ones(bins))
+        for name in ("thin_in", "thin_out", "thin_bias"):  # see compress()
+            self.register_buffer(name, None, persistent=False)
 
     def set_statistics(self, mean: torch.Tensor, std: torch.Tensor) -> None:
         """Standardise the encoder's input and start the output at the mean log-power; both (F,).
@@ -94,7 +100,36 @@ class FFVAE(nn.Module):
 
     def decode(self, z: torch.Tensor) -> torch.Tensor:
         """eta(z): log-variances (..., F) of latents (..., L), within the range of numerics.py."""
-        return functional.hardtanh(self.output(self.decoder(z)), LOG_VARIANCE_MIN, LOG_VARIANCE_MAX)
+        hidden = self.decoder(z)
+        if self.thin_in is None:
+            eta = self.output(hidden)
+        else:
+            eta = functional.linear(functional.linear(hidden, self.thin_in), self.thin_out, self.thin_bias)
+        return functional.hardtanh(eta, LOG_VARIANCE_MIN, LOG_VARIANCE_MAX)
+
+    @torch.no_grad()
+    def compress(self, error: float) -> int | None:
+        """Let :meth:`decode` take two thin layers in place of the costly last one; returns their rank.
+
+        The log-variances are projected on the fewest of their principal components under p(z) (Eckart and
+        Young, The approximation of one matrix by another of lower rank, 1936) that leave a root mean square
+        error of ``error`` nepers at most. Nothing changes, and None is returned, where that saves less than a
+        quarter of the layer's products. The layer itself, and what is saved, stay as they are.
+        """
+        z = torch.randn(4096, self.latent_dim, generator=torch_stream(0, "compress"), device="cpu")
+        hidden = self.decoder(z.to(self.output.weight)).double()
+        weight, bins = self.output.weight.double(), len(self.output.weight)
+        mean = hidden.mean(0)
+        eigenvalues, vectors = torch.linalg.eigh(weight @ torch.cov(hidden.T) @ weight.T)
+        left_out = (eigenvalues.clamp(min=0).cumsum(0) / bins).sqrt()  # ascending: of the first 1, 2, ...
+        rank = max(1, bins - int((left_out <= error).sum()))
+        if rank * (bins + weight.shape[1]) > 0.75 * weight.numel():
+            return None
+        kept = vectors[:, -rank:]
+        thin, dtype = kept.T @ weight, self.output.weight.dtype
+        self.thin_in, self.thin_out = thin.to(dtype), kept.to(dtype).contiguous()
+        self.thin_bias = (self.output.bias.double() + (weight - kept @ thin) @ mean).to(dtype)
+        return rank
 
     def log_prior(self, z: torch.Tensor) -> torch.Tensor:
         """log N(z; 0, I), one value per frame."""
