@@ -52,7 +52,7 @@ class Diagnostics:
         if mixed is not None and mixed > RHAT_HIGH:
             found.warnings.append(
                 f"R-hat of the chains is {mixed:.2f}: they have not mixed, and the draws that the filter"
-                " averages over depend on where they started; more sweeps, more averaging or another E-step helps"
+                " averages over depend on where they started; more sweeps or another E-step helps"
             )
         return found
 
