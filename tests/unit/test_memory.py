@@ -4,7 +4,11 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import soundfile
+
+from tests.conftest import noisy_like
 
 # The first recording brings the process to the memory that batches of chunks take.
 _ENHANCE = """
@@ -33,3 +37,23 @@ def test_a_long_recording_costs_its_samples_and_nothing_else():
     ran = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     short, long = (1024 * int(line) for line in ran.stdout.split())
     assert (long - short) / (300 * 16000) < 16
+
+
+_COMMAND = """
+import resource, subprocess, sys
+
+subprocess.run([sys.executable, "-m", "vae_se", "enhance", sys.argv[1], "-o", sys.argv[2], "-q"], check=True)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss is in other units elsewhere")
+def test_an_hour_in_two_gigabytes(tmp_path):
+    """The whole command, `default`, on 60 minutes of mono at 16 kHz."""
+    source, target = tmp_path / "hour.wav", tmp_path / "out.wav"
+    soundfile.write(source, noisy_like(3600.0).astype(np.float32), 16000)
+    command = [sys.executable, "-c", _COMMAND, str(source), str(target)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert soundfile.info(target).frames == 3600 * 16000
+    assert 1024 * int(ran.stdout.split()[-1]) < 2e9
