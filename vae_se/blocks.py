@@ -1,4 +1,10 @@
-"""Frames in blocks that fit a core's cache: element-wise chains over (B, R, N, F) cost passes over memory."""
+"""Frames in blocks that fit a core's cache: element-wise chains over (B, R, N, F) cost passes over memory.
+
+Measured for `default` on one core (AMD Zen 3), in nanoseconds for each element and EM iteration: 16 to 41 without
+blocks (as the allocator pleases), 14 with them, beside 47 for the decoder there and back. The same chains
+compiled by numba take 6, but importing it and loading its cache costs each process 0.7 s, and its first use 3 s:
+more than it gains on recordings shorter than a minute and a half.
+"""
 
 from __future__ import annotations
 
