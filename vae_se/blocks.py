@@ -1,9 +1,10 @@
 """Frames in blocks that fit a core's cache: element-wise chains over (B, R, N, F) cost passes over memory.
 
-Measured for `default` on one core (AMD Zen 3), in nanoseconds for each element and EM iteration: 16 to 41 without
-blocks (as the allocator pleases), 14 with them, beside 47 for the decoder there and back. The same chains
-compiled by numba take 6, but importing it and loading its cache costs each process 0.7 s, and its first use 3 s:
-more than it gains on recordings shorter than a minute and a half.
+Measured for `default` on one core (AMD Zen 3), in nanoseconds for each element and EM iteration: 16 to 41
+without blocks (as the allocator pleases), 14 with them, beside 47 for the decoder there and back. Compiled by
+numba the same would be 5 to 6 (likelihood with gradient 2.0, gain 0.7, statistics of H and W 0.35 each), but
+importing it and loading what it compiled costs each process 0.7 s (2.6 s where nothing is cached): more than it
+gains on half a minute of sound.
 """
 
 from __future__ import annotations
