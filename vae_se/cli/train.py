@@ -5,10 +5,15 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from .common import debug_option, say
+
+#: Options that say how a prior is trained; a recognition network has no use for them.
+_PRIOR_ONLY = ("recipe", "data_note", "licence", "score_files", "tensorboard")
 
 
 @click.command(short_help="Train a speech prior on a folder of clean speech.")
@@ -18,6 +23,10 @@ from .common import debug_option, say
               help="default, lab, or a TOML file.")  # fmt: skip
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
               help="Override a key of the recipe, e.g. --set train.epochs=5 (repeatable).")  # fmt: skip
+@click.option("--amortise", metavar="PRIOR",
+              help="Train a recognition network of noisy speech for this prior (see below).")  # fmt: skip
+@click.option("--noise", type=click.Path(path_type=Path), metavar="DIR",
+              help="With --amortise: recordings of noise, in place of simulated noise.")  # fmt: skip
 @click.option("--print-config", is_flag=True, help="Print the recipe with its overrides as JSON, and stop.")
 @click.option("--valid", type=click.Path(path_type=Path), metavar="DIR",
               help="Other clean speech to validate on. Default: hold speakers out.")  # fmt: skip
@@ -41,6 +50,8 @@ def train(
     out: Path,
     recipe: str,
     settings: tuple[str, ...],
+    amortise: str | None,
+    noise: Path | None,
     print_config: bool,
     valid: Path | None,
     valid_fraction: float,
@@ -60,10 +71,30 @@ def train(
     Writes weights.safetensors, config.json, a model card (README.md), history.jsonl and curves.png to --out;
     `vae-se enhance --prior DIR` takes that folder. A training that was killed continues where it was when
     the same command is given again.
+
+    With --amortise PRIOR the prior stays as it is, and a network learns to recognise its latents, and the
+    noise, in noisy speech: mixtures of the speech in DATA_DIR with noise that is drawn from the model. In the
+    folder PRIOR/recogniser, enhancement with that prior starts from it. Its keys for --set are those that
+    --print-config lists.
     """
     import json
 
     import torch
+
+    from ..errors import UsageError
+
+    if amortise is not None:
+        context = click.get_current_context()
+        given = [n for n in _PRIOR_ONLY if context.get_parameter_source(n) is ParameterSource.COMMANDLINE]
+        if given:
+            raise UsageError(f"--{given[0].replace('_', '-')} with --amortise", "it is for training a prior")
+        _amortise(
+            data_dir, amortise, settings, print_config, threads, quiet, out=out, valid=valid, noise=noise,
+            valid_fraction=valid_fraction, seed=seed, device=device, cache=cache, overwrite=overwrite,
+        )  # fmt: skip
+        return
+    if noise is not None:
+        raise UsageError("--noise without --amortise", "a prior is trained on clean speech only")
 
     from ..training.recipes import load_recipe
     from ..training.run import Job, train_prior
@@ -86,6 +117,29 @@ def train(
             f"{out}: validation negative ELBO {best['valid_loss']:.1f} "
             f"(reconstruction {best['valid_reconstruction']:.1f}, KL {best['valid_kl']:.1f})"
         )
+
+
+def _amortise(
+    data_dir: Path, prior: str, settings: tuple[str, ...], print_config: bool, threads: int, quiet: bool,
+    **job: Any,
+) -> None:  # fmt: skip
+    import dataclasses
+    import json
+
+    import torch
+
+    from ..training.amortise import AmortiseJob, AmortiseOptions, train_recogniser
+
+    options = AmortiseOptions.of(settings)
+    if print_config:
+        click.echo(json.dumps(dataclasses.asdict(options), indent=2))
+        return
+    torch.set_num_threads(threads)
+    command = shlex.join(["vae-se", *sys.argv[1:]])
+    train_recogniser(
+        AmortiseJob(data_dir, prior, options=options, command=command, **job),
+        say=(lambda _: None) if quiet else say,
+    )
 
 
 def _text(value: str) -> str:

@@ -1,4 +1,4 @@
-"""Where the noise starts in each frame: of several proposals, the one that makes the frame likeliest."""
+"""Where the noise starts: fitted to a proposed variance; of rivals, the one that makes a frame likeliest."""
 
 from __future__ import annotations
 
@@ -12,6 +12,22 @@ from .target import Target
 
 #: Draws from the encoder for each proposal: enough to rank proposals that differ by tens of nats.
 DRAWS = 2
+
+#: Updates that fit a noise model to a proposed variance: after these its divergence hardly falls.
+FIT_UPDATES = 15
+
+
+def fit_start(model: Any, state: Any, variance: torch.Tensor, mask: torch.Tensor) -> Any:
+    """``state`` of a noise ``model`` fitted to a noise variance (B, N, F) that somebody proposes.
+
+    The model's own updates, with the variance in place of the power and no speech: for an NMF they descend
+    the Itakura-Saito divergence of W H from the proposal.
+    """
+    silence = torch.zeros_like(variance).unsqueeze(1)
+    log_weight = torch.zeros_like(mask).unsqueeze(1)
+    for _ in range(FIT_UPDATES):
+        state = model.update(state, variance, silence, log_weight, mask)
+    return state
 
 
 def pick_start(

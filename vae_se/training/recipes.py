@@ -161,7 +161,7 @@ def _build(tables: dict[str, Any]) -> Recipe:
         for name, value in entries.items():
             if name not in fields[table]:
                 raise UsageError(f"unknown key {table}.{name}", nearest(name, fields[table]))
-            _check_type(f"{table}.{name}", value, fields[table][name])
+            check_type(f"{table}.{name}", value, fields[table][name])
     return Recipe(
         architecture,
         dict(tables.get("model", {})),
@@ -170,7 +170,7 @@ def _build(tables: dict[str, Any]) -> Recipe:
     )
 
 
-def _check_type(key: str, value: Any, wanted: Any) -> None:
+def check_type(key: str, value: Any, wanted: Any) -> None:
     """Integers pass as floats, nothing else is converted. Model keywords are the constructor's affair."""
     if wanted is None or isinstance(wanted, types.UnionType):
         return

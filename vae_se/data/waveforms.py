@@ -1,0 +1,107 @@
+"""A corpus as one long waveform on disk: what trainings on mixtures cut their speech from."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import AudioError, OutputError, VaeSeError
+from ..priors.base import Signal
+from .corpus import Corpus
+from .features import Report, cache_key, default_cache, read_normalised
+
+_PEAK = 32767
+
+
+@dataclasses.dataclass(frozen=True)
+class Waveforms:
+    """Recordings end to end, each at the signal's active level, in the order of their paths, so that those of
+    one speaker follow each other.
+
+    ``samples`` (T,) int16, memory-mapped; recording i begins at ``starts[i]`` and is to be multiplied by
+    ``scales[i]``.
+    """
+
+    samples: np.ndarray
+    starts: np.ndarray
+    scales: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def cut(self, start: int, length: int) -> np.ndarray:
+        """``length`` samples from ``start`` on, (length,) float32; a cut may run over several recordings."""
+        stop = start + length
+        if not 0 <= start <= stop <= len(self.samples):
+            raise ValueError(f"samples {start} to {stop} of {len(self.samples)}")
+        out = np.asarray(self.samples[start:stop], np.float32)
+        first = int(np.searchsorted(self.starts, start, side="right")) - 1
+        last = int(np.searchsorted(self.starts, stop, side="left"))
+        for i in range(first, last):
+            begin = max(int(self.starts[i]) - start, 0)
+            end = int(self.starts[i + 1]) - start if i + 1 < len(self.starts) else length
+            out[begin:end] *= self.scales[i]
+        return out
+
+
+def load_waveforms(
+    corpus: Corpus, signal: Signal, cache: Path | None = None, report: Report | None = None
+) -> Waveforms:
+    """The recordings of ``corpus``, computed on the first call and kept in ``cache``.
+
+    Files that cannot be used are left out. Raises AudioError where none can be used, OutputError where the
+    cache cannot be written.
+    """
+    folder = (cache or default_cache()) / _key(corpus, signal)
+    if not (folder / "index.json").is_file():
+        try:
+            _compute(corpus, signal, folder, report)
+        except OSError as error:
+            raise OutputError(
+                f"cannot write to {folder.parent}: {error}", "choose another place with --cache DIR"
+            ) from None
+    index = json.loads((folder / "index.json").read_text())
+    samples = np.memmap(folder / "samples.int16", np.int16, "r")
+    return Waveforms(samples, np.array(index["starts"]), np.array(index["scales"], np.float32))
+
+
+def _key(corpus: Corpus, signal: Signal) -> str:
+    return hashlib.blake2b(f"waveforms 1 {cache_key(corpus, signal)}".encode(), digest_size=12).hexdigest()
+
+
+def _compute(corpus: Corpus, signal: Signal, folder: Path, report: Report | None) -> None:
+    """Fill ``folder``, under another name until it is complete."""
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    starts, scales, total = [], [], 0
+    try:
+        with (partial / "samples.int16").open("wb") as file:
+            for done, recording in enumerate(corpus.recordings, 1):
+                try:
+                    waveform = read_normalised(corpus.root / recording.path, signal)
+                except VaeSeError:
+                    continue
+                scale = float(np.abs(waveform).max()) / _PEAK
+                file.write(np.round(waveform / scale).astype("<i2").tobytes())
+                starts.append(total)
+                scales.append(scale)
+                total += waveform.size
+                if report:
+                    report(done, len(corpus.recordings))
+        if not starts:
+            raise AudioError(f"no usable audio under {corpus.root}", "check the folder")
+        (partial / "index.json").write_text(json.dumps({"starts": starts, "scales": scales}))
+        try:
+            partial.rename(folder)
+        except OSError:
+            if not (folder / "index.json").is_file():  # else another run was faster, with the same content
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
