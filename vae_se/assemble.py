@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 from .config import Config
@@ -12,6 +13,8 @@ from .inference.estep import ESTEPS
 from .inference.mstep import Gain
 from .noise import NOISES
 from .noise.dictionary import Dictionary
+from .priors.store import locate
+from .recognition.store import belongs, load_recogniser
 
 #: Methods that the enhancer itself runs; other names are baselines.
 METHODS = ("mcem",)
@@ -21,7 +24,8 @@ def build_em(config: Config, prior: Any) -> MonteCarloEM:
     """The EM loop that ``config`` describes, around a loaded prior.
 
     Raises UsageError for an unknown name, or a setting that the named part does not have, and NoiseError
-    for a noise dictionary that cannot be read or was made for another STFT.
+    for a noise dictionary that cannot be read or was made for another STFT, PriorError for a recognition
+    network that cannot be used.
     """
     noise = _part("noise", NOISES[config.noise.name], config.noise)
     if isinstance(noise, Dictionary) and noise.learnt is not None:
@@ -34,7 +38,23 @@ def build_em(config: Config, prior: Any) -> MonteCarloEM:
         iterations=config.inference.iterations,
         averaging=config.inference.averaging,
         encoder_floor=config.inference.encoder_floor,
+        recogniser=_recogniser(config, prior),
     )
+
+
+def _recogniser(config: Config, prior: Any) -> Any:
+    """The recognition network that the configuration asks for, on the prior's device, or None."""
+    chosen = config.inference.recogniser
+    if chosen is None:
+        return None
+    if chosen == "auto":
+        folder = locate(config.prior) / "recogniser"
+        # A caller may bring a prior of its own, whatever the configuration calls it.
+        if not belongs(folder, prior):
+            return None
+    else:
+        folder = Path(chosen)
+    return load_recogniser(folder, prior, next(prior.parameters()).device)
 
 
 def _part(section: str, cls: Any, settings: Any) -> Any:

@@ -48,7 +48,8 @@ class NoiseConfig:
 
     ``rank`` is that of the learnt factorisation; ``file`` or ``stretch`` (a part of the recording such as
     0:00-0:02.5), and ``free`` atoms beside those, are for ``dictionary``; ``sparsity``, ``smoothness`` and
-    ``relevance`` hold the activations of ``nmf``, and ``smoothness`` the level of ``stationary``; ``margin``
+    ``relevance`` hold the activations of ``nmf``, ``gamma`` and ``inverse_gamma`` its spectra, and
+    ``smoothness`` the level of ``stationary``; ``margin``
     is for ``impulsive``, ``freedom`` for ``student-t``, ``alpha`` and ``sweeps`` for ``alpha-stable``. None
     leaves a setting at the model's own default; one that the model does not have is an error.
     """
@@ -64,6 +65,8 @@ class NoiseConfig:
     sparsity: float | None = None
     smoothness: float | None = None
     relevance: float | None = None
+    gamma: float | None = None
+    inverse_gamma: float | None = None
     margin: float | None = None
     freedom: float | None = None
     alpha: float | None = None
@@ -83,7 +86,9 @@ class InferenceConfig:
     """The EM loop. ``segment`` and ``overlap`` are in seconds: longer recordings are cut and cross-faded.
 
     ``decoder_error``: how far, in nepers (root mean square over what the prior generates), a cheaper form of
-    the prior's decoder may be from it, where it has one; 0 is the decoder itself.
+    the prior's decoder may be from it, where it has one; 0 is the decoder itself. ``recogniser``: a folder with
+    a recognition network for the prior, "auto" for the one that comes with the prior, where one does, or none
+    to start from the prior's own encoder.
     """
 
     iterations: int = 40
@@ -92,6 +97,7 @@ class InferenceConfig:
     segment: float = 30.0
     overlap: float = 2.0
     decoder_error: float = 0.03
+    recogniser: str | None = "auto"
 
 
 @dataclasses.dataclass(frozen=True)

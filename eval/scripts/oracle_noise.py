@@ -145,7 +145,9 @@ def factorise(power: torch.Tensor, rank: int) -> NMFState:
 
 def ladder(enhancer: Enhancer) -> Iterator[tuple[str, Callable[[Spectra], MonteCarloEM]]]:
     """Labels, and for each the EM loop given the spectra."""
-    config, prior = enhancer.config, enhancer.prior
+    prior = enhancer.prior
+    # Without the recognition network, so that what is known is the only difference.
+    config = enhancer.config.override({"inference.recogniser": None})
     default = build_em(config, prior)
 
     def settings(**values: Any) -> Callable[[Spectra], MonteCarloEM]:
@@ -174,7 +176,8 @@ def ladder(enhancer: Enhancer) -> Iterator[tuple[str, Callable[[Spectra], MonteC
 
     yield "nothing: random W and H, rank 2", settings(rank=2, start="mean", level=1.0)
     yield "nothing: random W and H, rank 8", settings(start="mean", level=1.0)
-    yield "nothing: `default`", lambda _: default
+    yield "nothing: start at the quiet spectrum", lambda _: default
+    yield "nothing: start from the recognition network (`default`)", lambda _: build_em(enhancer.config, prior)
     yield "W of the true pauses (rank 1 to 4), H free", noise(pauses)
     yield "the noise's true mean spectrum, level free per frame", noise(mean)
     yield "the true W (rank 8), H free", noise(lambda s: Known(s.truth.w[0]))

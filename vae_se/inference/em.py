@@ -14,7 +14,7 @@ from ..rng import Streams
 from .convergence import recording_rhat
 from .estep.base import EStep
 from .mstep import Gain
-from .start import pick_start
+from .start import fit_start, pick_start
 from .target import Target
 from .wiener import FilterMoments
 
@@ -23,8 +23,8 @@ from .wiener import FilterMoments
 class EMState:
     """All that EM carries: parameters, the E-step's state, and the trace so far.
 
-    ``gain`` (B, N); ``trace`` holds per iteration the objective, the effective sample size and the
-    acceptance (or None), each (B,).
+    ``gain`` (B, N); ``proposal``: what the recognition network said of the latents, or None; ``trace`` holds
+    per iteration the objective, the effective sample size and the acceptance (or None), each (B,).
     """
 
     noise: Any
@@ -32,6 +32,7 @@ class EMState:
     estep: Any
     iteration: int = 0
     trace: tuple[tuple[torch.Tensor, torch.Tensor, torch.Tensor | None], ...] = ()
+    proposal: Any = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +57,9 @@ class MonteCarloEM:
     number: a Monte Carlo objective falls now and then, which is no reason to stop); ``averaging``: E-steps
     after the last M-step whose draws the filter averages over; ``encoder_floor``: at the start the encoder
     sees the power less the noise model's start, and at least this part of the power (1: the noisy power).
+    ``recogniser``: a network (recognition/network.py) that has learnt to tell latents and noise of noisy
+    recordings; it then replaces the encoder, as the start of the latents and as a proposal, and the noise
+    starts at what it says.
     """
 
     prior: Any
@@ -65,6 +69,7 @@ class MonteCarloEM:
     iterations: int = 60
     averaging: int = 4
     encoder_floor: float = 0.05
+    recogniser: Any = None
 
     def __post_init__(self) -> None:
         if self.iterations < 0 or self.averaging < 1:
@@ -79,14 +84,18 @@ class MonteCarloEM:
     def start(self, power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> EMState:
         """Parameters and latents before the first iteration; ``power`` (B, N, F), ``mask`` (B, N)."""
         power = power + POWER_FLOOR
-        noise = self.noise.init(power, mask, streams)
+        noise, proposal = self.noise.init(power, mask, streams), None
+        if self.recogniser is not None:
+            found = self.recogniser(power, mask)
+            proposal = found.posterior
+            noise = fit_start(self.noise, noise, found.log_noise.exp(), mask)
         if self.noise.competes:
             noise = pick_start(self.noise, noise, power, mask, self.prior, self.encoder_floor, streams)
         gain = torch.ones_like(mask)
-        target = Target(self.prior, power, self.noise.variance(noise), gain, mask)
+        target = Target(self.prior, power, self.noise.variance(noise), gain, mask, proposal)
         # The encoder has seen clean speech only.
         cleaned = torch.maximum(power - target.noise, self.encoder_floor * power)
-        return EMState(noise, gain, self.estep.init(target, cleaned, streams))
+        return EMState(noise, gain, self.estep.init(target, cleaned, streams), proposal=proposal)
 
     @torch.no_grad()
     def run(
@@ -124,7 +133,7 @@ class MonteCarloEM:
         return Estimate(moments.mean(), moments.variance(target), target.noise, state, rhat)
 
     def _target(self, state: EMState, power: torch.Tensor, mask: torch.Tensor) -> Target:
-        return Target(self.prior, power, self.noise.variance(state.noise), state.gain, mask)
+        return Target(self.prior, power, self.noise.variance(state.noise), state.gain, mask, state.proposal)
 
     def _auxiliary(self, noise: Any, *given: Any) -> Any:
         return self.noise.sample_auxiliary(noise, *given) if self.noise.auxiliary else noise
@@ -139,4 +148,11 @@ class MonteCarloEM:
         noise = self._auxiliary(state.noise, power, speech, samples.log_weight, mask, streams)
         noise = self.noise.update(noise, power, speech, samples.log_weight, mask)
         entry = (info.objective, info.ess, info.acceptance)
-        return EMState(noise, gain, kernel, state.iteration + 1, (*state.trace, entry))
+        return dataclasses.replace(
+            state,
+            noise=noise,
+            gain=gain,
+            estep=kernel,
+            iteration=state.iteration + 1,
+            trace=(*state.trace, entry),
+        )

@@ -16,7 +16,7 @@ class Target:
     """x_fn | z_n ~ N_c(0, g_n v_f(z_n) + n_fn), with the prior p(z).
 
     ``prior``: a SpeechPrior; ``power`` |x|^2 and ``noise`` n, both (B, N, F); ``gain`` g and ``mask``
-    (1 where a frame exists), both (B, N).
+    (1 where a frame exists), both (B, N); ``proposal``: a posterior object, q(z | noisy recording), or None.
     """
 
     prior: Any
@@ -24,10 +24,14 @@ class Target:
     noise: torch.Tensor
     gain: torch.Tensor
     mask: torch.Tensor
+    proposal: Any = None
 
     def encode(self, power: torch.Tensor) -> Any:
-        """q(z | power) for power (B, N, F): where kernels start, and what they propose from."""
-        return self.prior.encode(power)
+        """q(z | power) for power (B, N, F): where kernels start, and what they propose from.
+
+        Where a recognition network has seen the noisy recording, it is what the network said.
+        """
+        return self.prior.encode(power) if self.proposal is None else self.proposal
 
     def speech_variance(self, log_variance: torch.Tensor) -> torch.Tensor:
         """g v(z), (B, R, N, F), from the decoder's log-variance."""
