@@ -100,12 +100,22 @@ def update_w(
     state: NMFState, power: torch.Tensor, speech: torch.Tensor, weight: torch.Tensor, fixed: int = 0
 ) -> torch.Tensor:
     """One such step of the spectra after the first ``fixed``, H held; result (B, K - fixed, F)."""
-    w, h_t = state.w[:, fixed:], state.h[..., fixed:].transpose(1, 2)
-    numerator, denominator = torch.zeros_like(w), torch.full_like(w, TINY)
+    w = state.w[:, fixed:]
+    numerator, denominator = spectrum_sums(state, power, speech, weight, fixed)
+    return numerator.div_(denominator).sqrt_().mul_(w)
+
+
+def spectrum_sums(
+    state: NMFState, power: torch.Tensor, speech: torch.Tensor, weight: torch.Tensor, fixed: int = 0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """sum_n H P and sum_n H Q of docs/noise.md for the spectra after the first ``fixed``, (B, K - fixed, F)."""
+    h_t = state.h[..., fixed:].transpose(1, 2)
+    numerator = torch.zeros_like(state.w[:, fixed:])
+    denominator = torch.full_like(numerator, TINY)
     for frames, above, below in _statistics(state, power, speech, weight):
         numerator += h_t[..., frames] @ above
         denominator += h_t[..., frames] @ below
-    return numerator.div_(denominator).sqrt_().mul_(w)
+    return numerator, denominator
 
 
 def _statistics(

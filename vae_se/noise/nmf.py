@@ -20,6 +20,7 @@ from .multiplicative import (
     update_w,
 )
 from .penalties import Penalty
+from .spectra import SpectrumPrior
 
 
 @NOISES.add("nmf")
@@ -41,7 +42,8 @@ class NMF(NoiseModel):
 
     ``sparsity``, ``smoothness`` and ``relevance`` are the weights of what H is held to
     (:class:`~vae_se.noise.penalties.Penalty`). With relevance, atoms that are not needed fade away: the rank
-    is then an upper bound.
+    is then an upper bound. ``gamma`` and ``inverse_gamma`` are those of priors on W
+    (:class:`~vae_se.noise.spectra.SpectrumPrior`), whose mode is the spectrum that ``start`` names.
     """
 
     rank: int = 8
@@ -51,17 +53,24 @@ class NMF(NoiseModel):
     sparsity: float = 0.0
     smoothness: float = 0.0
     relevance: float = 0.0
+    gamma: float = 0.0
+    inverse_gamma: float = 0.0
 
     def __post_init__(self) -> None:
         if self.rank < 1:
             raise UsageError(f"noise rank {self.rank}", "it is at least 1")
         check_start(self.start, self.level, self.spread)
-        self.penalty  # noqa: B018 - it checks its weights
+        self.penalty, self.spectrum_prior  # noqa: B018 - they check their weights
 
     @property
     def penalty(self) -> Penalty:
         """What H is held to."""
         return Penalty(self.sparsity, self.smoothness, self.relevance)
+
+    @property
+    def spectrum_prior(self) -> SpectrumPrior:
+        """What W is held to."""
+        return SpectrumPrior(self.gamma, self.inverse_gamma)
 
     def init(self, power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> NMFState:
         """W around a spectrum of the recording, H around 1."""
@@ -87,12 +96,16 @@ class NMF(NoiseModel):
         """H, then W, each with fresh statistics, so that neither step lowers the likelihood.
 
         With a penalty the likelihood less the penalty does not fall in either, and the change of scale that
-        follows may move the penalty: W's new mean is close to 1.
+        follows may move the penalty on H: W's new mean is close to 1. What W is held to does not depend on
+        scale.
         """
         weight = draw_weight(log_weight, mask)
         if self.penalty:
             h = self.penalty.update_h(state, power, speech_variance, weight, mask)
         else:
             h = update_h(state, power, speech_variance, weight)
-        w = update_w(NMFState(state.w, h), power, speech_variance, weight)
-        return normalise(w, h)
+        state = NMFState(state.w, h)
+        if self.spectrum_prior:
+            mode = start_spectrum(self.start, power, mask)
+            return self.spectrum_prior.update_w(state, power, speech_variance, weight, mode)
+        return normalise(update_w(state, power, speech_variance, weight), h)

@@ -19,6 +19,13 @@ def recording_level(power: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return (power.mean(-1) * mask).sum(-1) / mask.sum(-1)
 
 
+def least(alpha: torch.Tensor, beta: torch.Tensor, gamma: torch.Tensor) -> torch.Tensor:
+    """Where alpha / h + beta h + gamma log h has its minimum, alpha and beta above 0."""
+    root = torch.sqrt(gamma.square() + 4 * alpha * beta)
+    # Of the two forms of the root, the one that does not subtract what is nearly equal.
+    return torch.where(gamma > 0, 2 * alpha / (root + gamma), (root - gamma) / (2 * beta))
+
+
 @dataclasses.dataclass(frozen=True)
 class Penalty:
     """Added to the cost of H (N, K), with W of mean 1; all three at 0 leave it as it is.
@@ -93,8 +100,5 @@ class Penalty:
             previous, following = h.roll(1, 1), h.roll(-1, 1)
             up = alpha + self.smoothness * has_previous * previous
             down = beta + self.smoothness * has_next / following
-            # Of the two forms of the root, the one that does not subtract what is nearly equal.
-            root = torch.sqrt(gamma.square() + 4 * up * down)
-            new = torch.where(gamma > 0, 2 * up / (root + gamma), (root - gamma) / (2 * down))
-            h = torch.where(turn & (there > 0), new.clamp(min=TINY), h)
+            h = torch.where(turn & (there > 0), least(up, down, gamma).clamp(min=TINY), h)
         return h * there
