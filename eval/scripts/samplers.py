@@ -36,7 +36,7 @@ ROWS: list[tuple[str, str, dict[str, Any], int]] = [
     ("vem", "vem", {}, 80),
     ("vem-encoder", "vem-encoder", {}, 80),
     ("vem-full", "vem-full", {}, 30),
-    ("encoder-is", "encoder-is", {"draws": 16}, 10),
+    ("encoder-is", "encoder-is", {}, 40),
     ("encoder-mh", "encoder-mh", {}, 40),
     ("mh", "mh", {}, 60),
     ("langevin, step 0.05", "langevin", {"draws": 4, "sweeps": 4, "step_size": 0.05}, 40),

@@ -1,4 +1,4 @@
-"""Self-normalised importance sampling with the encoder as proposal."""
+"""Self-normalised importance sampling with the encoder, and what the weights teach, as proposal."""
 
 from __future__ import annotations
 
@@ -11,53 +11,58 @@ from ...rng import Streams
 from ..particles import Samples, frame_mean
 from ..target import Target
 from .base import ESTEPS, Info
+from .proposal import Proposal
 
 
 @dataclasses.dataclass(frozen=True)
 class EncoderISState:
-    """The proposal q(z | .) and the draws from it."""
+    """The proposal for the next draws, and the last draws."""
 
-    posterior: object
+    proposal: Proposal
     samples: Samples
 
 
 @ESTEPS.add("encoder-is")
 @dataclasses.dataclass(frozen=True)
 class EncoderIS:
-    """z^(r) ~ q(z | y), w_r proportional to p(x | z^(r)) p(z^(r)) / q(z^(r) | y), frame by frame.
+    """z^(r) ~ q(z), w_r proportional to p(x | z^(r)) p(z^(r)) / q(z^(r)), frame by frame.
+
+    q is the mixture of proposal.py: the encoder at y, and a Gaussian that follows the weighted draws of the
+    steps before. It depends on the past only, hence weights are those of any importance sampling.
 
     ``draws``: R. ``refresh``: the encoder was trained on clean speech, so y is the posterior power of the
-    speech, E[|s|^2 | x], from the draws of the step before, and not the noisy power for ever. The weights
-    make any proposal valid.
+    speech, E[|s|^2 | x], from the draws of the step before, and not the first estimate of it for ever.
 
     Owen, Monte Carlo theory, methods and examples, 2013, ch. 9.2; objective: Burda, Grosse and
     Salakhutdinov, Importance weighted autoencoders, 2016, eq. 8.
     """
 
-    draws: int = 8
+    draws: int = 16
     refresh: bool = True
 
     def init(self, target: Target, power: torch.Tensor, streams: Streams) -> EncoderISState:
         """The first proposal is the encoder at ``power``."""
-        posterior = target.encode(power)
-        return EncoderISState(posterior, self._draw(target, posterior, streams)[0])
+        proposal = Proposal.start(target.encode(power))
+        samples, log_weight = self._draw(target, proposal, streams)
+        return EncoderISState(proposal.learn(samples.z, log_weight), samples)
 
     def step(self, target: Target, state: EncoderISState, streams: Streams) -> tuple[EncoderISState, Info]:
-        """New draws from a (refreshed) proposal."""
-        posterior = state.posterior
+        """New draws from a refreshed proposal, which then learns from them."""
+        proposal = state.proposal
         if self.refresh:
             old = state.samples
-            posterior = target.encode(target.speech_power(old.log_variance, old.log_weight))
-        samples, bound = self._draw(target, posterior, streams)
+            shown = target.speech_power(old.log_variance, old.log_weight)
+            proposal = dataclasses.replace(proposal, encoder=target.encode(shown))
+        samples, log_weight = self._draw(target, proposal, streams)
+        bound = torch.logsumexp(log_weight, dim=1) - math.log(self.draws)
         info = Info(
             objective=frame_mean(bound, target.mask),
             ess=frame_mean(samples.effective_sample_size(), target.mask),
         )
-        return EncoderISState(posterior, samples), info
+        return EncoderISState(proposal.learn(samples.z, log_weight), samples), info
 
-    def _draw(self, target: Target, posterior: object, streams: Streams) -> tuple[Samples, torch.Tensor]:
-        z, log_q = posterior.rsample(self.draws, streams)  # type: ignore[attr-defined]
+    def _draw(self, target: Target, proposal: Proposal, streams: Streams) -> tuple[Samples, torch.Tensor]:
+        z, log_q = proposal.draw(self.draws, streams)
         log_variance = target.prior.decode(z)
         log_weight = target.log_likelihood(log_variance) + target.prior.log_prior(z) - log_q
-        bound = torch.logsumexp(log_weight, dim=1) - math.log(self.draws)
-        return Samples.weighted(z, log_weight, log_variance), bound
+        return Samples.weighted(z, log_weight, log_variance), log_weight

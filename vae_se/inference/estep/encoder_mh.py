@@ -1,4 +1,4 @@
-"""Independence Metropolis-Hastings with the encoder as proposal."""
+"""Independence Metropolis-Hastings with the encoder, and what the weights teach, as proposal."""
 
 from __future__ import annotations
 
@@ -11,59 +11,71 @@ from ..particles import Samples
 from ..target import Target
 from .base import ESTEPS, Info
 from .chain import Chains, accept, chain_info
+from .proposal import Proposal
 
 
 @dataclasses.dataclass(frozen=True)
 class EncoderMHState:
-    """The chains, and the draws made of them."""
+    """The chains, the draws made of them, what is proposed from, the steps done."""
 
     chains: Chains
     samples: Samples
+    proposal: Proposal
+    steps: int
 
 
 @ESTEPS.add("encoder-mh")
 @dataclasses.dataclass(frozen=True)
 class EncoderMH:
-    """Proposals z' ~ q(z | y), accepted with min(1, p(x, z') q(z | y) / (p(x, z) q(z' | y))).
+    """Proposals z' ~ q(z), accepted with min(1, p(x, z') q(z) / (p(x, z) q(z'))).
 
-    ``draws``: R parallel chains; ``sweeps``: proposals per E-step; ``refresh``: y is the posterior power
-    of the speech at the start of the step (fixed within it, so detailed balance holds) and not the noisy
-    power for ever.
+    q is the mixture of proposal.py: the encoder at y, and a Gaussian that follows the weights of what was
+    proposed. During the first ``adaptation`` steps q learns, and y is the posterior power of the speech as the
+    chains have it (``refresh``), and not the first estimate of it for ever. Then q is frozen: a proposal that
+    goes on depending on where the chains stand would not leave the posterior as it is.
+
+    ``draws``: R parallel chains; ``sweeps``: proposals per E-step.
 
     Hastings, Monte Carlo sampling methods using Markov chains and their applications, 1970, sec. 2.3 (the
-    independence chain).
+    independence chain); Andrieu and Thoms, A tutorial on adaptive MCMC, 2008, for adaptation that ends.
     """
 
     draws: int = 4
     sweeps: int = 4
     refresh: bool = True
+    adaptation: int = 30
 
     def init(self, target: Target, power: torch.Tensor, streams: Streams) -> EncoderMHState:
         """The chains start at draws from the encoder at ``power``."""
-        z, _ = target.encode(power).rsample(self.draws, streams)
+        proposal = Proposal.start(target.encode(power))
+        z, _ = proposal.draw(self.draws, streams)
         chains = Chains(z, target.prior.decode(z))
-        return EncoderMHState(chains, Samples.equal(chains.z, chains.log_variance))
+        return EncoderMHState(chains, Samples.equal(chains.z, chains.log_variance), proposal, 0)
 
     def step(self, target: Target, state: EncoderMHState, streams: Streams) -> tuple[EncoderMHState, Info]:
         """``sweeps`` proposals for every chain and frame."""
-        chains = state.chains
-        power = target.power
-        if self.refresh:
-            power = target.speech_power(state.samples.log_variance, state.samples.log_weight)
-        posterior = target.encode(power)
+        chains, proposal = state.chains, state.proposal
+        adapting = state.steps < self.adaptation
+        if adapting and self.refresh:
+            shown = target.speech_power(state.samples.log_variance, state.samples.log_weight)
+            proposal = dataclasses.replace(proposal, encoder=target.encode(shown))
 
-        def log_weight(at: Chains) -> torch.Tensor:
-            joint = target.log_likelihood(at.log_variance) + target.prior.log_prior(at.z)
-            return joint - posterior.log_prob(at.z)
+        def log_joint(at: Chains) -> torch.Tensor:
+            return target.log_likelihood(at.log_variance) + target.prior.log_prior(at.z)
 
-        current = log_weight(chains)
+        current = log_joint(chains) - proposal.log_prob(chains.z)
         accepted = torch.zeros_like(current)
+        tried, weights = [], []
         for _ in range(self.sweeps):
-            z, _ = posterior.rsample(self.draws, streams)
+            z, log_q = proposal.draw(self.draws, streams)
             proposed = Chains(z, target.prior.decode(z))
-            new = log_weight(proposed)
+            new = log_joint(proposed) - log_q
+            tried.append(z)
+            weights.append(new)
             chains, taken = accept(chains, proposed, new - current, streams)
             current = torch.where(taken, new, current)
             accepted += taken
+        if adapting:
+            proposal = proposal.learn(torch.cat(tried, 1), torch.cat(weights, 1))
         samples, info = chain_info(target, chains, accepted / self.sweeps)
-        return EncoderMHState(chains, samples), info
+        return EncoderMHState(chains, samples, proposal, state.steps + 1), info
