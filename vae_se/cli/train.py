@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from .common import debug_option, say
 
 #: Options that say how a prior is trained; a recognition network has no use for them.
-_PRIOR_ONLY = ("recipe", "data_note", "licence", "score_files", "tensorboard")
+_PRIOR_ONLY = ("recipe", "score_files", "tensorboard")
 
 
 @click.command(short_help="Train a speech prior on a folder of clean speech.")
@@ -91,6 +91,7 @@ def train(
         _amortise(
             data_dir, amortise, settings, print_config, threads, quiet, out=out, valid=valid, noise=noise,
             valid_fraction=valid_fraction, seed=seed, device=device, cache=cache, overwrite=overwrite,
+            data_note=_text(data_note), licence=_text(licence),
         )  # fmt: skip
         return
     if noise is not None:

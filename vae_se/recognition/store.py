@@ -75,7 +75,7 @@ def load_recogniser(folder: str | Path, prior: Any, device: str | torch.device =
     except VaeSeError as error:
         raise PriorError(f"bad configuration in {folder}: {error}", error.hint) from None
     except (KeyError, TypeError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = " ".join(line.strip() for line in str(error).splitlines()[:2])
         raise PriorError(
             f"the weights in {folder} do not fit their config: {reason}", "fetch it again"
         ) from None

@@ -25,6 +25,7 @@ from ..recognition import Recogniser, Recognition
 from ..recognition.store import prior_digest, save_recogniser
 from ..rng import torch_stream
 from . import schedule
+from .amortise_card import write_card
 from .checkpoint import Progress, load_checkpoint, save_checkpoint
 from .loop import initialise
 from .mixtures import Batch, MixtureSource, read_noise
@@ -84,7 +85,10 @@ class AmortiseOptions:
 
 @dataclasses.dataclass(frozen=True)
 class AmortiseJob:
-    """What to train on and where to write. ``noise``: a folder of recorded noise in place of the simulated."""
+    """What to train on, where to write, and what the card should say.
+
+    ``noise``: a folder of recorded noise in place of the simulated.
+    """
 
     data: Path
     prior: str
@@ -97,6 +101,8 @@ class AmortiseJob:
     device: str = "auto"
     cache: Path | None = None
     overwrite: bool = False
+    data_note: str = ""
+    licence: str = ""
     command: str = ""
 
 
@@ -134,7 +140,7 @@ def _power(spectrum: torch.Tensor) -> torch.Tensor:
 
 
 def train_recogniser(job: AmortiseJob, say: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
-    """Train and write a recognition network; returns its config.json.
+    """Train and write a recognition network with its card; returns its config.json.
 
     A checkpoint in ``job.out`` that belongs to the same job is continued: what is drawn in step k is a
     function of (seed, k). Raises subclasses of VaeSeError.
@@ -174,6 +180,7 @@ def train_recogniser(job: AmortiseJob, say: Callable[[str], None] = lambda _: No
             save_checkpoint(checkpoint, identity, progress, model, optimiser)
             say(", ".join(f"{k} {v:.2f}" if isinstance(v, float) else f"{k} {v}" for k, v in record.items()))
     config = save_recogniser(model, prior, job.out, training=_record(job, train, progress))
+    write_card(job.out, config)
     checkpoint.unlink(missing_ok=True)
     return config
 
@@ -291,6 +298,8 @@ def _record(job: AmortiseJob, train: MixtureSource, progress: Progress) -> dict[
         "options": dataclasses.asdict(job.options),
         "noise": "recorded" if train.recorded else "simulated",
         "speech_hours": round(len(train.speech) / train.prior.signal.rate / 3600, 3),
+        "data_note": job.data_note,
+        "licence": job.licence,
         "seed": job.seed,
         "command": job.command,
         "history": progress.history,

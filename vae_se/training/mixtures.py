@@ -13,6 +13,7 @@ import torch
 from ..audio.level import active_rms
 from ..data.simulation import draw_noise
 from ..data.waveforms import Waveforms
+from ..errors import UsageError
 from ..rng import derive, numpy_stream
 
 _SILENT = 1e-6
@@ -85,7 +86,12 @@ class MixtureSource:
 
 
 def read_noise(folder: Path, rate: int) -> list[np.ndarray]:
-    """All recordings under ``folder``, mono, at ``rate`` Hz."""
+    """The first channels of all recordings under ``folder``, (T,) each, at ``rate`` Hz.
+
+    Raises UsageError where there is none, AudioError where one cannot be read.
+    """
     from ..data.files import list_audio, read_at
 
+    if not (folder.is_dir() and list_audio(folder)):
+        raise UsageError(f"no recordings of noise in {folder}", "pass a folder (searched recursively)")
     return [read_at(folder / path, rate, channel=0).astype(np.float32) for path in list_audio(folder)]
