@@ -39,6 +39,7 @@ def build_em(config: Config, prior: Any) -> MonteCarloEM:
         averaging=config.inference.averaging,
         encoder_floor=config.inference.encoder_floor,
         recogniser=_recogniser(config, prior),
+        starts=config.inference.starts,
     )
 
 

@@ -88,7 +88,8 @@ class InferenceConfig:
     ``decoder_error``: how far, in nepers (root mean square over what the prior generates), a cheaper form of
     the prior's decoder may be from it, where it has one; 0 is the decoder itself. ``recogniser``: a folder with
     a recognition network for the prior, "auto" for the one that comes with the prior, where one does, or none
-    to start from the prior's own encoder.
+    to start from the prior's own encoder. ``starts``: how many starts are tried, of which the likeliest is gone
+    on with.
     """
 
     iterations: int = 40
@@ -98,6 +99,7 @@ class InferenceConfig:
     overlap: float = 2.0
     decoder_error: float = 0.03
     recogniser: str | None = "auto"
+    starts: int = 1
 
 
 @dataclasses.dataclass(frozen=True)

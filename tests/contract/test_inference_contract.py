@@ -97,6 +97,10 @@ def test_options_keep_a_ragged_batch_one_by_one(name, options):
     check_ragged_batch(name, NMF, **options)
 
 
+def test_several_starts_keep_a_ragged_batch_one_by_one(noise):
+    check_ragged_batch("vem", noise, **{"inference.starts": 3})
+
+
 def test_ragged_batch_equals_one_by_one(estep, noise):
     check_ragged_batch(estep, noise)
 

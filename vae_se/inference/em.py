@@ -11,6 +11,7 @@ import torch
 from ..errors import UsageError
 from ..numerics import POWER_FLOOR
 from ..rng import Streams
+from .basin import candidates, likeliest
 from .convergence import recording_rhat
 from .estep.base import EStep
 from .mstep import Gain
@@ -23,8 +24,9 @@ from .wiener import FilterMoments
 class EMState:
     """All that EM carries: parameters, the E-step's state, and the trace so far.
 
-    ``gain`` (B, N); ``proposal``: what the recognition network said of the latents, or None; ``trace`` holds
-    per iteration the objective, the effective sample size and the acceptance (or None), each (B,).
+    ``gain`` (B, N); ``proposal``: what the recognition network or a trial said of the latents, or None;
+    ``trace`` holds per iteration the objective, the effective sample size and the acceptance (or None), each
+    (B,).
     """
 
     noise: Any
@@ -59,7 +61,7 @@ class MonteCarloEM:
     sees the power less the noise model's start, and at least this part of the power (1: the noisy power).
     ``recogniser``: a network (recognition/network.py) that has learnt to tell latents and noise of noisy
     recordings; it then replaces the encoder, as the start of the latents and as a proposal, and the noise
-    starts at what it says.
+    starts at what it says. ``starts``: how many starts are tried by a short run each (basin.py).
     """
 
     prior: Any
@@ -70,12 +72,13 @@ class MonteCarloEM:
     averaging: int = 4
     encoder_floor: float = 0.05
     recogniser: Any = None
+    starts: int = 1
 
     def __post_init__(self) -> None:
-        if self.iterations < 0 or self.averaging < 1:
+        if self.iterations < 0 or min(self.averaging, self.starts) < 1:
             raise UsageError(
-                f"{self.iterations} iterations and averaging over {self.averaging} E-steps",
-                "iterations are 0 or more, averaging is 1 or more",
+                f"{self.iterations} iterations, averaging over {self.averaging} E-steps, {self.starts} starts",
+                "iterations are 0 or more, averaging and starts are 1 or more",
             )
         if not 0 < self.encoder_floor <= 1:
             raise UsageError(f"encoder floor {self.encoder_floor}", "it is above 0 and at most 1")
@@ -83,6 +86,9 @@ class MonteCarloEM:
     @torch.no_grad()
     def start(self, power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> EMState:
         """Parameters and latents before the first iteration; ``power`` (B, N, F), ``mask`` (B, N)."""
+        if self.starts > 1:
+            best = likeliest(candidates(self, self.starts), power, mask, streams)
+            return self._begin(best.noise, best.gain, power + POWER_FLOOR, mask, best.posterior, streams)
         power = power + POWER_FLOOR
         noise, proposal = self.noise.init(power, mask, streams), None
         if self.recogniser is not None:
@@ -91,7 +97,17 @@ class MonteCarloEM:
             noise = fit_start(self.noise, noise, found.log_noise.exp(), mask)
         if self.noise.competes:
             noise = pick_start(self.noise, noise, power, mask, self.prior, self.encoder_floor, streams)
-        gain = torch.ones_like(mask)
+        return self._begin(noise, torch.ones_like(mask), power, mask, proposal, streams)
+
+    def _begin(
+        self,
+        noise: Any,
+        gain: torch.Tensor,
+        power: torch.Tensor,
+        mask: torch.Tensor,
+        proposal: Any,
+        streams: Streams,
+    ) -> EMState:
         target = Target(self.prior, power, self.noise.variance(noise), gain, mask, proposal)
         # The encoder has seen clean speech only.
         cleaned = torch.maximum(power - target.noise, self.encoder_floor * power)

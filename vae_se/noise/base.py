@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -50,6 +51,11 @@ class NoiseModel(Protocol):
     ) -> Any:
         """Draw the noise's hidden variables, after those of the speech; called where ``auxiliary`` is so."""
         return state
+
+    def elsewhere(self) -> list[NoiseModel]:
+        """The same model with other starts, for whole runs of the loop to try."""
+        start: str | None = getattr(self, "start", None)
+        return [] if start in (None, "tracked") else [dataclasses.replace(self, start="tracked")]  # type: ignore[type-var]
 
     def rivals(self, state: Any, power: torch.Tensor, mask: torch.Tensor) -> list[Any]:
         """Other starts than ``state``; called where ``competes`` is set."""
