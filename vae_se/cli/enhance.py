@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -14,6 +16,7 @@ from ..audio import paths
 from ..config import PRESETS, Config
 from ..errors import UsageError
 from .common import complain
+from .groups import check_groups, learn_groups
 from .pictures import plan_pictures
 from .show import Display
 from .work import Outcome, Settings, Worker, describe, run_here, run_pool
@@ -62,6 +65,11 @@ from .work import Outcome, Settings, Worker, describe, run_here, run_pool
     "--noise-from",
     metavar="START-END",
     help="Learn the noise where nobody speaks in the recording, such as 0:00-0:02.5.",
+)
+@click.option(
+    "--noise-group",
+    type=click.Choice(["folder", "all"]),
+    help="Learn one noise for the recordings of each folder, or for all inputs: two passes.",
 )
 @click.option(
     "--atten-lim", type=click.FloatRange(min=0), metavar="DB", help="Turn the noise down by this at most."
@@ -138,10 +146,15 @@ def enhance(ctx: click.Context, inputs: tuple[str, ...], **options: Any) -> int:
         debug=bool((ctx.obj or {}).get("debug")),
     )
     todo = [job for job in jobs if not job.exists and job.source.problem is None]
+    if options["noise_group"]:
+        check_groups(config)
     stdin = sys.stdin.buffer.read() if any(job.source.path is None for job in todo) else None
     display = Display(len(jobs), quiet=options["quiet"], verbose=options["verbose"])
     failed: list[Outcome] = []
-    with display:
+    with TemporaryDirectory(prefix="vae-se-") as folder, display:
+        if options["noise_group"] and todo:
+            shared = learn_groups(settings, jobs, options["noise_group"], Path(folder), options["quiet"])
+            settings = dataclasses.replace(settings, shared_noise=shared)
         for outcome in _outcomes(jobs, todo, settings, stdin, options["jobs"], options["batch"], display):
             if outcome.data is not None:
                 sys.stdout.buffer.write(outcome.data)

@@ -38,6 +38,7 @@ class Settings:
     save_noise: bool = False
     overwrite: bool = False
     pictures: dict[str, Path] = dataclasses.field(default_factory=dict)  # by the input's label
+    shared_noise: dict[str, str] = dataclasses.field(default_factory=dict)  # dictionaries, by the same
     debug: bool = False
 
 
@@ -89,27 +90,38 @@ class Worker:
         self.enhancer: Enhancer = Enhancer.from_pretrained(config=settings.config, device=settings.device)
         if settings.pictures and self.enhancer.prior is None:
             raise UsageError(f"--plot shows inference, and {settings.config.method} has none", "leave one out")
+        self._enhancers: dict[str | None, Enhancer] = {None: self.enhancer}  # by the noise that they share
+
+    def _enhancer(self, shared: str | None) -> Enhancer:
+        if shared not in self._enhancers:
+            from ..shared_noise import sharing
+
+            assert shared is not None
+            self._enhancers[shared] = sharing(self.enhancer, shared)
+        return self._enhancers[shared]
 
     def run(
         self, jobs: Sequence[paths.Job], stdin: bytes | None = None, progress: Progress | None = None
     ) -> list[Outcome]:
-        """Enhance files, together where there are several of one rate.
+        """Enhance files, together where there are several of one rate and, in groups, of one noise.
 
         Whatever goes wrong with one becomes a failed row: the other files go on.
         """
         outcomes = {job: describe(job, self.settings.config, self.enhancer.prior is None) for job in jobs}
-        groups: dict[int, dict[paths.Job, files.Recording]] = {}
+        groups: dict[tuple[int, str | None], dict[paths.Job, files.Recording]] = {}
         for job in jobs:
             with self._failing_into(outcomes[job]):
                 recording = self._read(job, stdin, outcomes[job])
-                groups.setdefault(recording.rate, {})[job] = recording
-        for rate, group in groups.items():
-            if len(group) > 1 and self._together(rate, group, outcomes):
+                shared = self.settings.shared_noise.get(job.source.label)
+                groups.setdefault((recording.rate, shared), {})[job] = recording
+        for (rate, shared), group in groups.items():
+            enhancer = self._enhancer(shared)
+            if len(group) > 1 and self._together(enhancer, rate, group, outcomes):
                 continue
             for job, recording in group.items():
                 with self._failing_into(outcomes[job]):
                     started = time.perf_counter()
-                    speech, info = self.enhancer.enhance(
+                    speech, info = enhancer.enhance(
                         recording.samples,
                         rate,
                         return_info=True,
@@ -120,12 +132,16 @@ class Worker:
         return list(outcomes.values())
 
     def _together(
-        self, rate: int, group: dict[paths.Job, files.Recording], outcomes: dict[paths.Job, Outcome]
+        self,
+        enhancer: Enhancer,
+        rate: int,
+        group: dict[paths.Job, files.Recording],
+        outcomes: dict[paths.Job, Outcome],
     ) -> bool:
         """Enhance recordings of one rate as a batch; False where that fails, and each is to be tried alone."""
         started = time.perf_counter()
         try:
-            speech, infos = self.enhancer.enhance_batch(
+            speech, infos = enhancer.enhance_batch(
                 [recording.samples for recording in group.values()],
                 rate,
                 return_info=True,
