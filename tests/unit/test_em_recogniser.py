@@ -1,6 +1,7 @@
 """The EM loop with a recognition network: where it starts, ragged batches, resuming, and the configuration."""
 
 import dataclasses
+import itertools
 import shutil
 
 import pytest
@@ -57,7 +58,7 @@ def loop(estep="vem", recogniser=None, prior=None, **overrides):
             "inference.iterations": 4,
             "inference.averaging": 2,
             **overrides,
-        }  # fmt: skip
+        }
     )
     em = build_em(config, prior or tiny_prior())
     return dataclasses.replace(em, recogniser=recogniser)
@@ -192,7 +193,7 @@ def test_the_fit_of_an_nmf_falls_at_every_update(monkeypatch):
     for updates in range(FIT_UPDATES + 1):
         monkeypatch.setattr("vae_se.inference.start.FIT_UPDATES", updates)
         falling.append(divergence(model, fit_start(model, start, variance, mask), variance, mask))
-    assert all(b <= a * (1 + 1e-9) for a, b in zip(falling, falling[1:], strict=False))
+    assert all(b <= a * (1 + 1e-9) for a, b in itertools.pairwise(falling))
     assert falling[-1] < 0.3 * falling[0]
 
 

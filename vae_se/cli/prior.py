@@ -42,7 +42,7 @@ def list_(as_json: bool) -> None:
 @_NAME
 @click.option("--json", "as_json", is_flag=True, help="config.json as it is.")
 def show(name: str, as_json: bool) -> None:
-    """Architecture, signal, training and scores of a prior."""
+    """Architecture, signal, training and scores of a prior, and the recognition network beside it."""
     from ..priors import store
 
     folder = store.locate(name)
@@ -53,6 +53,7 @@ def show(name: str, as_json: bool) -> None:
     click.echo(f"folder = {folder}")
     for line in _tree(config):
         click.echo(line)
+    click.echo(f"recogniser = {_recogniser(folder / 'recogniser')}")
 
 
 @prior.command()
@@ -65,11 +66,13 @@ def show(name: str, as_json: bool) -> None:
 def verify(name: str, data: str | None, limit: int, as_json: bool) -> None:
     """Check that a prior loads, is finite and generates; with --data, that speech is likely under it.
 
-    Exit code 1 where it fails.
+    The recognition network that comes with it, if one does, must load and be the prior's own. Exit code 1
+    where something fails.
     """
     import torch
 
     from ..priors import load_prior, store
+    from ..recognition.store import load_recogniser
     from ..rng import torch_stream
 
     model: Any = load_prior(name)
@@ -83,6 +86,14 @@ def verify(name: str, data: str | None, limit: int, as_json: bool) -> None:
         if log_variance.shape[-2:] != (64, model.signal.stft.bins) or not log_variance.isfinite().all():
             raise PriorError(f"{name} does not generate finite spectra", "retrain it")
         result["generated_db"] = round(float(log_variance.mean()) * 10 / math.log(10), 2)
+        beside = store.locate(name) / "recogniser"
+        if beside.is_dir():
+            network = load_recogniser(beside, model)
+            power = log_variance[:, 0].exp()
+            found = network(power, torch.ones_like(power[..., 0]))
+            if not (found.posterior.mean.isfinite().all() and found.log_noise.isfinite().all()):
+                raise PriorError(f"{beside} does not recognise the prior's own spectra", "retrain it")
+            result["recogniser_parameters"] = sum(p.numel() for p in network.parameters())
         if data is not None:
             result |= _elbo(model, data, limit)
     if as_json:
@@ -196,6 +207,20 @@ def _new(output: str, overwrite: bool) -> Path:
     if path.exists() and not overwrite:
         raise OutputError(f"{path} exists", "give --overwrite, or another -o")
     return path
+
+
+def _recogniser(folder: Path) -> str:
+    """The recognition network in ``folder``, in a line."""
+    from ..recognition.store import read_config
+
+    if not folder.is_dir():
+        return "none (vae-se train --amortise makes one)"
+    config = read_config(folder)
+    model, training = config["model"], config["training"]
+    return (
+        f"{'causal' if model['causal'] else 'two-way'}, width {model['width']}, memory {model['memory']}, "
+        f"{training['options']['steps']} steps on {training['noise']} noise ({folder})"
+    )
 
 
 def _line(config: dict[str, Any]) -> str:

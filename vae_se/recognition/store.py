@@ -40,13 +40,26 @@ def save_recogniser(model: Recogniser, prior: Any, folder: Path, **extra: Any) -
     return config
 
 
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.json of a recognition network; PriorError where there is none."""
+    try:
+        config = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError) as error:
+        raise PriorError(
+            f"cannot read the recognition network in {folder}: {error}", "vae-se train --amortise writes one"
+        ) from None
+    if not isinstance(config, dict) or config.get("kind") != "recogniser" or config.get("format") != FORMAT:
+        raise PriorError(f"{folder} holds no recognition network", "vae-se train --amortise writes one")
+    return config
+
+
 def belongs(folder: Path, prior: Any) -> bool:
     """Whether ``folder`` holds a recognition network for these very weights of ``prior``."""
     try:
-        config = json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError):
+        config = read_config(folder)
+    except PriorError:
         return False
-    return isinstance(config, dict) and config.get("prior") == prior_digest(prior)
+    return bool(config.get("prior") == prior_digest(prior))
 
 
 def load_recogniser(folder: str | Path, prior: Any, device: str | torch.device = "cpu") -> Recogniser:
@@ -55,15 +68,12 @@ def load_recogniser(folder: str | Path, prior: Any, device: str | torch.device =
     Raises PriorError when it is missing, incomplete, not finite, or belongs to other weights than ``prior``'s.
     """
     folder = Path(folder)
+    config = read_config(folder)
+    weights = folder / "weights.safetensors"
     try:
-        config = json.loads((folder / "config.json").read_text())
-        tensors = safetensors.torch.load_file(folder / "weights.safetensors", device="cpu")
+        tensors = safetensors.torch.load_file(weights, device="cpu")
     except (OSError, ValueError, safetensors.SafetensorError) as error:
-        raise PriorError(
-            f"cannot read the recognition network in {folder}: {error}", "vae-se train --amortise writes one"
-        ) from None
-    if not isinstance(config, dict) or config.get("kind") != "recogniser" or config.get("format") != FORMAT:
-        raise PriorError(f"{folder} holds no recognition network", "vae-se train --amortise writes one")
+        raise PriorError(f"cannot read {weights}: {error}", "is the file complete?") from None
     if config.get("prior") != prior_digest(prior):
         raise PriorError(
             f"the recognition network in {folder} belongs to another prior", "train one with --amortise"
