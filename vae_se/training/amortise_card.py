@@ -63,7 +63,7 @@ def card(config: dict[str, Any]) -> str:
         "",
         "## Validation",
         "",
-        "Means per frame, in nepers and less constants, over mixtures with the speech of other speakers; the "
+        "Means per frame, in nepers and less constants, over mixtures of the validation speech; the "
         "gain is that in SNR of the Wiener filter from the network's own guesses, before any EM.",
         "",
         "| step | -log p(s given z) | KL | -log p(noise) | gain (dB) |",
