@@ -38,6 +38,7 @@ def build_em(config: Config, prior: Any) -> MonteCarloEM:
         iterations=config.inference.iterations,
         averaging=config.inference.averaging,
         encoder_floor=config.inference.encoder_floor,
+        pause_db=config.inference.pause_db,
         recogniser=_recogniser(config, prior),
         starts=config.inference.starts,
     )

@@ -85,6 +85,7 @@ class GainConfig:
 class InferenceConfig:
     """The EM loop. ``segment`` and ``overlap`` are in seconds: longer recordings are cut and cross-faded.
 
+    ``pause_db``: how much further frames in which the model finds noise only are turned down, in dB.
     ``decoder_error``: how far, in nepers (root mean square over what the prior generates), a cheaper form of
     the prior's decoder may be from it, where it has one; 0 is the decoder itself. ``recogniser``: a folder with
     a recognition network for the prior, "auto" for the one that comes with the prior, where one does, or none
@@ -95,6 +96,7 @@ class InferenceConfig:
     iterations: int = 40
     averaging: int = 4
     encoder_floor: float = 0.05
+    pause_db: float = 0.0
     segment: float = 30.0
     overlap: float = 2.0
     decoder_error: float = 0.03

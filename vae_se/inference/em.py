@@ -15,6 +15,7 @@ from .basin import candidates, likeliest
 from .convergence import recording_rhat
 from .estep.base import EStep
 from .mstep import Gain
+from .presence import pause_attenuation, speech_evidence, speech_presence
 from .start import fit_start, pick_start
 from .target import Target
 from .wiener import FilterMoments
@@ -58,7 +59,8 @@ class MonteCarloEM:
     ``prior``: SpeechPrior; ``noise``: NoiseModel; ``estep``: EStep; ``iterations``: EM iterations (a fixed
     number: a Monte Carlo objective falls now and then, which is no reason to stop); ``averaging``: E-steps
     after the last M-step whose draws the filter averages over; ``encoder_floor``: at the start the encoder
-    sees the power less the noise model's start, and at least this part of the power (1: the noisy power).
+    sees the power less the noise model's start, and at least this part of the power (1: the noisy power);
+    ``pause_db``: how much further frames without speech are turned down (presence.py).
     ``recogniser``: a network (recognition/network.py) that has learnt to tell latents and noise of noisy
     recordings; it then replaces the encoder, as the start of the latents and as a proposal, and the noise
     starts at what it says. ``starts``: how many starts are tried by a short run each (basin.py).
@@ -71,6 +73,7 @@ class MonteCarloEM:
     iterations: int = 60
     averaging: int = 4
     encoder_floor: float = 0.05
+    pause_db: float = 0.0
     recogniser: Any = None
     starts: int = 1
 
@@ -80,6 +83,8 @@ class MonteCarloEM:
                 f"{self.iterations} iterations, averaging over {self.averaging} E-steps, {self.starts} starts",
                 "iterations are 0 or more, averaging and starts are 1 or more",
             )
+        if not self.pause_db >= 0:
+            raise UsageError(f"pauses turned down by {self.pause_db} dB", "inference.pause_db is 0 or more")
         if not 0 < self.encoder_floor <= 1:
             raise UsageError(f"encoder floor {self.encoder_floor}", "it is above 0 and at most 1")
 
@@ -135,18 +140,24 @@ class MonteCarloEM:
             if progress is not None:
                 progress(state.iteration, self.iterations)
         moments, target, kernel = FilterMoments.none(power), self._target(state, power, mask), state.estep
-        joints = []
+        joints, evidence = [], torch.zeros_like(mask)
         for _ in range(self.averaging):
             kernel, info = self.estep.step(target, kernel, streams)
             joints.append(info.joint)
             moments.add(target, kernel.samples)
+            if self.pause_db:
+                evidence += speech_evidence(target, kernel.samples) / self.averaging
             if self.noise.auxiliary:
                 speech = target.speech_variance(kernel.samples.log_variance)
                 noise = self._auxiliary(state.noise, power, speech, kernel.samples.log_weight, mask, streams)
                 state = dataclasses.replace(state, noise=noise)
                 target = self._target(state, power, mask)
         rhat = recording_rhat(joints, mask)
-        return Estimate(moments.mean(), moments.variance(target), target.noise, state, rhat)
+        mean = moments.mean()
+        if self.pause_db:
+            presence = speech_presence(evidence, mask)
+            mean = mean * pause_attenuation(presence, mask, self.pause_db).unsqueeze(-1)
+        return Estimate(mean, moments.variance(target), target.noise, state, rhat)
 
     def _target(self, state: EMState, power: torch.Tensor, mask: torch.Tensor) -> Target:
         return Target(self.prior, power, self.noise.variance(state.noise), state.gain, mask, state.proposal)
