@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -126,3 +127,25 @@ def test_a_header_says_all_settings_of_the_enhancer() -> None:
     assert about["settings"]["noise.rank"] == 5
     assert about["settings"]["seed"] == 7
     assert "weights" in about
+
+
+def test_a_recognition_network_is_a_part_of_what_results_depend_on(tiny_prior: Path, tmp_path: Path) -> None:
+    from vae_se.benchmark.methods import describe_method
+    from vae_se.benchmark.protocol import checked_spec
+
+    def about(recogniser: str) -> dict[str, Any]:
+        given = {"use": "fast", "prior": str(tmp_path / "prior"), "inference": {"recogniser": recogniser}}
+        return describe_method(checked_spec("x", given, {}), seed=0)
+
+    shutil.copytree(tiny_prior, tmp_path / "prior")
+    assert "recogniser" not in about("auto")
+    network = tmp_path / "prior" / "recogniser"
+    network.mkdir()
+    (network / "config.json").write_text("{}")
+    seen = []
+    for content in (b"one", b"another"):
+        (network / "weights.safetensors").write_bytes(content)
+        seen.append(about("auto")["recogniser"])
+        assert about(str(network))["recogniser"] == seen[-1]
+    assert seen[0] != seen[1]
+    assert "recogniser" not in about("none")

@@ -86,7 +86,8 @@ def load_method(spec: MethodSpec, seed: int) -> Enhancing:
 
 def describe_method(spec: MethodSpec, seed: int) -> dict[str, Any]:
     """What the results of a method depend on, for the header: for the enhancer all its settings, written
-    out, and the fingerprint of its prior's weights (null where there are none yet)."""
+    out, and the fingerprints of its prior's weights (null where there are none yet) and of the recognition
+    network's, where it starts from one."""
     about: dict[str, Any] = {"use": spec.use, "options": dict(spec.options)}
     if spec.use in ENHANCERS:
         config = _config(spec, seed)
@@ -95,15 +96,18 @@ def describe_method(spec: MethodSpec, seed: int) -> dict[str, Any]:
             for key, value in config.flat().items()
         }
         about["weights"] = _weights(config.prior)
+        if chosen := config.inference.recogniser:
+            network = _weights(config.prior, "recogniser") if chosen == "auto" else _weights(chosen)
+            about |= {"recogniser": network} if network else {}
     return about
 
 
-def _weights(prior: str) -> str | None:
+def _weights(prior: str, below: str = "") -> str | None:
     from ..data.files import sha256
     from ..priors.store import locate
 
     try:
-        return sha256(Path(locate(prior)) / "weights.safetensors")
+        return sha256(locate(prior) / below / "weights.safetensors")
     except (OSError, VaeSeError):
         return None
 

@@ -122,7 +122,8 @@ def _earlier(
         earlier = meta["methods"].get(spec.label)
         now = describe_method(spec, protocol.seed)
         if earlier is not None and _given(earlier) != _given(now):
-            changed = [key for key in now if _given(earlier).get(key) != _given(now)[key]]
+            before, after = _given(earlier), _given(now)
+            changed = [key for key in before | after if before.get(key) != after.get(key)]
             raise UsageError(
                 f"{path}: {spec.label} was run with other {' and '.join(changed)}",
                 "give it another label or --out",
