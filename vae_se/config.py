@@ -49,8 +49,8 @@ class NoiseConfig:
     ``rank`` is that of the learnt factorisation; ``file`` or ``stretch`` (a part of the recording such as
     0:00-0:02.5), and ``free`` atoms beside those, are for ``dictionary``; ``sparsity``, ``smoothness`` and
     ``relevance`` hold the activations of ``nmf``, ``gamma`` and ``inverse_gamma`` its spectra, and
-    ``smoothness`` the level of ``stationary``; ``margin``
-    is for ``impulsive``, ``freedom`` for ``student-t``, ``alpha`` and ``sweeps`` for ``alpha-stable``. None
+    ``smoothness`` the level of ``stationary``; ``exponent`` is of the updates of ``nmf``; ``margin`` is for
+    ``impulsive``, ``freedom`` for ``student-t``, ``alpha`` and ``sweeps`` for ``alpha-stable``. None
     leaves a setting at the model's own default; one that the model does not have is an error.
     """
 
@@ -67,6 +67,7 @@ class NoiseConfig:
     relevance: float | None = None
     gamma: float | None = None
     inverse_gamma: float | None = None
+    exponent: float | None = None
     margin: float | None = None
     freedom: float | None = None
     alpha: float | None = None

@@ -14,6 +14,7 @@ from vae_se.inference.target import Target
 from vae_se.inference.wiener import FilterMoments
 from vae_se.likelihood import complex_gaussian_log_prob
 from vae_se.noise.dictionary import Dictionary
+from vae_se.noise.multiplicative import draw_weight, update_h, update_w
 from vae_se.noise.nmf import NMF, NMFState
 from vae_se.noise.store import NoiseDictionary, save_dictionary
 from vae_se.rng import Streams
@@ -152,8 +153,20 @@ def test_likelihood_and_its_gradient_match_autograd(case):
     torch.testing.assert_close(target.log_likelihood(samples.log_variance), value)
 
 
-@pytest.mark.parametrize("kind", ["frame", "file"])
-def test_each_mstep_does_not_lower_the_likelihood(case, kind):
+def test_exponent_one_squares_the_step(case):
+    target, samples, state = case
+    given = (
+        target.power,
+        target.speech_variance(samples.log_variance),
+        draw_weight(samples.log_weight, target.mask),
+    )
+    for update, old in ((update_h, state.h), (update_w, state.w)):
+        step = update(state, *given) / old
+        torch.testing.assert_close(update(state, *given, exponent=1.0), old * step.square())
+
+
+@pytest.mark.parametrize(("kind", "exponent"), [("frame", 0.5), ("file", 0.5), ("frame", 0.8), ("frame", 1.0)])
+def test_each_mstep_does_not_lower_the_likelihood(case, kind, exponent):
     target, samples, state = case
 
     def expected_log_likelihood(target):
@@ -162,7 +175,7 @@ def test_each_mstep_does_not_lower_the_likelihood(case, kind):
 
     if kind == "file":
         target = dataclasses.replace(target, gain=target.gain.mean(1, keepdim=True).expand(-1, FRAMES).clone())
-    model, gain = NMF(), Gain(kind)
+    model, gain = NMF(exponent=exponent), Gain(kind)
     last = expected_log_likelihood(target)
     for _ in range(20):
         new_gain = gain.update(target, samples.log_variance, samples.log_weight)

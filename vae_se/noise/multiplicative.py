@@ -87,22 +87,33 @@ def draw_weight(log_weight: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return (log_weight.exp() * mask.unsqueeze(1)).unsqueeze(-1)
 
 
-def update_h(state: NMFState, power: torch.Tensor, speech: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """One majorise-minimise step of all activations, W held; ``speech`` (B, R, N, F), result (B, N, K)."""
+def update_h(
+    state: NMFState, power: torch.Tensor, speech: torch.Tensor, weight: torch.Tensor, exponent: float = 0.5
+) -> torch.Tensor:
+    """One step of all activations, W held; ``speech`` (B, R, N, F), result (B, N, K).
+
+    ``exponent``: 1/2 goes to the majoriser's minimum, 1 to the far side of it where the majoriser is as high as
+    it was; the cost, which is below it, does not rise in either (docs/noise.md).
+    """
     w_t = state.w.transpose(1, 2)
     ratio = torch.empty_like(state.h)
     for frames, above, below in _statistics(state, power, speech, weight):
         torch.div(above @ w_t, (below @ w_t).add_(TINY), out=ratio[:, frames])
-    return ratio.sqrt_().mul_(state.h)
+    return ratio.pow_(exponent).mul_(state.h)
 
 
 def update_w(
-    state: NMFState, power: torch.Tensor, speech: torch.Tensor, weight: torch.Tensor, fixed: int = 0
+    state: NMFState,
+    power: torch.Tensor,
+    speech: torch.Tensor,
+    weight: torch.Tensor,
+    fixed: int = 0,
+    exponent: float = 0.5,
 ) -> torch.Tensor:
     """One such step of the spectra after the first ``fixed``, H held; result (B, K - fixed, F)."""
     w = state.w[:, fixed:]
     numerator, denominator = spectrum_sums(state, power, speech, weight, fixed)
-    return numerator.div_(denominator).sqrt_().mul_(w)
+    return numerator.div_(denominator).pow_(exponent).mul_(w)
 
 
 def spectrum_sums(

@@ -44,6 +44,7 @@ class NMF(NoiseModel):
     (:class:`~vae_se.noise.penalties.Penalty`). With relevance, atoms that are not needed fade away: the rank
     is then an upper bound. ``gamma`` and ``inverse_gamma`` are those of priors on W
     (:class:`~vae_se.noise.spectra.SpectrumPrior`), whose mode is the spectrum that ``start`` names.
+    ``exponent``: of the updates that nothing holds, from 1/2 to 1, which makes longer steps.
     """
 
     rank: int = 8
@@ -55,10 +56,13 @@ class NMF(NoiseModel):
     relevance: float = 0.0
     gamma: float = 0.0
     inverse_gamma: float = 0.0
+    exponent: float = 0.5
 
     def __post_init__(self) -> None:
         if self.rank < 1:
             raise UsageError(f"noise rank {self.rank}", "it is at least 1")
+        if not 0.5 <= self.exponent <= 1:
+            raise UsageError(f"exponent {self.exponent} of the noise's updates", "it is 0.5 to 1")
         check_start(self.start, self.level, self.spread)
         self.penalty, self.spectrum_prior  # noqa: B018 - they check their weights
 
@@ -103,9 +107,9 @@ class NMF(NoiseModel):
         if self.penalty:
             h = self.penalty.update_h(state, power, speech_variance, weight, mask)
         else:
-            h = update_h(state, power, speech_variance, weight)
+            h = update_h(state, power, speech_variance, weight, self.exponent)
         state = NMFState(state.w, h)
         if self.spectrum_prior:
             mode = start_spectrum(self.start, power, mask)
             return self.spectrum_prior.update_w(state, power, speech_variance, weight, mode)
-        return normalise(update_w(state, power, speech_variance, weight), h)
+        return normalise(update_w(state, power, speech_variance, weight, exponent=self.exponent), h)
