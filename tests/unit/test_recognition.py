@@ -11,7 +11,8 @@ import torch
 from tests.toys import SIGNAL, model_power, tiny_prior
 from vae_se.errors import PriorError, UsageError
 from vae_se.numerics import POWER_FLOOR
-from vae_se.priors import GaussianPosterior
+from vae_se.priors import GaussianPosterior, load_prior
+from vae_se.priors.store import locate, names
 from vae_se.recognition import Recogniser, Recognition
 from vae_se.recognition.store import belongs, load_recogniser, prior_digest, save_recogniser
 from vae_se.training.amortise import loss_of
@@ -214,8 +215,6 @@ def test_the_digest_is_the_weights_affair(saved):
 
 def test_a_prior_with_a_cheaper_decoder_is_the_same_prior(tiny_prior):
     """What the enhancer does with the shipped priors must not lose their network."""
-    from vae_se.priors import load_prior
-
     prior = load_prior(tiny_prior)
     before = prior_digest(prior)
     assert prior.compress(0.5) is not None
@@ -287,3 +286,12 @@ def test_weights_that_are_not_finite_are_refused(saved, value):
     tensors["project.weight"][2, 3] = value
     safetensors.torch.save_file(tensors, folder / "weights.safetensors")
     refuses(folder, prior, "not finite")
+
+
+@pytest.mark.parametrize("name", [name for name in names() if (locate(name) / "recogniser").is_dir()])
+def test_shipped_networks_belong_to_their_priors(name):
+    prior = load_prior(name)
+    model = load_recogniser(locate(name) / "recogniser", prior)
+    with torch.no_grad():
+        found = model(torch.ones(1, 3, prior.signal.stft.bins), torch.ones(1, 3))
+    assert all(t.isfinite().all() for t in outputs(found))
