@@ -95,7 +95,7 @@ class InferenceConfig:
     """
 
     iterations: int = 40
-    averaging: int = 4
+    averaging: int = 8
     encoder_floor: float = 0.05
     pause_db: float = 0.0
     segment: float = 30.0
@@ -115,7 +115,7 @@ class OutputConfig:
     """
 
     atten_lim_db: float = math.inf
-    floor_db: float = math.inf
+    floor_db: float = 42.0
     dry: float = 0.0
 
 
@@ -190,9 +190,14 @@ class Config:
 
 #: Presets as data: dotted keys over the defaults. ``default`` is what the dataclasses say.
 PRESETS: dict[str, dict[str, Any]] = {
-    "fast": {"inference.iterations": 15, "estep.draws": 1},
+    "fast": {"inference.iterations": 10, "inference.averaging": 4},
     "default": {},
-    "best": {"estep.name": "mh", "inference.iterations": 50, "inference.averaging": 10},
+    "best": {
+        "estep.name": "vem-mh",
+        "estep.warm": 40,
+        "inference.iterations": 50,
+        "inference.averaging": 10,
+    },
 }
 
 

@@ -43,9 +43,9 @@ class Variational:
     Semi-amortized variational autoencoders, 2018; Kingma and Ba, Adam, 2015.
     """
 
-    draws: int = 2
+    draws: int = 1
     steps: int = 1
-    rate: float = 0.1
+    rate: float = 0.2
 
     def init(self, target: Target, power: torch.Tensor, streams: Streams) -> VariationalState:
         """q starts as the encoder's posterior at ``power``."""
