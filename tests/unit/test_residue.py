@@ -31,5 +31,5 @@ def test_channels_are_apart_and_the_most_of_all_settings_counts():
     noise = np.stack([1e-6 * np.ones(RATE), np.ones(RATE)])
     output = OutputConfig(floor_db=40, atten_lim_db=20)
     np.testing.assert_allclose(noise_left(output, speech, noise, RATE), [[1.0], [0.1]])
-    np.testing.assert_allclose(noise_left(OutputConfig(dry=0.3), speech, noise, RATE), 0.3)
+    np.testing.assert_allclose(noise_left(OutputConfig(dry=0.3, floor_db=math.inf), speech, noise, RATE), 0.3)
     assert np.isfinite(noise_left(output, speech, np.zeros_like(noise), RATE)).all()
