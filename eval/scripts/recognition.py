@@ -10,6 +10,7 @@ has heard.
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -37,7 +38,7 @@ def train(data: Path, out: Path) -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         for name in SEEN:
-            (Path(folder) / name).symlink_to((data / "noise" / name).resolve())
+            shutil.copytree(data / "noise" / name, Path(folder) / name)
         for name, noise in (("simulated", None), ("recorded", Path(folder))):
             if not (out / name / "weights.safetensors").is_file():
                 job = AmortiseJob(
