@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from vae_se.benchmark.report import Results, load_results
 from vae_se.benchmark.statistics import real_time_factor, summarise
@@ -74,6 +75,9 @@ def draw(axis: Any, ordered: list[Point], metric: str) -> None:
             axis.annotate(point.label, (point.seconds, point.scores[metric]), xytext=(3, 3),
                           textcoords="offset points", fontsize=6)  # fmt: skip
     axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
     axis.set_xlabel("seconds of computing per second of audio, one thread")
     axis.set_ylabel(heading(metric))
     axis.grid(alpha=0.3)
