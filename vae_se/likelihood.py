@@ -40,9 +40,14 @@ def standard_normal_log_prob(z: torch.Tensor) -> torch.Tensor:
     return -0.5 * (math.log(2 * math.pi) + z.square()).sum(-1)
 
 
-def gaussian_kl(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
-    """KL(N(mean, diag exp(log_variance)) || N(0, I)), summed over the last dimension.
+def gaussian_kl_by_dimension(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
+    """KL(N(mean, exp(log_variance)) || N(0, 1)), element by element.
 
     Kingma and Welling, Auto-encoding variational Bayes, 2014, appendix B.
     """
-    return 0.5 * (mean.square() + torch.exp(log_variance) - 1 - log_variance).sum(-1)
+    return 0.5 * (mean.square() + torch.exp(log_variance) - 1 - log_variance)
+
+
+def gaussian_kl(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
+    """The same, summed over the last dimension."""
+    return gaussian_kl_by_dimension(mean, log_variance).sum(-1)

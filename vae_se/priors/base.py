@@ -27,26 +27,64 @@ class Signal:
         return STFT(self.window, self.hop)
 
 
+@dataclasses.dataclass(frozen=True)
+class Reconstruction:
+    """What one reparametrised draw from the posterior of clean speech gives.
+
+    ``log_variance`` (B, N, F); ``kl`` (B, N, D), the divergence of q(z_n | x) from p(z_n) given what came before:
+    latent by latent (D = L) where it is a sum over latents, else D = 1. Its expectation is what the evidence
+    lower bound takes off, whether it is in closed form or estimated at the draw.
+    """
+
+    log_variance: torch.Tensor
+    kl: torch.Tensor
+
+
 @runtime_checkable
 class SpeechPrior(Protocol):
     """p(s | z) p(z) over power spectra of speech frames, with an encoder as proposal.
 
-    Shapes: power (B, N, F), z (B, R, N, L), log-variance (B, R, N, F), log prior (B, R, N), or (B, R)
-    where the prior ties frames together (``factorised`` is then False).
+    Shapes: power (B, N, F), mask (B, N) with 1 where a frame exists (None: all do), z (B, R, N, L),
+    log-variance (B, R, N, F), log prior (B, R, N). Latents are unconstrained real numbers, so that a kernel
+    may move them anywhere.
+
+    ``factorised``: frames are independent; otherwise the prior ties them together, and kernels treat a
+    recording's latents as one trajectory. ``standard_normal``: p(z) = N(0, I).
     """
 
     signal: Signal
     latent_dim: int
     factorised: bool
+    standard_normal: bool
 
-    def encode(self, power: torch.Tensor) -> Any:
+    def encode(self, power: torch.Tensor, mask: torch.Tensor | None = None) -> Any:
         """Posterior object over the latents of ``power`` (B, N, F)."""
 
-    def decode(self, z: torch.Tensor) -> torch.Tensor:
-        """Log-variances (B, R, N, F) of latents (B, R, N, L)."""
+    def decode(self, z: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Log-variances (B, R, N, F) of latents (B, R, N, L).
+
+        A prior that conditions on the speech's past is given its own: it rolls out.
+        """
 
     def log_prior(self, z: torch.Tensor) -> torch.Tensor:
-        """log p(z)."""
+        """log p(z_n | z_1..n-1), (B, R, N): the terms of the chain rule, which sum to log p(z)."""
+
+    def reconstruct(
+        self, power: torch.Tensor, generator: torch.Generator | None = None, mask: torch.Tensor | None = None
+    ) -> Reconstruction:
+        """One draw from q given clean ``power`` (B, N, F), decoded: what training needs."""
+
+    def log_weight(
+        self,
+        power: torch.Tensor,
+        draws: int,
+        generator: torch.Generator | None = None,
+        mask: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """log p(s, z) - log q(z | s), frame by frame (B, R, N), at draws from q."""
+
+    def misfit(self, power: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
+        """-log p(s_n | z_n) less F log(pi), summed over bins: (..., N) of (..., N, F)."""
 
     def sample(self, frames: int, generator: torch.Generator) -> torch.Tensor:
         """Latents (1, 1, N, L) drawn from p(z)."""

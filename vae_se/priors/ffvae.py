@@ -11,10 +11,10 @@ from torch import nn
 from torch.nn import functional
 
 from ..errors import UsageError
-from ..likelihood import standard_normal_log_prob
 from ..numerics import LOG_VARIANCE_MAX, LOG_VARIANCE_MIN, POWER_FLOOR
 from ..rng import torch_stream
 from .base import PRIORS, Signal
+from .frame import FramePrior
 from .posterior import GaussianPosterior
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU, "silu": nn.SiLU}
@@ -33,7 +33,7 @@ def _stack(sizes: Sequence[int], activation: str) -> nn.Sequential:
 
 
 @PRIORS.add("ffvae")
-class FFVAE(nn.Module):
+class FFVAE(FramePrior):
     """z ~ N(0, I_L);  s_f | z ~ N_c(0, exp(eta_f(z)));  q(z | s) = N(mu(|s|^2), diag sigma^2(|s|^2)).
 
     Leglaive, Girin and Horaud, A variance modeling framework based on variational autoencoders for speech
@@ -46,7 +46,6 @@ class FFVAE(nn.Module):
     log-spectrum of the training speech. Both statistics are buffers, stored with the weights.
     """
 
-    factorised = True
     log_power_mean: torch.Tensor
     log_power_std: torch.Tensor
     thin_in: torch.Tensor | None
@@ -92,13 +91,16 @@ class FFVAE(nn.Module):
             self.output.bias.copy_(mean + 0.5772156649)
             self.output.weight.mul_(0.1)
 
-    def encode(self, power: torch.Tensor) -> GaussianPosterior:
+    def encode(self, power: torch.Tensor, mask: torch.Tensor | None = None) -> GaussianPosterior:
         """Posterior of the latents of |s|^2, (B, N, F)."""
-        features = (torch.log(power + POWER_FLOOR) - self.log_power_mean) / self.log_power_std
-        hidden = self.encoder(features)
+        hidden = self.encoder(self.features(power))
         return GaussianPosterior(self.mean_head(hidden), self.log_variance_head(hidden))
 
-    def decode(self, z: torch.Tensor) -> torch.Tensor:
+    def features(self, power: torch.Tensor) -> torch.Tensor:
+        """What the encoder sees of |s|^2 (..., F): its standardised logarithm."""
+        return (torch.log(power + POWER_FLOOR) - self.log_power_mean) / self.log_power_std
+
+    def decode(self, z: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """eta(z): log-variances (..., F) of latents (..., L), within the range of numerics.py."""
         hidden = self.decoder(z)
         if self.thin_in is None:
@@ -130,17 +132,6 @@ class FFVAE(nn.Module):
         self.thin_in, self.thin_out = thin.to(dtype), kept.to(dtype).contiguous()
         self.thin_bias = (self.output.bias.double() + (weight - kept @ thin) @ mean).to(dtype)
         return rank
-
-    def log_prior(self, z: torch.Tensor) -> torch.Tensor:
-        """log N(z; 0, I), one value per frame."""
-        return standard_normal_log_prob(z)
-
-    def sample(self, frames: int, generator: torch.Generator) -> torch.Tensor:
-        """Latents (1, 1, N, L) from p(z); independent from frame to frame, as the model says."""
-        weight = self.output.weight
-        return torch.randn(
-            1, 1, frames, self.latent_dim, generator=generator, dtype=weight.dtype, device=weight.device
-        )
 
     def encoder_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters of q(z | s)."""

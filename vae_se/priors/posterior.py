@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..likelihood import gaussian_kl, gaussian_log_prob
+from ..likelihood import gaussian_kl, gaussian_kl_by_dimension, gaussian_log_prob
 
 if TYPE_CHECKING:
     from ..rng import Streams
@@ -34,9 +34,7 @@ class GaussianPosterior:
         batch, frames, latent = self.mean.shape
         if generator is None or isinstance(generator, torch.Generator):
             shape = (batch, draws, frames, latent)
-            epsilon = torch.randn(
-                shape, generator=generator, dtype=self.mean.dtype, device=self.mean.device
-            )
+            epsilon = torch.randn(shape, generator=generator, dtype=self.mean.dtype, device=self.mean.device)
         else:
             epsilon = generator.normal(draws, latent, dtype=self.mean.dtype).transpose(1, 2)
         mean, log_variance = self.mean.unsqueeze(1), self.log_variance.unsqueeze(1)
@@ -50,3 +48,7 @@ class GaussianPosterior:
     def kl(self) -> torch.Tensor:
         """KL(q || N(0, I)), shape (B, N)."""
         return gaussian_kl(self.mean, self.log_variance)
+
+    def kl_by_dimension(self) -> torch.Tensor:
+        """The same latent by latent, (B, N, L)."""
+        return gaussian_kl_by_dimension(self.mean, self.log_variance)

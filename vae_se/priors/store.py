@@ -111,7 +111,10 @@ def save_prior(prior: Any, folder: str | Path, architecture: str, **extra: Any) 
         "architecture": architecture,
         "model": prior.config(),
         "signal": {
-            "rate": signal.rate, "window": signal.window, "hop": signal.hop, "active_rms": signal.active_rms,
+            "rate": signal.rate,
+            "window": signal.window,
+            "hop": signal.hop,
+            "active_rms": signal.active_rms,
         },
         **extra,
     }

@@ -12,11 +12,11 @@ from ..numerics import POWER_FLOOR
 
 @dataclasses.dataclass(frozen=True)
 class Terms:
-    """Per-frame terms, each (N,).
+    """Per-frame terms, each (M,) over the frames that exist.
 
-    ``reconstruction`` is sum_f [eta_f + |x_f|^2 / exp(eta_f)]: -log N_c less F log(pi), a constant.
-    ``kl`` is KL(q(z|x) || N(0, I)); ``kl_by_dimension`` (L,) its mean over frames, latent by latent.
-    The negative ELBO is reconstruction + kl.
+    ``reconstruction`` is -log p(x | z) less F log(pi), a constant. ``kl`` is KL(q(z | x) || p(z)), or an
+    estimate of it by the draw; ``kl_by_dimension`` (D,) its mean over frames, latent by latent where it
+    falls apart so. The negative ELBO is reconstruction + kl.
     """
 
     reconstruction: torch.Tensor
@@ -24,20 +24,22 @@ class Terms:
     kl_by_dimension: torch.Tensor
 
 
-def elbo_terms(prior: Any, power: torch.Tensor, generator: torch.Generator | None) -> Terms:
-    """Both terms for frames |x|^2 of shape (N, F), with one reparametrised draw of z a frame.
+def elbo_terms(
+    prior: Any, power: torch.Tensor, generator: torch.Generator | None, mask: torch.Tensor | None = None
+) -> Terms:
+    """Both terms for frames |x|^2, with one reparametrised draw of z a frame.
 
-    Kingma and Welling, Auto-encoding variational Bayes, 2014, eq. 10; the likelihood is Leglaive, Girin
-    and Horaud, A variance modeling framework based on variational autoencoders for speech enhancement,
-    2018, eqs. 2 and 8. The floor of numerics.py is added to what the likelihood sees, as the encoder adds
-    it before its logarithm: digital silence is very quiet noise to both.
+    ``power`` (N, F), frames that have nothing to do with each other, or (B, N, F), sequences, of which
+    ``mask`` (B, N) says what exists. Kingma and Welling, Auto-encoding variational Bayes, 2014, eq. 10;
+    for priors with memory Girin et al., Dynamical variational autoencoders: a comprehensive review, 2021,
+    ch. 4, with the divergence of each step given the steps drawn before it.
     """
-    posterior = prior.encode(power.unsqueeze(0))
-    z, _ = posterior.rsample(1, generator)
-    eta = prior.decode(z)[0, 0]
-    reconstruction = (eta + (power + POWER_FLOOR) * torch.exp(-eta)).sum(-1)
-    mean, log_variance = posterior.mean[0], posterior.log_variance[0]
-    kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
+    if power.ndim == 2:
+        power = power.unsqueeze(0)
+    result = prior.reconstruct(power, generator, mask)
+    exists = slice(None) if mask is None else mask.flatten() > 0
+    kl = result.kl.flatten(0, 1)[exists]
+    reconstruction = prior.misfit(power, result.log_variance).flatten()[exists]
     return Terms(reconstruction, kl.sum(-1), kl.mean(0))
 
 
