@@ -115,7 +115,7 @@ class MonteCarloEM:
     ) -> EMState:
         target = Target(self.prior, power, self.noise.variance(noise), gain, mask, proposal)
         # The encoder has seen clean speech only.
-        cleaned = torch.maximum(power - target.noise, self.encoder_floor * power)
+        cleaned = target.less_noise(self.encoder_floor)
         return EMState(noise, gain, self.estep.init(target, cleaned, streams), proposal=proposal)
 
     @torch.no_grad()
@@ -149,7 +149,8 @@ class MonteCarloEM:
                 evidence += speech_evidence(target, kernel.samples) / self.averaging
             if self.noise.auxiliary:
                 speech = target.speech_variance(kernel.samples.log_variance)
-                noise = self._auxiliary(state.noise, power, speech, kernel.samples.log_weight, mask, streams)
+                log_weight = kernel.samples.log_weight
+                noise = self.noise.sample_auxiliary(state.noise, power, speech, log_weight, mask, streams)
                 state = dataclasses.replace(state, noise=noise)
                 target = self._target(state, power, mask)
         rhat = recording_rhat(joints, mask)
@@ -162,9 +163,6 @@ class MonteCarloEM:
     def _target(self, state: EMState, power: torch.Tensor, mask: torch.Tensor) -> Target:
         return Target(self.prior, power, self.noise.variance(state.noise), state.gain, mask, state.proposal)
 
-    def _auxiliary(self, noise: Any, *given: Any) -> Any:
-        return self.noise.sample_auxiliary(noise, *given) if self.noise.auxiliary else noise
-
     def _iterate(self, state: EMState, power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> EMState:
         target = self._target(state, power, mask)
         kernel, info = self.estep.step(target, state.estep, streams)
@@ -172,7 +170,7 @@ class MonteCarloEM:
         gain = self.gain.update(target, samples.log_variance, samples.log_weight)
         # The noise must see the speech variance at the new gain.
         speech = dataclasses.replace(target, gain=gain).speech_variance(samples.log_variance)
-        noise = self._auxiliary(state.noise, power, speech, samples.log_weight, mask, streams)
+        noise = self.noise.sample_auxiliary(state.noise, power, speech, samples.log_weight, mask, streams)
         noise = self.noise.update(noise, power, speech, samples.log_weight, mask)
         entry = (info.objective, info.ess, info.acceptance)
         return dataclasses.replace(

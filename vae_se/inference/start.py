@@ -57,7 +57,6 @@ def pick_start(
 
 def _evidence(target: Target, encoder_floor: float, streams: Streams) -> torch.Tensor:
     """log p(x_n), (B, N), by importance sampling."""
-    shown = torch.maximum(target.power - target.noise, encoder_floor * target.power)
-    z, log_q = target.encode(shown).rsample(DRAWS, streams)
+    z, log_q = target.encode(target.less_noise(encoder_floor)).rsample(DRAWS, streams)
     joint = target.log_likelihood(target.prior.decode(z)) + target.prior.log_prior(z)
     return torch.logsumexp(joint - log_q, 1) - math.log(DRAWS)

@@ -33,6 +33,10 @@ class Target:
         """
         return self.prior.encode(power) if self.proposal is None else self.proposal
 
+    def less_noise(self, floor: float) -> torch.Tensor:
+        """The power less the noise, at least ``floor`` times the power, (B, N, F): what an encoder is shown."""
+        return torch.maximum(self.power - self.noise, floor * self.power)
+
     def speech_variance(self, log_variance: torch.Tensor) -> torch.Tensor:
         """g v(z), (B, R, N, F), from the decoder's log-variance."""
         return torch.exp(log_variance).mul_(self.gain[:, None, :, None])

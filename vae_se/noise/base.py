@@ -49,7 +49,7 @@ class NoiseModel(Protocol):
         mask: torch.Tensor,
         streams: Streams,
     ) -> Any:
-        """Draw the noise's hidden variables, after those of the speech; called where ``auxiliary`` is so."""
+        """Draw the noise's hidden variables, after those of the speech, where there are any (``auxiliary``)."""
         return state
 
     def elsewhere(self) -> list[NoiseModel]:
