@@ -31,9 +31,9 @@ class Signal:
 class Reconstruction:
     """What one reparametrised draw from the posterior of clean speech gives.
 
-    ``log_variance`` (B, N, F); ``kl`` (B, N, D), the divergence of q(z_n | x) from p(z_n) given what came before:
-    latent by latent (D = L) where it is a sum over latents, else D = 1. Its expectation is what the evidence
-    lower bound takes off, whether it is in closed form or estimated at the draw.
+    ``log_variance`` (B, N, F); ``kl`` (B, N, D), the divergence of q(z_n | x) from p(z_n), both given what came
+    before: latent by latent (D = L) where it is a sum over latents, else D = 1. Its expectation is what the
+    evidence lower bound takes off, whether it is in closed form or estimated at the draw.
     """
 
     log_variance: torch.Tensor

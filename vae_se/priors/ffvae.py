@@ -10,26 +10,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ..errors import UsageError
 from ..numerics import LOG_VARIANCE_MAX, LOG_VARIANCE_MIN, POWER_FLOOR
 from ..rng import torch_stream
 from .base import PRIORS, Signal
 from .frame import FramePrior
+from .layers import stack
 from .posterior import GaussianPosterior
-
-_ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU, "silu": nn.SiLU}
-
-
-def _stack(sizes: Sequence[int], activation: str) -> nn.Sequential:
-    """Linear layers of the given sizes, each followed by the activation."""
-    layers: list[nn.Module] = []
-    for size_in, size_out in itertools.pairwise(sizes):
-        linear = nn.Linear(size_in, size_out)
-        gain = nn.init.calculate_gain("tanh") if activation == "tanh" else 1.4
-        nn.init.xavier_normal_(linear.weight, gain=gain)
-        nn.init.zeros_(linear.bias)
-        layers += [linear, _ACTIVATIONS[activation]()]
-    return nn.Sequential(*layers)
 
 
 @PRIORS.add("ffvae")
@@ -60,19 +46,17 @@ class FFVAE(FramePrior):
         signal: Signal | None = None,
     ) -> None:
         super().__init__()
-        if activation not in _ACTIVATIONS:
-            raise UsageError(f"unknown activation {activation!r}", "known: " + ", ".join(_ACTIVATIONS))
         self.signal = signal or Signal()
         self.latent_dim = latent_dim
         self.hidden = tuple(hidden)
         self.activation = activation
         bins = self.signal.stft.bins
-        self.encoder = _stack([bins, *reversed(self.hidden)], activation)
+        self.encoder = stack([bins, *reversed(self.hidden)], activation)
         self.mean_head = nn.Linear(self.hidden[0], latent_dim)
         self.log_variance_head = nn.Linear(self.hidden[0], latent_dim)
         nn.init.zeros_(self.log_variance_head.weight)
         nn.init.zeros_(self.log_variance_head.bias)
-        self.decoder = _stack([latent_dim, *self.hidden], activation)
+        self.decoder = stack([latent_dim, *self.hidden], activation)
         self.output = nn.Linear(self.hidden[-1], bins)
         self.register_buffer("log_power_mean", torch.zeros(bins))
         self.register_buffer("log_power_std", torch.ones(bins))
