@@ -182,7 +182,7 @@ class Enhancer:
             raise OutputError(f"{target} exists already", "pass overwrite=True")
         recording = files.read(Path(source))
         speech, info = self.enhance(recording.samples, recording.rate, return_info=True, posterior=posterior)
-        info.warnings += files.write(Path(target), speech, recording, clip)
+        info.warnings += [*recording.warnings, *files.write(Path(target), speech, recording, clip)]
         return info
 
     def _run(

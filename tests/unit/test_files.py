@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import soundfile
 
 from vae_se.audio import files
 from vae_se.audio.formats import container_of, output_format, writable_extension
+from vae_se.audio.reader import RAW, RawFormat, Reader
 from vae_se.errors import AudioError, OutputError, UsageError
 
 RATE = 16000
@@ -214,3 +216,64 @@ def test_bytes_for_a_pipe_are_a_complete_wav():
     again = files.read(data)
     assert warnings == []
     assert (again.container, again.subtype, again.samples.shape) == ("WAV", "PCM_24", (2, 4000))
+
+
+@pytest.mark.parametrize(
+    ("name", "container", "subtype"),
+    [("x.wav", "WAV", "PCM_16"), ("x.w64", "W64", "PCM_24"), ("x.aiff", "AIFF", "PCM_16"),
+     ("x.mp3", "MP3", "MPEG_LAYER_III")],
+)  # fmt: skip
+def test_a_file_that_was_cut_off_is_read_as_far_as_it_reaches_and_says_so(tmp_path, name, container, subtype):
+    path = tmp_path / name
+    soundfile.write(path, tone(4.0)[0], RATE, format=container, subtype=subtype)
+    assert files.read(path).warnings == ()
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    recording = files.read(path)
+    assert 1.5 < recording.seconds < 2.5
+    (warning,) = recording.warnings
+    assert f"cut off: {recording.seconds:.1f} s" in warning
+
+
+@pytest.mark.parametrize("rate", [1, 999, 2_000_000_000])
+def test_rates_of_damaged_headers(wav, rate):
+    data = bytearray(wav("x.wav", tone()).read_bytes())
+    data[24:28] = rate.to_bytes(4, "little")
+    with pytest.raises(AudioError, match=f"a rate of {rate} Hz"):
+        files.read(bytes(data))
+
+
+def test_a_header_that_promises_more_than_there_is_costs_nothing(tmp_path):
+    """A W64 whose header says 10^12 frames; the file holds a hundred."""
+    path = tmp_path / "x.w64"
+    soundfile.write(path, np.zeros(100), RATE)
+    data = bytearray(path.read_bytes())
+    place = data.index((24 + 200).to_bytes(8, "little"))
+    data[place : place + 8] = (24 + 2 * 10**12).to_bytes(8, "little")
+    data[16:24] = (2 * 10**12).to_bytes(8, "little")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    recording = files.read(bytes(data))
+    assert recording.samples.shape == (1, 100)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
+
+
+def test_parts_are_the_whole(wav):
+    sound = np.random.default_rng(0).uniform(-1, 1, (3, 200_000))
+    path = wav("x.flac", sound, subtype="PCM_24")
+    reader = Reader(path)
+    parts = list(reader.blocks())
+    assert len(parts) > 2
+    assert max(part.size for part in parts) <= 1 << 18
+    np.testing.assert_array_equal(np.concatenate(parts, 1), files.read(path).samples)
+    np.testing.assert_array_equal(next(reader.blocks()), parts[0])  # once more, from the start
+
+
+@pytest.mark.parametrize(("name", "width"), [("s16le", 2), ("s24le", 3), ("s32le", 4), ("f32le", 4)])
+def test_bare_samples_come_back_bit_for_bit(tmp_path, name, width):
+    rng = np.random.default_rng(0)
+    data = rng.uniform(-1, 1, 600).astype("<f4").tobytes() if name == "f32le" else rng.bytes(600 * width)
+    recording = files.read(data, raw=RawFormat(RAW[name], 8000, 2))
+    assert recording.samples.shape == (2, 300)
+    assert recording.rate == 8000
+    assert files.to_bytes(recording.samples, recording) == (data, [])
+    files.write(tmp_path / "x.wav", recording.samples, recording)
+    assert files.read(tmp_path / "x.wav").subtype == RAW[name]

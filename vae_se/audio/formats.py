@@ -75,8 +75,11 @@ def output_format(path: PurePath, container: str, subtype: str) -> tuple[str, st
 
     The extension decides about the container. The subtype stays where the container has it; otherwise it
     is the nearest in depth (a float WAV becomes a 24-bit FLAC), or the container's own default. MPEG
-    audio is always written as layer III, and ``.opus`` always holds Opus.
+    audio is always written as layer III, and ``.opus`` always holds Opus. Bare samples go to
+    ``.raw`` as they came.
     """
+    if container == "RAW" and path.suffix.lower() == ".raw":
+        return container, subtype
     wanted = container_of(path)
     if wanted in _RIFF and container in _RIFF:
         wanted = container

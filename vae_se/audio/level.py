@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import tempfile
 
 import numpy as np
 from scipy.signal import lfilter
 
 _TIME_CONSTANT = 0.03  # seconds, of each of the two smoothing poles
 _HANGOVER = 0.2  # seconds
-_BLOCK = 1 << 18  # samples
+_BLOCK = 1 << 18  # samples: what comes is looked at in parts of some seconds
 _MARGIN_DB = 15.9  # between the active level and the activity threshold
+_IN_MEMORY = 1 << 24  # bytes of envelope, half an hour of it: more goes to disk
 
 
 def active_rms(waveform: np.ndarray, rate: int) -> float:
@@ -21,50 +22,101 @@ def active_rms(waveform: np.ndarray, rate: int) -> float:
     above the threshold. Departure: the envelope (which is smooth over 30 ms) is looked at once a
     millisecond, which makes the ladder cheap for hours of sound.
     """
-    power = _mean_square(waveform)
-    if power == 0.0:
-        return 0.0
-    pole = np.exp(-1.0 / (rate * _TIME_CONSTANT))
-    step = max(1, rate // 1000)
-    envelope = _envelope(waveform, pole, step)
-    position = np.arange(envelope.size)
-    hang = int(_HANGOVER * rate / step)
-    # One threshold every 6.02 dB, from far below any envelope up to its maximum.
-    top = float(envelope.max())
-    thresholds = max(top, 1e-20) * 2.0 ** -np.arange(1, 18)
-    levels_db, margins = [], []
-    for threshold in thresholds:
-        above = envelope >= threshold
-        last = np.maximum.accumulate(np.where(above, position, -hang - 1))
-        activity = float(np.mean(position - last <= hang))
-        if activity == 0.0:
-            continue
-        level = 10 * np.log10(power / activity)
-        levels_db.append(level)
-        margins.append(level - 20 * np.log10(threshold))
-    if not margins or margins[0] >= _MARGIN_DB:
-        # A sound so short or so even that the margin is passed at the top already.
-        return float(np.sqrt(power)) if not levels_db else float(10 ** (levels_db[0] / 20))
-    level = np.interp(_MARGIN_DB, margins, levels_db)
-    return float(10 ** (level / 20))
+    meter = LevelMeter(rate)
+    meter.push(waveform)
+    return meter.active_rms()
 
 
-def _mean_square(waveform: np.ndarray) -> float:
-    total = sum(float(np.sum(np.square(part, dtype=np.float64))) for part in _blocks(waveform, 1))
-    return total / waveform.size if waveform.size else 0.0
+def rms(waveform: np.ndarray, rate: int) -> float:
+    """Root mean square of all of a mono waveform (T,)."""
+    meter = LevelMeter(rate)
+    meter.push(waveform)
+    return meter.rms()
 
 
-def _envelope(waveform: np.ndarray, pole: float, step: int) -> np.ndarray:
-    """The magnitude smoothed by two equal poles, every ``step`` samples."""
-    parts, memory = [], np.zeros(2)
-    for part in _blocks(waveform, step):
-        smooth, memory = lfilter([(1 - pole) ** 2], [1, -2 * pole, pole**2], np.abs(part), zi=memory)
-        parts.append(smooth[::step].copy())  # a view would keep the whole block
-    return np.concatenate(parts)
+class LevelMeter:
+    """Levels of a mono waveform that comes in parts: the same, to the last bit, whatever the parts.
 
+    Memory is bounded: the envelope of a long recording is kept in a temporary file.
+    """
 
-def _blocks(waveform: np.ndarray, step: int) -> Iterator[np.ndarray]:
-    """Parts of some seconds, whole multiples of ``step`` but for the last: an hour is never held twice."""
-    length = -(-_BLOCK // step) * step
-    for start in range(0, waveform.size, length):
-        yield waveform[start : start + length]
+    def __init__(self, rate: int) -> None:
+        self._pole = np.exp(-1.0 / (rate * _TIME_CONSTANT))
+        self._step = max(1, rate // 1000)
+        self._hang = int(_HANGOVER * rate / self._step)
+        self._length = -(-_BLOCK // self._step) * self._step
+        self._envelope = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - lives with the meter
+        self._smoothing = np.zeros(2)
+        self._rest = np.zeros(0)
+        self._samples, self._energy, self._top = 0, 0.0, 0.0
+
+    def push(self, samples: np.ndarray) -> None:
+        """The next samples (T,), any number of them."""
+        if self._rest.size:
+            take = self._length - self._rest.size
+            self._rest = np.concatenate([self._rest, samples[:take]])
+            samples = samples[take:]
+            if self._rest.size < self._length:
+                return
+            self._add(self._rest)
+        whole = samples.size - samples.size % self._length
+        for start in range(0, whole, self._length):
+            self._add(samples[start : start + self._length])
+        self._rest = samples[whole:].copy()
+
+    def rms(self) -> float:
+        """Root mean square of all that was pushed; 0.0 where that is nothing."""
+        energy = self._energy + float(np.sum(np.square(self._rest, dtype=np.float64)))
+        samples = self._samples + self._rest.size
+        return float(np.sqrt(energy / samples)) if samples else 0.0
+
+    def active_rms(self) -> float:
+        """The active level of all that was pushed, after which nothing more can be."""
+        if self._rest.size:
+            self._add(self._rest)
+            self._rest = np.zeros(0)
+        power = self._energy / self._samples if self._samples else 0.0
+        if power == 0.0:
+            return 0.0
+        # One threshold every 6.02 dB, from far below any envelope up to its maximum.
+        thresholds = max(self._top, 1e-20) * 2.0 ** -np.arange(1, 18)
+        levels_db, margins = [], []
+        for threshold, activity in zip(thresholds, self._activities(thresholds), strict=True):
+            if activity == 0.0:
+                continue
+            level = 10 * np.log10(power / activity)
+            levels_db.append(level)
+            margins.append(level - 20 * np.log10(threshold))
+        if not margins or margins[0] >= _MARGIN_DB:
+            # A sound so short or so even that the margin is passed at the top already.
+            return float(np.sqrt(power)) if not levels_db else float(10 ** (levels_db[0] / 20))
+        level = np.interp(_MARGIN_DB, margins, levels_db)
+        return float(10 ** (level / 20))
+
+    def _add(self, part: np.ndarray) -> None:
+        """``_length`` samples, or fewer at the end: energy, and the magnitude smoothed by two equal poles."""
+        self._energy += float(np.sum(np.square(part, dtype=np.float64)))
+        self._samples += part.size
+        pole = self._pole
+        smooth, self._smoothing = lfilter(
+            [(1 - pole) ** 2], [1, -2 * pole, pole**2], np.abs(part), zi=self._smoothing
+        )
+        envelope = smooth[:: self._step]
+        self._top = max(self._top, float(envelope.max()))
+        self._envelope.write(envelope.astype(np.float64).tobytes())
+
+    def _activities(self, thresholds: np.ndarray) -> list[float]:
+        """Per threshold, the part of the time that the envelope is above it or was so a hangover ago."""
+        counts = [0] * len(thresholds)
+        last = [-self._hang - 1] * len(thresholds)
+        seen = 0
+        self._envelope.seek(0)
+        while data := self._envelope.read(8 * _BLOCK):
+            envelope = np.frombuffer(data)
+            position = seen + np.arange(envelope.size)
+            for i, threshold in enumerate(thresholds):
+                heard = np.maximum.accumulate(np.where(envelope >= threshold, position, last[i]))
+                counts[i] += int(np.count_nonzero(position - heard <= self._hang))
+                last[i] = int(heard[-1])
+            seen += envelope.size
+        return [count / seen for count in counts]

@@ -5,6 +5,60 @@ from __future__ import annotations
 import numpy as np
 import soxr
 
+from ..errors import AudioError
+
+#: Rates in Hz of what can be sound: others are those of damaged headers, and would cost memory without end.
+RATES = (1000, 1_000_000)
+
+
+def check_rate(rate: int, label: str = "the recording") -> None:
+    """AudioError unless ``rate`` is one that sound is recorded at."""
+    if not RATES[0] <= rate <= RATES[1]:
+        raise AudioError(
+            f"{label} has a rate of {rate} Hz", f"sound has {RATES[0]} to {RATES[1]} Hz: is its header damaged?"
+        )
+
+
+class Resampler:
+    """Resamples (C, T) in parts: whatever the parts, the same samples as :func:`resample` to the last bit.
+
+    The filter looks ahead, so that what :meth:`push` gives lags behind, and :meth:`finish` gives the rest. The
+    total is cut or padded with zeros to ``samples``, where that is given.
+    """
+
+    def __init__(
+        self, rate_in: int, rate_out: int, channels: int, dtype: np.typing.DTypeLike, samples: int | None = None
+    ) -> None:
+        self._channels, self._dtype, self._left = channels, np.dtype(dtype), samples
+        self._stream = None
+        if rate_in != rate_out:
+            self._stream = soxr.ResampleStream(rate_in, rate_out, channels, dtype=self._dtype, quality="HQ")
+
+    def push(self, part: np.ndarray) -> np.ndarray:
+        """The next samples (C, T), and what is certain after them."""
+        return self._count(self._next(part, last=False))
+
+    def finish(self) -> np.ndarray:
+        """What is left, (C, T)."""
+        out = self._count(self._next(np.zeros((self._channels, 0), self._dtype), last=True))
+        if self._left:
+            out = np.pad(out, [(0, 0), (0, self._left)])
+        return out
+
+    def _next(self, part: np.ndarray, last: bool) -> np.ndarray:
+        if self._stream is None:
+            return part
+        # soxr wants (T, C).
+        out = self._stream.resample_chunk(np.ascontiguousarray(part.T, self._dtype), last=last)
+        return np.ascontiguousarray(out.T)
+
+    def _count(self, out: np.ndarray) -> np.ndarray:
+        if self._left is None:
+            return out
+        out = out[:, : self._left]
+        self._left -= out.shape[1]
+        return out
+
 
 def resample(waveform: np.ndarray, rate_in: int, rate_out: int, samples: int | None = None) -> np.ndarray:
     """Resample the last axis of (T,) or (C, T) from ``rate_in`` to ``rate_out`` Hz.

@@ -218,7 +218,7 @@ class Worker:
         outcome.status = "done"
         outcome.duration, outcome.seconds = recording.seconds, seconds
         outcome.rtf = seconds / recording.seconds
-        outcome.warnings += [*info.warnings, *warnings]
+        outcome.warnings += [*recording.warnings, *info.warnings, *warnings]
         outcome.iterations = info.iterations
         outcome.objective = info.objective[-1] if info.objective else None
         outcome.acceptance, outcome.ess, outcome.rhat = info.acceptance, info.ess, info.rhat

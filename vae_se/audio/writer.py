@@ -1,0 +1,145 @@
+"""Audio files written in parts, through libsndfile; they appear complete or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import soundfile
+
+from ..errors import AudioError, OutputError, UsageError
+
+CLIP_MODES = ("clamp", "rescale", "none")
+
+# Bits of the integer subtypes that are converted here, exactly: what was read comes back unchanged.
+# (libsndfile reads 16 bits with 1/32768 and writes them with 32767.)
+_INTEGER_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
+_FLOAT = {"FLOAT", "DOUBLE"}
+
+
+class Limiter:
+    """Brings samples of a known ``peak`` into the range that ``subtype`` holds, part by part.
+
+    ``clamp`` limits what exceeds full scale, ``rescale`` turns the whole file down, ``none`` leaves it
+    (integers then saturate when written). ``full_scale`` is what floats may reach: above 1 where the
+    input did so itself.
+    """
+
+    def __init__(self, subtype: str, clip: str, peak: float, full_scale: float = 1.0) -> None:
+        if clip not in CLIP_MODES:
+            raise UsageError(f"unknown clip mode {clip!r}", "known: " + ", ".join(CLIP_MODES))
+        self._limit = max(1.0, full_scale) if subtype in _FLOAT else 1.0
+        self._clip, self._peak, self._floats = clip, peak, subtype in _FLOAT
+        self._count = 0
+
+    def apply(self, samples: np.ndarray) -> np.ndarray:
+        """The samples in range; the array is not changed in place."""
+        if self._peak <= self._limit:
+            return samples
+        self._count += int(np.count_nonzero(np.abs(samples) > self._limit))
+        if self._clip == "rescale":
+            return samples * (self._limit / self._peak)
+        return np.clip(samples, -self._limit, self._limit) if self._clip == "clamp" else samples
+
+    def warnings(self) -> list[str]:
+        """What was done, in words."""
+        if self._peak <= self._limit:
+            return []
+        over = 20 * np.log10(self._peak / self._limit)
+        done = f"{self._count} samples " + ("left as they are" if self._floats else "saturate")
+        if self._clip == "rescale":
+            done = f"turned down by {over:.1f} dB"
+        elif self._clip == "clamp":
+            done = f"{self._count} samples clipped"
+        return [f"the peak is {over:.1f} dB over full scale: {done}"]
+
+
+class Writer:
+    """``with Writer(...) as writer: writer.write(samples)``: the file is there when the block is left in peace.
+
+    It is written under a temporary name in the same folder, synced and renamed. ``container`` and ``subtype``
+    are libsndfile's names. Raises OutputError where the file cannot be written, or the container cannot hold
+    the channels or the rate.
+    """
+
+    def __init__(self, path: Path, rate: int, channels: int, container: str, subtype: str) -> None:
+        self.path, self._subtype = path, subtype
+        self._temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        self._format = (rate, channels, container)
+
+    def __enter__(self) -> Writer:
+        rate, channels, container = self._format
+        try:
+            with self._temporary.open("xb"):
+                pass
+        except OSError as error:
+            raise cannot_write(self.path, error) from None
+        try:
+            # By path, for the reason given in Reader.
+            self._file = soundfile.SoundFile(
+                self._temporary, "w", rate, channels, self._subtype,
+                endian="LITTLE" if container == "RAW" else None, format=container,
+            )  # fmt: skip
+        except (soundfile.LibsndfileError, ValueError, TypeError):
+            self._temporary.unlink(missing_ok=True)
+            raise OutputError(
+                f"{container} ({self._subtype}) cannot hold {channels} channel{'s' if channels > 1 else ''} "
+                f"at {rate} Hz",
+                "write a .wav",
+            ) from None
+        except BaseException:
+            self._temporary.unlink(missing_ok=True)
+            raise
+        return self
+
+    def write(self, samples: np.ndarray) -> None:
+        """The next samples (C, T); integers are rounded and saturate, they never wrap."""
+        if not np.isfinite(samples).all():
+            raise AudioError(
+                "the samples to write are not finite", "this is a bug: report it with the recording"
+            )
+        try:
+            self._file.write(_as_stored(samples, self._subtype))
+        except (soundfile.LibsndfileError, AssertionError) as error:
+            raise self._failed(error) from None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            try:
+                self._file.close()
+            except (soundfile.LibsndfileError, AssertionError) as failure:
+                raise self._failed(failure) from None
+            if kind is None:
+                with self._temporary.open("rb+") as file:
+                    os.fsync(file.fileno())
+                self._temporary.replace(self.path)
+        except OSError as failure:
+            raise cannot_write(self.path, failure) from None
+        finally:
+            self._temporary.unlink(missing_ok=True)
+
+    def _failed(self, error: Exception) -> OutputError:
+        reason = getattr(error, "error_string", "") or "not everything was written"
+        return cannot_write(self.path, OSError(reason))
+
+
+def _as_stored(samples: np.ndarray, subtype: str) -> np.ndarray:
+    """Samples (C, T) as frames (T, C) of what ``subtype`` holds."""
+    frames = np.ascontiguousarray(samples.T)
+    bits = _INTEGER_BITS.get(subtype)
+    if bits is None:
+        return frames if subtype in _FLOAT else np.clip(frames, -1.0, 1.0)
+    scale = 2.0 ** (bits - 1)
+    integers = np.clip(np.rint(frames.astype(np.float64) * scale), -scale, scale - 1)
+    # libsndfile takes integers left-aligned in 16 or 32 bits.
+    width = 16 if bits <= 16 else 32
+    return (integers * 2.0 ** (width - bits)).astype(np.int16 if width == 16 else np.int32)
+
+
+def cannot_write(path: Path, error: OSError) -> OutputError:
+    """An OSError in words."""
+    return OutputError(f"cannot write {path}: {error.strerror or error}", "choose another place with -o")
