@@ -5,9 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
-import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,16 +13,16 @@ import numpy as np
 
 from ..audio.level import active_rms
 from ..audio.resample import resample
-from ..errors import AudioError, OutputError, VaeSeError
+from ..errors import AudioError, VaeSeError
 from ..numerics import SILENCE_RMS
 from ..priors.base import Signal
+from .cache import INDEX, default_cache, keep
 from .corpus import Corpus
 
 # Change it when the numbers below would change.
 _VERSION = 1
 _SHARD_FRAMES = 1 << 16  # 128 MiB at 513 bins
 _PIECE_SECONDS = 120  # of a long recording, so that its complex spectrum never is in memory as a whole
-_STALE_SECONDS = 3600  # an unfinished cache untouched for this long belongs to a run that was killed
 
 #: Called with (files done, files in all) while spectra are computed.
 Report = Callable[[int, int], None]
@@ -45,7 +42,7 @@ class PowerSpectra:
     """Power spectra |x|^2 of a corpus, frames (N, F) float32, spread over memory-mapped files."""
 
     def __init__(self, folder: Path) -> None:
-        index = json.loads((folder / "index.json").read_text())
+        index = json.loads((folder / INDEX).read_text())
         self.folder = folder
         self.utterances = [Utterance(**entry) for entry in index["utterances"]]
         self.skipped: dict[str, str] = index["skipped"]
@@ -91,12 +88,6 @@ class FrameSet:
     def gather(self, positions: np.ndarray | slice) -> np.ndarray:
         """Frames at ``positions`` within this set, (n, F)."""
         return self.spectra.gather(self.frames[positions])
-
-
-def default_cache() -> Path:
-    """$XDG_CACHE_HOME/vae-se/features, by default under ~/.cache."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "vae-se" / "features"
 
 
 def read_normalised(path: Path, signal: Signal) -> np.ndarray:
@@ -152,60 +143,33 @@ def load_features(
     Files that cannot be used are left out and listed with the reason in ``skipped``. Raises AudioError
     where none can be used, OutputError where the cache cannot be written.
     """
-    cache = cache or default_cache()
-    folder = cache / cache_key(corpus, signal)
-    if not (folder / "index.json").is_file():
-        try:
-            _compute(corpus, signal, folder, report)
-        except OSError as error:
-            raise OutputError(
-                f"cannot write the features to {cache}: {error}", "choose another place with --cache DIR"
-            ) from None
+    folder = (cache or default_cache()) / cache_key(corpus, signal)
+    keep(folder, lambda partial: _compute(corpus, signal, partial, report))
     return PowerSpectra(folder)
 
 
 def _compute(corpus: Corpus, signal: Signal, folder: Path, report: Report | None) -> None:
-    """Fill ``folder``, under another name until it is complete."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    _remove_stale(folder)
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    shards = _ShardWriter(partial)
+    """Fill ``folder``."""
+    shards = _ShardWriter(folder)
     utterances: list[dict[str, Any]] = []
     skipped: dict[str, str] = {}
-    try:
-        for done, recording in enumerate(corpus.recordings, 1):
-            try:
-                power = power_spectra(read_normalised(corpus.root / recording.path, signal), signal)
-            except VaeSeError as error:
-                skipped[recording.path] = str(error)
-            else:
-                entry = Utterance(recording.path, recording.speaker, shards.total, len(power))
-                utterances.append(dataclasses.asdict(entry))
-                shards.add(power)
-            if report:
-                report(done, len(corpus.recordings))
-        shards.flush()
-        if not utterances:
-            first = next(iter(skipped.values()))
-            raise AudioError(f"no usable audio under {corpus.root} ({first})", "check the folder")
-        index = {"shards": shards.names, "utterances": utterances, "skipped": skipped}
-        (partial / "index.json").write_text(json.dumps(index))
+    for done, recording in enumerate(corpus.recordings, 1):
         try:
-            partial.rename(folder)
-        except OSError:
-            if not (folder / "index.json").is_file():  # else another run was faster, with the same content
-                raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _remove_stale(folder: Path) -> None:
-    for leftover in folder.parent.glob(f".{folder.name}.*.partial"):
-        newest = max((p.stat().st_mtime for p in [leftover, *leftover.iterdir()]), default=0.0)
-        if time.time() - newest > _STALE_SECONDS:
-            shutil.rmtree(leftover, ignore_errors=True)
+            power = power_spectra(read_normalised(corpus.root / recording.path, signal), signal)
+        except VaeSeError as error:
+            skipped[recording.path] = str(error)
+        else:
+            entry = Utterance(recording.path, recording.speaker, shards.total, len(power))
+            utterances.append(dataclasses.asdict(entry))
+            shards.add(power)
+        if report:
+            report(done, len(corpus.recordings))
+    shards.flush()
+    if not utterances:
+        first = next(iter(skipped.values()))
+        raise AudioError(f"no usable audio under {corpus.root} ({first})", "check the folder")
+    index = {"shards": shards.names, "utterances": utterances, "skipped": skipped}
+    (folder / INDEX).write_text(json.dumps(index))
 
 
 class _ShardWriter:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
-import shutil
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import AudioError, OutputError, VaeSeError
+from ..errors import AudioError, VaeSeError
 from ..priors.base import Signal
+from .cache import INDEX, default_cache, keep
 from .corpus import Corpus
-from .features import Report, cache_key, default_cache, read_normalised
+from .features import Report, cache_key, read_normalised
 
 _PEAK = 32767
 
@@ -59,14 +58,8 @@ def load_waveforms(
     cache cannot be written.
     """
     folder = (cache or default_cache()) / _key(corpus, signal)
-    if not (folder / "index.json").is_file():
-        try:
-            _compute(corpus, signal, folder, report)
-        except OSError as error:
-            raise OutputError(
-                f"cannot write to {folder.parent}: {error}", "choose another place with --cache DIR"
-            ) from None
-    index = json.loads((folder / "index.json").read_text())
+    keep(folder, lambda partial: _compute(corpus, signal, partial, report))
+    index = json.loads((folder / INDEX).read_text())
     samples = np.memmap(folder / "samples.int16", np.int16, "r")
     return Waveforms(samples, np.array(index["starts"]), np.array(index["scales"], np.float32))
 
@@ -76,32 +69,21 @@ def _key(corpus: Corpus, signal: Signal) -> str:
 
 
 def _compute(corpus: Corpus, signal: Signal, folder: Path, report: Report | None) -> None:
-    """Fill ``folder``, under another name until it is complete."""
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    """Fill ``folder``."""
     starts, scales, total = [], [], 0
-    try:
-        with (partial / "samples.int16").open("wb") as file:
-            for done, recording in enumerate(corpus.recordings, 1):
-                try:
-                    waveform = read_normalised(corpus.root / recording.path, signal)
-                except VaeSeError:
-                    continue
-                scale = float(np.abs(waveform).max()) / _PEAK
-                file.write(np.round(waveform / scale).astype("<i2").tobytes())
-                starts.append(total)
-                scales.append(scale)
-                total += waveform.size
-                if report:
-                    report(done, len(corpus.recordings))
-        if not starts:
-            raise AudioError(f"no usable audio under {corpus.root}", "check the folder")
-        (partial / "index.json").write_text(json.dumps({"starts": starts, "scales": scales}))
-        try:
-            partial.rename(folder)
-        except OSError:
-            if not (folder / "index.json").is_file():  # else another run was faster, with the same content
-                raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with (folder / "samples.int16").open("wb") as file:
+        for done, recording in enumerate(corpus.recordings, 1):
+            try:
+                waveform = read_normalised(corpus.root / recording.path, signal)
+            except VaeSeError:
+                continue
+            scale = float(np.abs(waveform).max()) / _PEAK
+            file.write(np.round(waveform / scale).astype("<i2").tobytes())
+            starts.append(total)
+            scales.append(scale)
+            total += waveform.size
+            if report:
+                report(done, len(corpus.recordings))
+    if not starts:
+        raise AudioError(f"no usable audio under {corpus.root}", "check the folder")
+    (folder / INDEX).write_text(json.dumps({"starts": starts, "scales": scales}))
