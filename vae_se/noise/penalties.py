@@ -6,9 +6,9 @@ import dataclasses
 
 import torch
 
-from ..errors import UsageError
 from ..numerics import TINY
 from .multiplicative import NMFState, _statistics
+from .weights import Weights
 
 #: The activation, as a part of the recording's level, at which an atom counts as gone: -60 dB.
 _LEAST = 1e-6
@@ -27,7 +27,7 @@ def least(alpha: torch.Tensor, beta: torch.Tensor, gamma: torch.Tensor) -> torch
 
 
 @dataclasses.dataclass(frozen=True)
-class Penalty:
+class Penalty(Weights):
     """Added to the cost of H (N, K), with W of mean 1; all three at 0 leave it as it is.
 
     ``sparsity`` l: l sum h / level, level the recording's mean power: an exponential prior.
@@ -42,15 +42,6 @@ class Penalty:
     sparsity: float = 0.0
     smoothness: float = 0.0
     relevance: float = 0.0
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if not value >= 0:
-                raise UsageError(f"noise.{field.name} = {value}", "it is 0 (none) or more")
-
-    def __bool__(self) -> bool:
-        return bool(self.sparsity or self.smoothness or self.relevance)
 
     def cost(self, h: torch.Tensor, power: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Its value (B,) for activations (B, N, K)."""

@@ -6,14 +6,14 @@ import dataclasses
 
 import torch
 
-from ..errors import UsageError
 from ..numerics import TINY
 from .multiplicative import NMFState, normalise, spectrum_sums
 from .penalties import least
+from .weights import Weights
 
 
 @dataclasses.dataclass(frozen=True)
-class SpectrumPrior:
+class SpectrumPrior(Weights):
     """Added to the cost of W (K, F), around a spectrum m (F,); both weights at 0 leave it as it is.
 
     ``gamma`` c: c sum_fk d(W_fk, m_f) with d(p, v) = p/v - log(p/v) - 1, minus the logarithm of a gamma density
@@ -30,15 +30,6 @@ class SpectrumPrior:
 
     gamma: float = 0.0
     inverse_gamma: float = 0.0
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if not value >= 0:
-                raise UsageError(f"noise.{field.name} = {value}", "it is 0 (none) or more")
-
-    def __bool__(self) -> bool:
-        return bool(self.gamma or self.inverse_gamma)
 
     def cost(self, w: torch.Tensor, mode: torch.Tensor) -> torch.Tensor:
         """Its value (B,) for spectra (B, K, F) of any scale and m (B, F)."""
