@@ -51,3 +51,12 @@ def gaussian_kl_by_dimension(mean: torch.Tensor, log_variance: torch.Tensor) -> 
 def gaussian_kl(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
     """The same, summed over the last dimension."""
     return gaussian_kl_by_dimension(mean, log_variance).sum(-1)
+
+
+def gaussian_kl_between(
+    mean: torch.Tensor, log_variance: torch.Tensor, other_mean: torch.Tensor, other_log_variance: torch.Tensor
+) -> torch.Tensor:
+    """KL(N(mean, exp(log_variance)) || N(other_mean, exp(other_log_variance))), element by element."""
+    difference = (mean - other_mean).square() * torch.exp(-other_log_variance)
+    ratio = log_variance - other_log_variance
+    return 0.5 * (difference + torch.exp(ratio) - 1 - ratio)

@@ -9,6 +9,7 @@ import pytest
 
 from vae_se.errors import UsageError
 from vae_se.training import schedule
+from vae_se.priors import PRIORS
 from vae_se.training.recipes import load_recipe, names
 
 
@@ -21,7 +22,9 @@ def test_the_lab_stack_is_the_lab_s() -> None:
 def test_every_recipe_loads_and_round_trips() -> None:
     assert {"lab", "default"} <= set(names())
     for name in names():
-        assert load_recipe(name).as_dict()["architecture"] == "ffvae"
+        recipe = load_recipe(name)
+        prior = PRIORS[recipe.architecture](**recipe.model, signal=recipe.signal)
+        assert (recipe.train.sequence_frames > 0) == (not prior.factorised)
 
 
 def test_overrides_with_and_without_their_table() -> None:

@@ -1,6 +1,12 @@
 """Speech priors. One file per architecture; importing this package registers them all."""
 
+from . import ae as ae
+from . import dynamical as dynamical
 from . import ffvae as ffvae
+from . import flow_vae as flow_vae
+from . import flow_zuko as flow_zuko
+from . import gamma_vae as gamma_vae
+from . import squared_error as squared_error
 from .base import PRIORS, Signal, SpeechPrior
 from .posterior import GaussianPosterior
 from .store import load_prior, save_prior

@@ -25,18 +25,24 @@ class Terms:
 
 
 def elbo_terms(
-    prior: Any, power: torch.Tensor, generator: torch.Generator | None, mask: torch.Tensor | None = None
+    prior: Any,
+    power: torch.Tensor,
+    generator: torch.Generator | None,
+    mask: torch.Tensor | None = None,
+    own_past: float = 0.0,
 ) -> Terms:
     """Both terms for frames |x|^2, with one reparametrised draw of z a frame.
 
     ``power`` (N, F), frames that have nothing to do with each other, or (B, N, F), sequences, of which
-    ``mask`` (B, N) says what exists. Kingma and Welling, Auto-encoding variational Bayes, 2014, eq. 10;
+    ``mask`` (B, N) says what exists. ``own_past``: how often an autoregressive prior is given what it said
+    itself in place of the speech's past; no other prior takes it. Kingma and Welling, Auto-encoding variational Bayes, 2014, eq. 10;
     for priors with memory Girin et al., Dynamical variational autoencoders: a comprehensive review, 2021,
     ch. 4, with the divergence of each step given the steps drawn before it.
     """
     if power.ndim == 2:
         power = power.unsqueeze(0)
-    result = prior.reconstruct(power, generator, mask)
+    more = {"own_past": own_past} if own_past else {}
+    result = prior.reconstruct(power, generator, mask, **more)
     exists = slice(None) if mask is None else mask.flatten() > 0
     kl = result.kl.flatten(0, 1)[exists]
     reconstruction = prior.misfit(power, result.log_variance).flatten()[exists]

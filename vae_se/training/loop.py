@@ -5,17 +5,17 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 
 from ..data.features import FrameSet
 from ..errors import PriorError
-from ..rng import derive, numpy_stream, torch_stream
+from ..rng import derive, torch_stream
 from . import schedule
+from .batches import Batch, Batches, FrameBatches, SequenceBatches
 from .checkpoint import Progress, load_checkpoint, save_checkpoint
 from .elbo import elbo_terms, itakura_saito_from, loss
 from .recipes import TrainOptions
@@ -35,7 +35,7 @@ class Listener(Protocol):
 
 @dataclasses.dataclass
 class Trainer:
-    """Trains ``model`` on frames; call :meth:`run`.
+    """Trains ``model`` on frames, or on sequences of them; call :meth:`run`.
 
     ``save_best`` is called after an epoch whose validation ELBO is the best so far. Every random number
     is a function of (seed, epoch) or (seed, step), hence a run that was killed and continued gives the
@@ -60,12 +60,13 @@ class Trainer:
         progress = Progress()
         if self.checkpoint.is_file():
             progress = load_checkpoint(self.checkpoint, self.identity, self.model, optimiser, self.device)
-        per_epoch = math.ceil(len(self.train) / options.batch_frames)
+        batches = batches_of(self.train, options, self.seed)
+        per_epoch = batches.per_epoch
         started = time.monotonic() - progress.seconds
         while progress.epoch < options.epochs and not self._out_of_patience(progress):
             self.model.train()
-            for frames in self._batches(progress.epoch, progress.step - progress.epoch * per_epoch):
-                self._step(frames, progress, per_epoch, optimiser)
+            for batch in batches.epoch(progress.epoch, progress.step - progress.epoch * per_epoch):
+                self._step(batch, progress, per_epoch, optimiser)
                 self.listener.step(progress, per_epoch, progress.sums["loss"] / progress.sums["frames"])
                 if progress.step % options.checkpoint_steps == 0:
                     progress.seconds = time.monotonic() - started
@@ -90,21 +91,13 @@ class Trainer:
     def _out_of_patience(self, progress: Progress) -> bool:
         return progress.epoch - 1 - progress.best_epoch >= self.options.patience
 
-    def _batches(self, epoch: int, first: int) -> Iterator[np.ndarray]:
-        """Batches of frames of this epoch's global shuffle, from batch number ``first`` on."""
-        order = numpy_stream(self.seed, "shuffle", epoch).permutation(len(self.train))
-        size = self.options.batch_frames
-        for start in range(first * size, len(order), size):
-            yield self.train.gather(np.sort(order[start : start + size]))
-
-    def _step(
-        self, frames: np.ndarray, progress: Progress, per_epoch: int, optimiser: torch.optim.Optimizer
-    ) -> None:
+    def _step(self, batch: Batch, progress: Progress, per_epoch: int, optimiser: torch.optim.Optimizer) -> None:
         options, step = self.options, progress.step
         generator = torch_stream(self.seed, "step", step, device=self.device)
-        power = torch.from_numpy(frames).to(self.device)
-        if options.level_jitter_db > 0:
-            decibels = torch.rand(len(power), 1, generator=generator, device=self.device) * 2 - 1
+        power, mask = _tensors(batch, self.device)
+        if options.level_jitter_db > 0:  # of a frame, or of a sequence as a whole
+            shape = (len(power), *[1] * (power.ndim - 1))
+            decibels = torch.rand(shape, generator=generator, device=self.device) * 2 - 1
             power = power * torch.exp(decibels * (options.level_jitter_db * math.log(10) / 10))
         beta = schedule.beta(step, per_epoch, options.beta, options.beta_warmup_epochs)
         rate = schedule.learning_rate(
@@ -112,7 +105,9 @@ class Trainer:
         )
         for group in optimiser.param_groups:
             group["lr"] = rate * group["scale"]
-        terms = elbo_terms(self.model, power, generator)
+        ramp = (step / per_epoch - options.own_past_from) / max(1e-9, options.own_past_epochs)
+        own_past = options.own_past * min(1.0, max(0.0, ramp))
+        terms = elbo_terms(self.model, power, generator, mask, own_past)
         objective = loss(terms, beta, options.free_bits)
         optimiser.zero_grad()
         objective.backward()
@@ -123,7 +118,7 @@ class Trainer:
                 "lower train.learning_rate or train.clip_norm; the best weights so far are kept",
             )
         optimiser.step()
-        sums, count = progress.sums, len(power)
+        sums, count = progress.sums, len(terms.kl)
         reconstruction, kl = float(terms.reconstruction.detach().sum()), float(terms.kl.detach().sum())
         for name, value in (
             ("frames", count),
@@ -139,7 +134,7 @@ class Trainer:
     def _finish_epoch(self, progress: Progress, optimiser: torch.optim.Optimizer) -> None:
         sums = progress.sums
         means = {f"train_{k}": v / sums["frames"] for k, v in sums.items() if k != "frames"}
-        valid = validate(self.model, self.valid, self.seed, self.device)
+        valid = validate(self.model, self.valid, self.options, self.seed, self.device)
         if not math.isfinite(valid["valid_loss"]):
             raise PriorError(
                 f"the validation loss is not finite after epoch {progress.epoch}", "lower train.learning_rate"
@@ -166,23 +161,27 @@ class Trainer:
 
 
 @torch.no_grad()
-def validate(model: Any, frames: FrameSet, seed: int, device: torch.device) -> dict[str, float]:
+def validate(
+    model: Any, frames: FrameSet, options: TrainOptions, seed: int, device: torch.device
+) -> dict[str, float]:
     """Means over frames at their own level: valid_loss (negative ELBO), its terms, Itakura-Saito.
 
-    ``valid_active`` counts the latent dimensions whose mean KL exceeds 0.01 nepers. The same draws are used
-    whatever the epoch, so that epochs differ by their weights only.
+    ``valid_active`` counts the latent dimensions whose mean KL exceeds 0.01 nepers (where the KL falls apart
+    by dimension). The same draws are used whatever the epoch, so that epochs differ by their weights only.
     """
     model.eval()
     generator = torch_stream(seed, "validation", device=device)
     reconstruction = kl = divergence = 0.0
-    by_dimension = torch.zeros(model.latent_dim, device=device)
-    for start in range(0, len(frames), _VALID_CHUNK):
-        power = torch.from_numpy(frames.gather(slice(start, start + _VALID_CHUNK))).to(device)
-        terms = elbo_terms(model, power, generator)
+    by_dimension: Any = 0.0
+    options = dataclasses.replace(options, batch_frames=_VALID_CHUNK)
+    for batch in batches_of(frames, options, seed).in_order():
+        power, mask = _tensors(batch, device)
+        terms = elbo_terms(model, power, generator, mask, options.own_past)
         reconstruction += float(terms.reconstruction.double().sum())
         kl += float(terms.kl.double().sum())
-        divergence += float(itakura_saito_from(terms.reconstruction, power).double().sum())
-        by_dimension += terms.kl_by_dimension * len(power)
+        existing = power.flatten(0, -2) if mask is None else power[mask > 0]
+        divergence += float(itakura_saito_from(terms.reconstruction, existing).double().sum())
+        by_dimension = by_dimension + terms.kl_by_dimension * len(terms.kl)
     count = len(frames)
     return {
         "valid_loss": (reconstruction + kl) / count,
@@ -191,6 +190,18 @@ def validate(model: Any, frames: FrameSet, seed: int, device: torch.device) -> d
         "valid_itakura_saito": divergence / count,
         "valid_active": int((by_dimension / count > 0.01).sum()),
     }
+
+
+def batches_of(frames: FrameSet, options: TrainOptions, seed: int) -> Batches:
+    """Frames, or sequences where the options ask for them."""
+    if options.sequence_frames:
+        return SequenceBatches(frames, options.sequence_frames, options.batch_frames, seed)
+    return FrameBatches(frames, options.batch_frames, seed)
+
+
+def _tensors(batch: Batch, device: torch.device) -> tuple[torch.Tensor, torch.Tensor | None]:
+    mask = None if batch.mask is None else torch.from_numpy(batch.mask).to(device)
+    return torch.from_numpy(batch.power).to(device), mask
 
 
 def initialise(build: Callable[[], Any], seed: int) -> Any:

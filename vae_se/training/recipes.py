@@ -23,6 +23,10 @@ class TrainOptions:
 
     epochs              passes over the training frames
     batch_frames        frames a step
+    sequence_frames     frames of a sequence, for priors with memory; 0: frames are shuffled one by one
+    own_past            probability that an autoregressive prior is given its own past, at the end
+    own_past_from       epochs before that probability begins to rise from 0
+    own_past_epochs     epochs over which it rises
     learning_rate       of AdamW, at the top of the schedule
     final_rate          fraction of it at the end of the cosine
     warmup_steps        steps of linear rise of the learning rate
@@ -42,6 +46,10 @@ class TrainOptions:
 
     epochs: int = 14
     batch_frames: int = 512
+    sequence_frames: int = 0
+    own_past: float = 0.0
+    own_past_from: float = 0.0
+    own_past_epochs: float = 1.0
     learning_rate: float = 1e-3
     final_rate: float = 0.01
     output_rate: float = 1.0
@@ -63,9 +71,11 @@ class TrainOptions:
             if not getattr(self, name) > 0:
                 raise UsageError(f"train.{name} = {getattr(self, name)}", "it must be above zero")
         for name in ("final_rate", "warmup_steps", "weight_decay", "beta", "beta_warmup_epochs", "free_bits",
-                     "level_jitter_db"):  # fmt: skip
+                     "level_jitter_db", "sequence_frames", "own_past", "own_past_from", "own_past_epochs"):  # fmt: skip
             if getattr(self, name) < 0:
                 raise UsageError(f"train.{name} = {getattr(self, name)}", "it must not be negative")
+        if self.own_past > 1:
+            raise UsageError(f"train.own_past = {self.own_past}", "it is a probability")
 
 
 @dataclasses.dataclass(frozen=True)

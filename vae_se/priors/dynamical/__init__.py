@@ -1,0 +1,11 @@
+"""Priors with memory, one file each; importing this package registers them all."""
+
+from . import dkf as dkf
+from . import dsae as dsae
+from . import rvae as rvae
+from . import srnn as srnn
+from . import storn as storn
+from . import vrnn as vrnn
+from .base import Dynamical
+
+__all__ = ["Dynamical"]

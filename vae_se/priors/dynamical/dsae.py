@@ -1,0 +1,84 @@
+"""Disentangled sequential autoencoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from ...errors import UsageError
+from ..base import PRIORS, Signal
+from .base import Dynamical, Transition, moments, transition_net
+from .posterior import SequencePosterior
+from .sequences import run, shifted, step
+
+
+@PRIORS.add("dsae")
+class DSAE(Dynamical):
+    """v ~ N(0, I) for the whole sequence; z_n given z_1..n-1; s_n given z_n and v; q(v, z_1 | s) q(z_n | v, z_1..n-1, s).
+
+    Li and Mandt, Disentangled sequential autoencoder, 2018; the review, sec. 10. ``static`` of the ``latent_dim``
+    latents are v's: they are those of the first frame. In later frames these places are empty: N(0, 1) a priori
+    and a posteriori, and heard by nobody. Departure: z_n of the posterior knows v and the latents before it by a
+    recurrent network, and z_1 does not know v.
+    """
+
+    both_ways = True
+
+    def __init__(
+        self,
+        hidden: Sequence[int] = (256, 512),
+        latent_dim: int = 16,
+        memory: int = 128,
+        activation: str = "silu",
+        static: int = 4,
+        signal: Signal | None = None,
+    ) -> None:
+        super().__init__(hidden, latent_dim, memory, activation, signal, tracked=memory)
+        if not isinstance(static, int) or not 0 < static < latent_dim:
+            raise UsageError(f"static = {static!r} of a prior", f"it is from 1 to {latent_dim - 1}")
+        self.static = static
+        self.follow = nn.GRU(latent_dim, memory, batch_first=True)
+        self.dynamics = nn.GRU(latent_dim - static, memory, batch_first=True)
+        self.transition = transition_net(memory, memory, latent_dim - static, activation)
+
+    @property
+    def tracker(self) -> nn.GRU:
+        """Over v and z_1..n-1."""
+        return self.follow
+
+    def encode(self, power: torch.Tensor, mask: torch.Tensor | None = None) -> SequencePosterior:
+        """Posterior of the latents of |s|^2 (B, N, F)."""
+        local = self.listen(self.features(power))
+        present = local.new_ones(local.shape[1], self.latent_dim)
+        present[1:, : self.static] = 0
+        return self.posterior(local, mask, present=present)
+
+    def given(
+        self, z: torch.Tensor, features: torch.Tensor, mask: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, Transition]:
+        """All steps at once: the speech's past has no part."""
+        moving = z[..., self.static :]
+        voice = z[:, :1, : self.static].expand(-1, z.shape[1], -1)
+        mean, log_variance = moments(self.transition(run(self.dynamics, shifted(moving))))
+        nothing = torch.zeros_like(voice)
+        prior = torch.cat([nothing, mean], -1), torch.cat([nothing, log_variance], -1)
+        return self.emit(torch.cat([voice, moving], -1)), prior
+
+    def ancestral(self, epsilon: torch.Tensor) -> torch.Tensor:
+        """One step after the other; v is as it comes."""
+        noise = epsilon[..., self.static :]
+        z, steps = torch.zeros_like(noise[:, 0]), []
+        state = z.new_zeros(len(z), self.memory)
+        for n in range(noise.shape[1]):
+            state = step(self.dynamics, z, state)
+            mean, log_variance = moments(self.transition(state))
+            z = mean + torch.exp(0.5 * log_variance) * noise[:, n]
+            steps.append(z)
+        return torch.cat([epsilon[..., : self.static], torch.stack(steps, 1)], -1)
+
+    def config(self) -> dict[str, Any]:
+        """Keywords of the constructor, JSON-able, less the signal."""
+        return super().config() | {"static": self.static}

@@ -1,0 +1,64 @@
+"""Recurrent variational autoencoder, causal and not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..base import PRIORS, Signal
+from .base import Dynamical, Transition
+from .sequences import run, run_backwards
+
+
+@PRIORS.add("rvae")
+class RVAE(Dynamical):
+    """z_n ~ N(0, I); s_n given z_1..n (``causal``) or z_1..N; q(z_n | z_1..n-1, s_n..N) or (..., s_1..N).
+
+    Leglaive, Alameda-Pineda, Girin and Horaud, A recurrent variational autoencoder for speech enhancement,
+    2020, eqs. 2 to 8; the review, sec. 9. The decoder sees z_n beside the recurrent state, which is a function
+    of the same latents.
+    """
+
+    standard_normal = True
+
+    def __init__(
+        self,
+        hidden: Sequence[int] = (256, 512),
+        latent_dim: int = 16,
+        memory: int = 128,
+        activation: str = "silu",
+        causal: bool = True,
+        signal: Signal | None = None,
+    ) -> None:
+        self.both_ways = not causal
+        seen = memory if causal else 2 * memory
+        super().__init__(hidden, latent_dim, memory, activation, signal, tracked=memory, emitting=seen)
+        self.causal = causal
+        self.follow = nn.GRU(latent_dim, memory, batch_first=True)
+        self.onwards = nn.GRU(latent_dim, memory, batch_first=True)
+        self.backwards = None if causal else nn.GRU(latent_dim, memory, batch_first=True)
+
+    @property
+    def tracker(self) -> nn.GRU:
+        """Over z_1..n-1."""
+        return self.follow
+
+    def given(
+        self, z: torch.Tensor, features: torch.Tensor, mask: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, Transition]:
+        """All steps at once: the speech's past has no part, and latents do not depend on each other."""
+        seen = [z, run(self.onwards, z)]
+        if self.backwards is not None:
+            seen.append(run_backwards(self.backwards, z, mask))
+        return self.emit(torch.cat(seen, -1)), None
+
+    def ancestral(self, epsilon: torch.Tensor) -> torch.Tensor:
+        """The numbers themselves."""
+        return epsilon
+
+    def config(self) -> dict[str, Any]:
+        """Keywords of the constructor, JSON-able, less the signal."""
+        return super().config() | {"causal": self.causal}

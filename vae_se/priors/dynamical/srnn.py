@@ -1,0 +1,54 @@
+"""Stochastic recurrent neural network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from ..base import PRIORS, Signal
+from .autoregressive import AutoRegressive, Choice
+from .base import Transition, moments, transition_net
+from .posterior import SequencePosterior
+from .sequences import run, shifted, step
+
+
+@PRIORS.add("srnn")
+class SRNN(AutoRegressive):
+    """h_n = GRU(h_{n-1}, s_{n-1}); z_n given z_{n-1} and h_n; s_n given z_n and h_n; q(z_n | z_{n-1}, h_n..N, s_n..N).
+
+    Fraccaro, Sønderby, Paquet and Winther, Sequential neural models with stochastic layers, 2016, eqs. 1 to
+    10; the review, sec. 8. Departure: q does not add its mean to that of p(z_n | ...).
+    """
+
+    def __init__(
+        self,
+        hidden: Sequence[int] = (256, 512),
+        latent_dim: int = 16,
+        memory: int = 128,
+        activation: str = "silu",
+        signal: Signal | None = None,
+    ) -> None:
+        super().__init__(hidden, latent_dim, memory, activation, signal, driven=False, heard=memory)
+        self.transition = transition_net(latent_dim + memory, memory, latent_dim, activation)
+
+    def encode(self, power: torch.Tensor, mask: torch.Tensor | None = None) -> SequencePosterior:
+        """Posterior of the latents of |s|^2 (B, N, F)."""
+        features = self.features(power)
+        return self.posterior(self.listen(features), mask, run(self.recurrent, self.past(features)))
+
+    def given(
+        self, z: torch.Tensor, features: torch.Tensor, mask: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, Transition]:
+        """All steps at once, with the speech's true past."""
+        state = run(self.recurrent, self.past(features))
+        prior = moments(self.transition(torch.cat([shifted(z), state], -1)))
+        return self.emit(torch.cat([z, state], -1)), prior
+
+    def one_step(
+        self, state: torch.Tensor, past: torch.Tensor, z: torch.Tensor, choose: Choice
+    ) -> tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+        """The state follows from the past alone; then the latent."""
+        state = step(self.recurrent, past, state)
+        prior = moments(self.transition(torch.cat([z, state], -1)))
+        return state, choose(*prior), prior

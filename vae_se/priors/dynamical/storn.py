@@ -1,0 +1,65 @@
+"""Stochastic recurrent network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from ..base import PRIORS, Signal
+from .autoregressive import AutoRegressive, Choice
+from .base import Transition
+from .sequences import run, step
+
+
+@PRIORS.add("storn")
+class STORN(AutoRegressive):
+    """z_n ~ N(0, I); h_n = GRU(h_{n-1}, s_{n-1}, z_n); s_n given h_n; q(z_n | z_1..n-1, s_1..N).
+
+    Bayer and Osendorfer, Learning stochastic recurrent networks, 2014; the review, sec. 6. Departures: the
+    posterior looks at earlier latents and at later speech, as d-separation asks (the review, sec. 6.3), and the
+    decoder sees z_n beside h_n.
+    """
+
+    standard_normal = True
+    both_ways = True
+
+    def __init__(
+        self,
+        hidden: Sequence[int] = (256, 512),
+        latent_dim: int = 16,
+        memory: int = 128,
+        activation: str = "silu",
+        signal: Signal | None = None,
+    ) -> None:
+        super().__init__(hidden, latent_dim, memory, activation, signal, driven=True, tracked=memory)
+        self.follow = nn.GRU(latent_dim, memory, batch_first=True)
+
+    @property
+    def tracker(self) -> nn.GRU:
+        """Over z_1..n-1."""
+        return self.follow
+
+    def given(
+        self, z: torch.Tensor, features: torch.Tensor, mask: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, Transition]:
+        """All steps at once, with the speech's true past."""
+        state = run(self.recurrent, torch.cat([self.past(features), z], -1))
+        return self.emit(torch.cat([z, state], -1)), None
+
+    def one_step(
+        self, state: torch.Tensor, past: torch.Tensor, z: torch.Tensor, choose: Choice
+    ) -> tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+        """The latent first, then the state, which it drives."""
+        prior = torch.zeros_like(z), torch.zeros_like(z)
+        z = choose(*prior)
+        return step(self.recurrent, torch.cat([past, z], -1), state), z, prior
+
+    def unheard(self, z: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tensor, Transition]:
+        """The roll-out; latents do not depend on each other."""
+        return super().unheard(z, mask)[0], None
+
+    def ancestral(self, epsilon: torch.Tensor) -> torch.Tensor:
+        """The numbers themselves."""
+        return epsilon

@@ -1,0 +1,60 @@
+"""Variational recurrent neural network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from ..base import PRIORS, Signal
+from .autoregressive import AutoRegressive, Choice
+from .base import Transition, moments, transition_net
+from .posterior import SequencePosterior
+from .sequences import run, shifted, step
+
+
+@PRIORS.add("vrnn")
+class VRNN(AutoRegressive):
+    """h_n = GRU(h_{n-1}, s_{n-1}, z_{n-1}); z_n given h_n; s_n given h_n and z_n; q(z_n | h_n, s_n..N).
+
+    Chung, Kastner, Dinh, Goel, Courville and Bengio, A recurrent latent variable model for sequential data,
+    2015, eqs. 5 to 9; the review, sec. 7. Departure: the posterior also hears what comes after n, as
+    d-separation asks (the review, sec. 7.3); the original filters.
+    """
+
+    def __init__(
+        self,
+        hidden: Sequence[int] = (256, 512),
+        latent_dim: int = 16,
+        memory: int = 128,
+        activation: str = "silu",
+        signal: Signal | None = None,
+    ) -> None:
+        super().__init__(hidden, latent_dim, memory, activation, signal, driven=True, tracked=memory)
+        self.transition = transition_net(memory, memory, latent_dim, activation)
+
+    @property
+    def tracker(self) -> nn.GRU:
+        """The recurrent network of the model itself."""
+        return self.recurrent
+
+    def encode(self, power: torch.Tensor, mask: torch.Tensor | None = None) -> SequencePosterior:
+        """Posterior of the latents of |s|^2 (B, N, F)."""
+        features = self.features(power)
+        return self.posterior(self.listen(features), mask, past=self.past(features))
+
+    def given(
+        self, z: torch.Tensor, features: torch.Tensor, mask: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, Transition]:
+        """All steps at once, with the speech's true past."""
+        state = run(self.recurrent, torch.cat([self.past(features), shifted(z)], -1))
+        return self.emit(torch.cat([z, state], -1)), moments(self.transition(state))
+
+    def one_step(
+        self, state: torch.Tensor, past: torch.Tensor, z: torch.Tensor, choose: Choice
+    ) -> tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+        """The state first, then the latent that follows from it."""
+        state = step(self.recurrent, torch.cat([past, z], -1), state)
+        prior = moments(self.transition(state))
+        return state, choose(*prior), prior

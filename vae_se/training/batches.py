@@ -1,0 +1,122 @@
+"""What a step of training sees: frames shuffled one by one, or sequences of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+
+from ..data.features import FrameSet
+from ..rng import numpy_stream
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """Power spectra (n, F) of frames that have nothing to do with each other, or (B, N, F) of sequences with
+    their ``mask`` (B, N), 1 where a frame exists, or None where all do."""
+
+    power: np.ndarray
+    mask: np.ndarray | None = None
+
+
+class Batches(Protocol):
+    """Ways through a set of frames; an epoch's depends on the seed and the epoch alone."""
+
+    @property
+    def per_epoch(self) -> int:
+        """Batches an epoch."""
+
+    def epoch(self, number: int, first: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch in shuffled order, from batch number ``first`` on."""
+
+    def in_order(self) -> Iterator[Batch]:
+        """Every frame once, for validation."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FrameBatches:
+    """``size`` frames a batch, shuffled over the whole corpus."""
+
+    frames: FrameSet
+    size: int
+    seed: int
+
+    @property
+    def per_epoch(self) -> int:
+        """Batches an epoch."""
+        return math.ceil(len(self.frames) / self.size)
+
+    def epoch(self, number: int, first: int = 0) -> Iterator[Batch]:
+        """Batches of the epoch's global shuffle."""
+        order = numpy_stream(self.seed, "shuffle", number).permutation(len(self.frames))
+        for start in range(first * self.size, len(order), self.size):
+            yield Batch(self.frames.gather(np.sort(order[start : start + self.size])))
+
+    def in_order(self) -> Iterator[Batch]:
+        """Every frame once."""
+        for start in range(0, len(self.frames), self.size):
+            yield Batch(self.frames.gather(slice(start, start + self.size)))
+
+
+@dataclasses.dataclass(frozen=True)
+class SequenceBatches:
+    """Sequences of ``length`` frames, ``size`` frames a batch; none crosses from one recording to the next.
+
+    An epoch cuts each recording into as many as fit, from a random frame on; what is left over at its ends
+    (other frames in every epoch) is not seen. A recording that is shorter is one sequence, padded. In order,
+    the last piece of each recording is padded, and nothing is left over.
+    """
+
+    frames: FrameSet
+    length: int
+    size: int
+    seed: int
+
+    @property
+    def per_epoch(self) -> int:
+        """Batches an epoch."""
+        sequences = sum(max(1, u.frames // self.length) for u in self.frames.utterances)
+        return math.ceil(sequences / self._rows)
+
+    @property
+    def _rows(self) -> int:
+        return max(1, self.size // self.length)
+
+    def epoch(self, number: int, first: int = 0) -> Iterator[Batch]:
+        """Batches of the epoch's cuts, shuffled over the whole corpus."""
+        generator = numpy_stream(self.seed, "shuffle", number)
+        pieces, base = [], 0
+        for utterance in self.frames.utterances:
+            count = utterance.frames // self.length
+            spare = utterance.frames - count * self.length
+            start = int(generator.integers(spare + 1)) if count else 0
+            pieces += [(base + start + k * self.length, self.length) for k in range(count)]
+            if not count:
+                pieces.append((base, utterance.frames))
+            base += utterance.frames
+        order = generator.permutation(len(pieces))
+        for at in range(first * self._rows, len(order), self._rows):
+            yield self._gather([pieces[k] for k in order[at : at + self._rows]])
+
+    def in_order(self) -> Iterator[Batch]:
+        """Every frame once."""
+        pieces, base = [], 0
+        for utterance in self.frames.utterances:
+            for start in range(0, utterance.frames, self.length):
+                pieces.append((base + start, min(self.length, utterance.frames - start)))
+            base += utterance.frames
+        for at in range(0, len(pieces), self._rows):
+            yield self._gather(pieces[at : at + self._rows])
+
+    def _gather(self, pieces: list[tuple[int, int]]) -> Batch:
+        starts, lengths = (np.array(column)[:, None] for column in zip(*pieces, strict=True))
+        steps = np.arange(self.length)
+        # Padding repeats the last frame: as good as any, since nobody looks at it.
+        positions = starts + np.minimum(steps, lengths - 1)
+        power = self.frames.gather(positions.ravel()).reshape(*positions.shape, -1)
+        if (lengths == self.length).all():
+            return Batch(power)
+        return Batch(power, (steps < lengths).astype(np.float32))
