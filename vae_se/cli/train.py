@@ -19,8 +19,8 @@ _PRIOR_ONLY = ("recipe", "score_files", "tensorboard")
 @click.command(short_help="Train a speech prior on a folder of clean speech.")
 @click.argument("data_dir", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where to write.")
-@click.option("--recipe", default="default", show_default=True, metavar="NAME|FILE",
-              help="default, lab, or a TOML file.")  # fmt: skip
+@click.option("--prior", "--recipe", "recipe", default="default", show_default=True, metavar="NAME|FILE",
+              help="Which prior: the name of a recipe (docs/priors.md), or a TOML file.")  # fmt: skip
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
               help="Override a key of the recipe, e.g. --set train.epochs=5 (repeatable).")  # fmt: skip
 @click.option("--amortise", metavar="PRIOR",

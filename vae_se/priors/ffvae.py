@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
-from typing import Any
-
 import torch
 from torch import nn
-from torch.nn import functional
 
-from ..numerics import LOG_VARIANCE_MAX, LOG_VARIANCE_MIN, POWER_FLOOR
-from ..rng import torch_stream
-from .base import PRIORS, Signal
-from .frame import FramePrior
-from .layers import stack
+from .base import PRIORS
+from .feedforward import FeedForward
 from .posterior import GaussianPosterior
 
 
 @PRIORS.add("ffvae")
-class FFVAE(FramePrior):
+class FFVAE(FeedForward):
     """z ~ N(0, I_L);  s_f | z ~ N_c(0, exp(eta_f(z)));  q(z | s) = N(mu(|s|^2), diag sigma^2(|s|^2)).
 
     Leglaive, Girin and Horaud, A variance modeling framework based on variational autoencoders for speech
@@ -29,100 +21,17 @@ class FFVAE(FramePrior):
 
     Departures, which change how the model trains and not what it is: the encoder sees standardised
     log-power (a function of the modulus alone), and the decoder's linear layer starts at the mean
-    log-spectrum of the training speech. Both statistics are buffers, stored with the weights.
+    log-spectrum of the training speech.
     """
 
-    log_power_mean: torch.Tensor
-    log_power_std: torch.Tensor
-    thin_in: torch.Tensor | None
-    thin_out: torch.Tensor
-    thin_bias: torch.Tensor
-
-    def __init__(
-        self,
-        hidden: Sequence[int] = (32, 64, 128, 256),
-        latent_dim: int = 16,
-        activation: str = "tanh",
-        signal: Signal | None = None,
-    ) -> None:
-        super().__init__()
-        self.signal = signal or Signal()
-        self.latent_dim = latent_dim
-        self.hidden = tuple(hidden)
-        self.activation = activation
-        bins = self.signal.stft.bins
-        self.encoder = stack([bins, *reversed(self.hidden)], activation)
-        self.mean_head = nn.Linear(self.hidden[0], latent_dim)
-        self.log_variance_head = nn.Linear(self.hidden[0], latent_dim)
+    def make_heads(self, size: int) -> None:
+        """Two linear layers: mean and log-variance of q, which starts at a variance of 1."""
+        self.mean_head = nn.Linear(size, self.latent_dim)
+        self.log_variance_head = nn.Linear(size, self.latent_dim)
         nn.init.zeros_(self.log_variance_head.weight)
         nn.init.zeros_(self.log_variance_head.bias)
-        self.decoder = stack([latent_dim, *self.hidden], activation)
-        self.output = nn.Linear(self.hidden[-1], bins)
-        self.register_buffer("log_power_mean", torch.zeros(bins))
-        self.register_buffer("log_power_std", torch.ones(bins))
-        for name in ("thin_in", "thin_out", "thin_bias"):  # see compress()
-            self.register_buffer(name, None, persistent=False)
-
-    def set_statistics(self, mean: torch.Tensor, std: torch.Tensor) -> None:
-        """Standardise the encoder's input and start the output at the mean log-power; both (F,).
-
-        An exponentially distributed power lies e^gamma above the exponential of its mean logarithm, hence
-        Euler's constant in the bias.
-        """
-        self.log_power_mean.copy_(mean)
-        self.log_power_std.copy_(std)
-        with torch.no_grad():
-            self.output.bias.copy_(mean + 0.5772156649)
-            self.output.weight.mul_(0.1)
 
     def encode(self, power: torch.Tensor, mask: torch.Tensor | None = None) -> GaussianPosterior:
         """Posterior of the latents of |s|^2, (B, N, F)."""
         hidden = self.encoder(self.features(power))
         return GaussianPosterior(self.mean_head(hidden), self.log_variance_head(hidden))
-
-    def features(self, power: torch.Tensor) -> torch.Tensor:
-        """What the encoder sees of |s|^2 (..., F): its standardised logarithm."""
-        return (torch.log(power + POWER_FLOOR) - self.log_power_mean) / self.log_power_std
-
-    def decode(self, z: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        """eta(z): log-variances (..., F) of latents (..., L), within the range of numerics.py."""
-        hidden = self.decoder(z)
-        if self.thin_in is None:
-            eta = self.output(hidden)
-        else:
-            eta = functional.linear(functional.linear(hidden, self.thin_in), self.thin_out, self.thin_bias)
-        return functional.hardtanh(eta, LOG_VARIANCE_MIN, LOG_VARIANCE_MAX)
-
-    @torch.no_grad()
-    def compress(self, error: float) -> int | None:
-        """Let :meth:`decode` take two thin layers in place of the costly last one; returns their rank.
-
-        The log-variances are projected on the fewest of their principal components under p(z) (Eckart and
-        Young, The approximation of one matrix by another of lower rank, 1936) that leave a root mean square
-        error of ``error`` nepers at most. Nothing changes, and None is returned, where that saves less than a
-        quarter of the layer's products. The layer itself, and what is saved, stay as they are.
-        """
-        z = torch.randn(4096, self.latent_dim, generator=torch_stream(0, "compress"), device="cpu")
-        hidden = self.decoder(z.to(self.output.weight)).double()
-        weight, bins = self.output.weight.double(), len(self.output.weight)
-        mean = hidden.mean(0)
-        eigenvalues, vectors = torch.linalg.eigh(weight @ torch.cov(hidden.T) @ weight.T)
-        left_out = (eigenvalues.clamp(min=0).cumsum(0) / bins).sqrt()  # ascending: of the first 1, 2, ...
-        rank = max(1, bins - int((left_out <= error).sum()))
-        if rank * (bins + weight.shape[1]) > 0.75 * weight.numel():
-            return None
-        kept = vectors[:, -rank:]
-        thin, dtype = kept.T @ weight, self.output.weight.dtype
-        self.thin_in, self.thin_out = thin.to(dtype), kept.to(dtype).contiguous()
-        self.thin_bias = (self.output.bias.double() + (weight - kept @ thin) @ mean).to(dtype)
-        return rank
-
-    def encoder_parameters(self) -> Iterator[nn.Parameter]:
-        """Parameters of q(z | s)."""
-        return itertools.chain(
-            self.encoder.parameters(), self.mean_head.parameters(), self.log_variance_head.parameters()
-        )
-
-    def config(self) -> dict[str, Any]:
-        """Keywords of the constructor, JSON-able, less the signal."""
-        return {"hidden": list(self.hidden), "latent_dim": self.latent_dim, "activation": self.activation}

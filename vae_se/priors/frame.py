@@ -11,6 +11,9 @@ from ..likelihood import LOG_PI, standard_normal_log_prob
 from ..numerics import POWER_FLOOR
 from .base import Reconstruction, Signal
 
+#: An exponentially distributed power |s|^2 of mean v has E[log |s|^2] = log v - EULER (Euler's constant).
+EULER = 0.5772156649015329
+
 
 def complex_gaussian_misfit(power: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
     """sum_f [eta_f + (|s_f|^2 + floor) / exp(eta_f)]: -log N_c less F log(pi), of shapes (..., F).
@@ -48,9 +51,12 @@ class FramePrior(nn.Module):
     def sample(self, frames: int, generator: torch.Generator) -> torch.Tensor:
         """Latents (1, 1, N, L) from p(z) = N(0, I); independent from frame to frame, as the model says."""
         like = next(self.parameters())
-        return torch.randn(
-            1, 1, frames, self.latent_dim, generator=generator, dtype=like.dtype, device=like.device
-        )
+        shape = (1, 1, frames, self.latent_dim)
+        z = torch.randn(shape, generator=generator, dtype=like.dtype, device=generator.device)
+        return z.to(like.device)
+
+    def finish(self, power: torch.Tensor) -> None:
+        """What can be known only after training, from some training frames |s|^2 (N, F); here nothing."""
 
     def misfit(self, power: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
         """-log p(s_n | z_n) less F log(pi), (..., N)."""
@@ -69,6 +75,10 @@ class FramePrior(nn.Module):
         kl: torch.Tensor = posterior.kl_by_dimension()
         return kl
 
+    def proposal(self, power: torch.Tensor) -> Any:
+        """What importance sampling of p(z | s) draws from: q, where it has a density."""
+        return self.encode(power)
+
     def log_weight(
         self,
         power: torch.Tensor,
@@ -77,6 +87,6 @@ class FramePrior(nn.Module):
         mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """log p(s, z) - log q(z | s) at ``draws`` draws from q, (B, R, N)."""
-        z, log_q = self.encode(power).rsample(draws, generator)
+        z, log_q = self.proposal(power).rsample(draws, generator)
         misfit = self.misfit(power.unsqueeze(1), self.decode(z))
         return self.log_prior(z) - misfit - power.shape[-1] * LOG_PI - log_q

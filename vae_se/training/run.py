@@ -29,7 +29,7 @@ from .resynthesis import score_prior
 from .start import set_first_values
 
 CHECKPOINT = "checkpoint.pt"
-_START_FRAMES = 4096  # that the first values are fitted to
+_START_FRAMES = 4096  # that the first values, and what is known only at the end, are fitted to
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,13 +97,13 @@ def train_prior(job: Job, warn: Callable[[str], None] = lambda _: None) -> dict[
     if not plot_curves(job.out / "curves.png", progress.history, progress.best_epoch):
         warn("no curves.png: matplotlib is not installed (pip install 'vae-se[plot]')")
     with torch.random.fork_rng(devices=[]):  # layers draw their first values from the global generator
-        best = load_prior(job.out)
+        best: Any = load_prior(job.out)
+    if hasattr(best, "finish"):
+        best.finish(_some_frames(split.train))
     scores = None
     if job.score_files:
         report = FileProgress(job.quiet, "scores")
-        scores = score_prior(
-            best, split.valid_root, split.valid.utterances, job.score_files, job.seed, report
-        )
+        scores = score_prior(best, split.valid_root, split.valid.utterances, job.score_files, job.seed, report)
         for name in [n for n, value in scores.items() if value is None]:
             warn(f"no {name} in the card: is its package installed? (pip install 'vae-se[train]')")
     record = _record(job, split, best, progress) | {"complete": True}
@@ -119,9 +119,14 @@ def _untrained(recipe: Recipe, frames: FrameSet) -> Any:
     model = PRIORS[recipe.architecture](**recipe.model, signal=recipe.signal)
     mean, std = log_power_statistics(frames, POWER_FLOOR)
     model.set_statistics(torch.from_numpy(mean).float(), torch.from_numpy(std).float())
-    spread = np.linspace(0, len(frames) - 1, min(len(frames), _START_FRAMES)).astype(np.int64)
-    set_first_values(model, torch.from_numpy(frames.gather(spread)), recipe.train)
+    set_first_values(model, _some_frames(frames), recipe.train)
     return model
+
+
+def _some_frames(frames: FrameSet) -> torch.Tensor:
+    """Power (N, F) of frames from all over the training data."""
+    spread = np.linspace(0, len(frames) - 1, min(len(frames), _START_FRAMES)).astype(np.int64)
+    return torch.from_numpy(frames.gather(spread))
 
 
 def _prepare_output(job: Job) -> None:

@@ -1,0 +1,140 @@
+"""The VAE whose posterior is more than a Gaussian: normalising flows bend its draws."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch import nn
+
+from ..errors import UsageError
+from ..likelihood import standard_normal_log_prob
+from ..rng import torch_stream
+from .base import PRIORS, Signal
+from .ffvae import FFVAE
+from .planar import PlanarFlows
+from .posterior import standard_normal
+
+if TYPE_CHECKING:
+    from ..rng import Streams
+
+_POINTS = 32  # that the moments of a posterior are taken over; half of them mirror the others
+
+
+class Flow(Protocol):
+    """An invertible map of the latents (B, R, N, L) of every frame."""
+
+    def forward(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The image of z, and log |det| of the Jacobian (B, R, N)."""
+
+    def inverse(self, z: torch.Tensor) -> torch.Tensor:
+        """What has this image."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FlowPosterior:
+    """q(z | x): z = location + scale * flow(epsilon), epsilon ~ N(0, I); moments (B, N, L).
+
+    Planar maps of location + scale * epsilon, as Rezende and Mohamed write them, are planar maps of epsilon
+    with other parameters: the family is theirs, and here it does not depend on the units of z.
+    """
+
+    location: torch.Tensor
+    log_scale: torch.Tensor
+    flow: Flow
+
+    def rsample(
+        self, draws: int, generator: torch.Generator | Streams | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Reparametrised draws z (B, R, N, L) and log q (B, R, N), with the flow's log-determinants."""
+        return self._push(standard_normal(self.location, draws, generator))
+
+    def log_prob(self, z: torch.Tensor) -> torch.Tensor:
+        """log q(z | x) of any z (B, R, N, L), shape (B, R, N): the flow is inverted."""
+        bent = (z - self.location.unsqueeze(1)) * torch.exp(-self.log_scale).unsqueeze(1)
+        return self._push(self.flow.inverse(bent))[1]
+
+    @property
+    def mean(self) -> torch.Tensor:
+        """Mean of z (B, N, L), over fixed points."""
+        return self._fixed.mean(1)
+
+    @property
+    def log_variance(self) -> torch.Tensor:
+        """Logarithm of the variance of z (B, N, L), over fixed points."""
+        return torch.log(self._fixed.var(1, correction=0))
+
+    @functools.cached_property
+    def _fixed(self) -> torch.Tensor:
+        """Images of the fixed points, (B, P, N, L)."""
+        points = fixed_points(self.location.shape[-1]).to(self.location)
+        return self._push(points[None, :, None].expand(len(self.location), -1, self.location.shape[1], -1))[0]
+
+    def _push(self, epsilon: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        bent, log_det = self.flow.forward(epsilon)
+        z = self.location.unsqueeze(1) + torch.exp(self.log_scale).unsqueeze(1) * bent
+        return z, standard_normal_log_prob(epsilon) - log_det - self.log_scale.sum(-1).unsqueeze(1)
+
+
+def fixed_points(latent_dim: int) -> torch.Tensor:
+    """Points (P, L) that stand for N(0, I): mirrored, of unit variance, so that linear maps come out exact."""
+    half = torch.randn(_POINTS // 2, latent_dim, generator=torch_stream(0, "fixed points"))
+    points = torch.cat([half, -half])
+    return points / points.square().mean(0).sqrt()
+
+
+class BentVAE(FFVAE):
+    """``ffvae`` with a flow between epsilon and z, whose parameters come from the encoder's last layer, frame
+    by frame; a subclass's :meth:`flow` says which. log q takes off the flow's log-determinants, and the
+    divergence is estimated at the draw: log q(z | s) - log p(z).
+    """
+
+    def flow(self, hidden: torch.Tensor) -> Flow:
+        """The flow that the encoder's last layer (B, N, H) asks for."""
+        raise NotImplementedError
+
+    def encode(self, power: torch.Tensor, mask: torch.Tensor | None = None) -> Any:
+        """Posterior of the latents of |s|^2, (B, N, F)."""
+        hidden = self.encoder(self.features(power))
+        return FlowPosterior(self.mean_head(hidden), 0.5 * self.log_variance_head(hidden), self.flow(hidden))
+
+    def divergence(self, posterior: Any, z: torch.Tensor, log_q: torch.Tensor) -> torch.Tensor:
+        """log q(z | s) - log p(z) at the draws z (B, 1, N, L): (B, N, 1)."""
+        return (log_q - self.log_prior(z)).transpose(1, 2)
+
+
+@PRIORS.add("flow-vae")
+class FlowVAE(BentVAE):
+    """``flows`` planar maps (planar.py): Rezende and Mohamed, Variational inference with normalizing flows,
+    2015, algorithm 1; amortised as in van den Berg, Hasenclever, Tomczak and Welling, Sylvester normalizing
+    flows for variational inference, 2018, sec. 2.2.
+    """
+
+    def __init__(
+        self,
+        hidden: Sequence[int] = (32, 64, 128, 256),
+        latent_dim: int = 16,
+        activation: str = "tanh",
+        signal: Signal | None = None,
+        *,
+        flows: int = 8,
+    ) -> None:
+        super().__init__(hidden, latent_dim, activation, signal)
+        if not isinstance(flows, int) or flows < 1:
+            raise UsageError(f"flows = {flows!r} of a prior", "it is a whole number above 0")
+        self.flows = flows
+        self.flow_head = nn.Linear(self.hidden[0], flows * (2 * latent_dim + 1))
+        nn.init.xavier_normal_(self.flow_head.weight, gain=0.1)
+
+    def flow(self, hidden: torch.Tensor) -> PlanarFlows:
+        """Planar maps with a head of the encoder as parameters."""
+        raw = self.flow_head(hidden).unflatten(-1, (self.flows, -1))
+        u, w, b = raw.split([self.latent_dim, self.latent_dim, 1], -1)
+        return PlanarFlows.invertible(u, w, b[..., 0])
+
+    def config(self) -> dict[str, Any]:
+        """Keywords of the constructor, JSON-able, less the signal."""
+        return super().config() | {"flows": self.flows}
