@@ -35,9 +35,11 @@ def elbo_terms(
 
     ``power`` (N, F), frames that have nothing to do with each other, or (B, N, F), sequences, of which
     ``mask`` (B, N) says what exists. ``own_past``: how often an autoregressive prior is given what it said
-    itself in place of the speech's past; no other prior takes it. Kingma and Welling, Auto-encoding variational Bayes, 2014, eq. 10;
-    for priors with memory Girin et al., Dynamical variational autoencoders: a comprehensive review, 2021,
-    ch. 4, with the divergence of each step given the steps drawn before it.
+    itself in place of the speech's past; no other prior takes it.
+
+    Kingma and Welling, Auto-encoding variational Bayes, 2014, eq. 10; for priors with memory Girin et al.,
+    Dynamical variational autoencoders: a comprehensive review, 2021, ch. 4, with the divergence of each step
+    given the steps drawn before it.
     """
     if power.ndim == 2:
         power = power.unsqueeze(0)

@@ -71,7 +71,8 @@ class TrainOptions:
             if not getattr(self, name) > 0:
                 raise UsageError(f"train.{name} = {getattr(self, name)}", "it must be above zero")
         for name in ("final_rate", "warmup_steps", "weight_decay", "beta", "beta_warmup_epochs", "free_bits",
-                     "level_jitter_db", "sequence_frames", "own_past", "own_past_from", "own_past_epochs"):  # fmt: skip
+                     "level_jitter_db", "sequence_frames", "own_past", "own_past_from",
+                     "own_past_epochs"):  # fmt: skip
             if getattr(self, name) < 0:
                 raise UsageError(f"train.{name} = {getattr(self, name)}", "it must not be negative")
         if self.own_past > 1:

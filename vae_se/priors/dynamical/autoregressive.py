@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -77,7 +78,7 @@ class AutoRegressive(Dynamical):
         z, past = torch.zeros_like(like[:, 0]), torch.zeros_like(state)
         latents, etas, means, log_variances = [], [], [], []
         for n in range(like.shape[1]):
-            state, z, (mean, log_variance) = self.one_step(state, past, z, lambda m, v, n=n: choose(n, m, v))
+            state, z, (mean, log_variance) = self.one_step(state, past, z, functools.partial(choose, n))
             eta = self.emit(torch.cat([z, state], -1))
             past = self.hear(self.own_features(eta))
             latents.append(z)

@@ -177,7 +177,7 @@ class Dynamical(nn.Module):
         generator: torch.Generator | None = None,
         mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """log p(s, z) - log q(z | s), (B, R, N), with the speech's true past; a trajectory's is the sum over n."""
+        """log p(s, z) - log q(z | s), (B, R, N), with the speech's true past; a trajectory's is its sum."""
         z, log_q = self.encode(power, mask).rsample(draws, generator)
         flat, heard = z.flatten(0, 1), self.features(power).repeat_interleave(draws, 0)
         eta, transition = self.given(flat, heard, _repeated(mask, draws))

@@ -17,12 +17,12 @@ from .sequences import run, shifted, step
 
 @PRIORS.add("dsae")
 class DSAE(Dynamical):
-    """v ~ N(0, I) for the whole sequence; z_n given z_1..n-1; s_n given z_n and v; q(v, z_1 | s) q(z_n | v, z_1..n-1, s).
+    """v ~ N(0, I) for the whole sequence; z_n given z_1..n-1; s_n given z_n and v; q(z_n | v, z_1..n-1, s).
 
-    Li and Mandt, Disentangled sequential autoencoder, 2018; the review, sec. 10. ``static`` of the ``latent_dim``
-    latents are v's: they are those of the first frame. In later frames these places are empty: N(0, 1) a priori
-    and a posteriori, and heard by nobody. Departure: z_n of the posterior knows v and the latents before it by a
-    recurrent network, and z_1 does not know v.
+    Li and Mandt, Disentangled sequential autoencoder, 2018; the review, sec. 10. ``static`` of the
+    ``latent_dim`` latents are v's: they are those of the first frame. In later frames these places are empty:
+    N(0, 1) a priori and a posteriori, and heard by nobody. Departure: z_n of the posterior knows v and the
+    latents before it by a recurrent network, and z_1 does not know v.
     """
 
     both_ways = True

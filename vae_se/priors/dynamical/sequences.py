@@ -38,6 +38,4 @@ def step(layer: nn.GRU, now: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
 
     The same weights as :func:`run`, for what has to be done step by step (a test holds them equal).
     """
-    return torch.gru_cell(
-        now, state, layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_ih_l0, layer.bias_hh_l0
-    )
+    return torch.gru_cell(now, state, *layer.all_weights[0])

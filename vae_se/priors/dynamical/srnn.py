@@ -15,7 +15,7 @@ from .sequences import run, shifted, step
 
 @PRIORS.add("srnn")
 class SRNN(AutoRegressive):
-    """h_n = GRU(h_{n-1}, s_{n-1}); z_n given z_{n-1} and h_n; s_n given z_n and h_n; q(z_n | z_{n-1}, h_n..N, s_n..N).
+    """h_n = GRU(h_{n-1}, s_{n-1}); z_n given z_{n-1}, h_n; s_n given z_n, h_n; q(z_n | z_{n-1}, h, s_n..N).
 
     Fraccaro, Sønderby, Paquet and Winther, Sequential neural models with stochastic layers, 2016, eqs. 1 to
     10; the review, sec. 8. Departure: q does not add its mean to that of p(z_n | ...).
