@@ -7,7 +7,7 @@ import math
 
 import torch
 
-from vae_se.likelihood import standard_normal_log_prob
+from vae_se.likelihood import gaussian_log_prob, standard_normal_log_prob
 from vae_se.priors import GaussianPosterior, Signal
 from vae_se.priors.ffvae import FFVAE
 
@@ -35,21 +35,24 @@ def model_power(prior, batch: int, frames: int, seed: int = 0, noise: float = 0.
 class LinearPrior:
     """decode(z) = A z; the encoder is a wide Gaussian around the origin, so that it covers any posterior."""
 
-    factorised = True
+    factorised = standard_normal = True
 
     def __init__(self, matrix: torch.Tensor, proposal_std: float = 1.3) -> None:
         self.matrix, self.latent_dim, self.proposal_std = matrix, matrix.shape[1], proposal_std
 
-    def encode(self, power):
+    def encode(self, power, mask=None):
         shape = (*power.shape[:2], self.latent_dim)
         mean = torch.zeros(shape, dtype=power.dtype)
         return GaussianPosterior(mean, torch.full(shape, 2 * math.log(self.proposal_std), dtype=power.dtype))
 
-    def decode(self, z):
+    def decode(self, z, mask=None):
         return z @ self.matrix.T
 
     def log_prior(self, z):
         return standard_normal_log_prob(z)
+
+    def generate(self, z, mask=None):
+        return self.decode(z), self.log_prior(z)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,8 +68,18 @@ class LinearGaussianTarget:
     gain: torch.Tensor
     mask: torch.Tensor
 
+    @property
+    def tied(self):
+        return not self.prior.factorised
+
     def encode(self, power):
         return self.prior.encode(power)
+
+    def decode(self, z):
+        return self.prior.decode(z)
+
+    def generate(self, z):
+        return self.prior.generate(z)
 
     def log_likelihood(self, mean):
         return -0.5 * ((self.power.unsqueeze(1) - mean) / self.std).square().sum(-1)
@@ -98,3 +111,33 @@ def linear_target(frames: int = 40, seed: int = 3) -> LinearGaussianTarget:
     std = 1.5
     ones = torch.ones(1, frames, dtype=torch.float64)
     return LinearGaussianTarget(prior, z @ matrix.T + std * noise, std, ones, ones)
+
+
+class ChainPrior(LinearPrior):
+    """The same with memory: z_n = rate z_{n-1} + sqrt(1 - rate^2) e_n, each still N(0, I)."""
+
+    factorised = standard_normal = False
+
+    def __init__(self, matrix: torch.Tensor, rate: float = 0.8) -> None:
+        super().__init__(matrix)
+        self.rate = rate
+
+    def log_prior(self, z):
+        before = torch.nn.functional.pad(z, (0, 0, 1, 0))[..., :-1, :]
+        variance = torch.full((z.shape[-2], 1), 1 - self.rate**2, dtype=z.dtype)
+        variance[0] = 1
+        return gaussian_log_prob(z, self.rate * before, variance.log())
+
+
+def chain_target(frames: int = 6, seed: int = 3):
+    """A linear-Gaussian state-space model; the exact mean (N, L) and covariance (NL, NL) of its smoother."""
+    toy = linear_target(frames, seed)
+    prior = ChainPrior(toy.prior.matrix)
+    a, lags = prior.matrix, torch.arange(frames, dtype=torch.float64)
+    correlation = prior.rate ** (lags[:, None] - lags[None]).abs()
+    eye = torch.eye(a.shape[1], dtype=a.dtype)
+    precision = torch.kron(torch.linalg.inv(correlation).contiguous(), eye)
+    precision += torch.kron(torch.eye(frames, dtype=a.dtype), (a.T @ a / toy.std**2).contiguous())
+    covariance = torch.linalg.inv(precision)
+    mean = (covariance @ (toy.power[0] @ a / toy.std**2).flatten()).view(frames, -1)
+    return dataclasses.replace(toy, prior=prior), mean, covariance

@@ -30,10 +30,12 @@ def build_em(config: Config, prior: Any) -> MonteCarloEM:
     noise = _part("noise", NOISES[config.noise.name], config.noise)
     if isinstance(noise, Dictionary) and noise.learnt is not None:
         noise.learnt.check(prior.signal, noise.file)
+    estep = _part("estep", ESTEPS[config.estep.name], config.estep)
+    _check_fit(config.estep.name, estep, prior)
     return MonteCarloEM(
         prior=prior,
         noise=noise,
-        estep=_part("estep", ESTEPS[config.estep.name], config.estep),
+        estep=estep,
         gain=Gain(config.gain.kind, config.gain.concentration),
         iterations=config.inference.iterations,
         averaging=config.inference.averaging,
@@ -41,6 +43,17 @@ def build_em(config: Config, prior: Any) -> MonteCarloEM:
         pause_db=config.inference.pause_db,
         recogniser=_recogniser(config, prior),
         starts=config.inference.starts,
+    )
+
+
+def _check_fit(name: str, estep: Any, prior: Any) -> None:
+    """Raise UsageError for an E-step that treats frames as independent, and a prior that does not."""
+    if prior.factorised or getattr(estep, "trajectories", False):
+        return
+    fitting = [other for other in ESTEPS if getattr(ESTEPS[other], "trajectories", False)]
+    raise UsageError(
+        f"the E-step {name} treats frames as independent, and the prior ties them together",
+        "give --estep " + ", ".join(fitting),
     )
 
 

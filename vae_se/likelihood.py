@@ -60,3 +60,8 @@ def gaussian_kl_between(
     difference = (mean - other_mean).square() * torch.exp(-other_log_variance)
     ratio = log_variance - other_log_variance
     return 0.5 * (difference + torch.exp(ratio) - 1 - ratio)
+
+
+def gaussian_entropy(log_variance: torch.Tensor) -> torch.Tensor:
+    """Entropy of a diagonal Gaussian, summed over the last dimension."""
+    return 0.5 * (math.log(2 * math.pi) + 1 + log_variance).sum(-1)

@@ -256,7 +256,7 @@ def test_mutation_prior_without_its_half(monkeypatch):
 
 
 def test_mutation_no_acceptance(monkeypatch):
-    def always(chains, proposed, log_ratio, streams):
+    def always(target, current, proposed, log_ratio, streams):
         return proposed, torch.ones_like(log_ratio, dtype=torch.bool)
 
     monkeypatch.setattr(vem_mh, "gauss_newton", wrong_gaussian)
@@ -312,9 +312,9 @@ def test_step_size_is_a_standard_deviation():
         def __getattr__(self, name):
             return getattr(object.__getattribute__(self, "inner"), name)
 
-        def decode(self, z):
+        def generate(self, z, mask=None):
             seen.append(z)
-            return self.inner.decode(z)
+            return self.inner.generate(z)
 
     spied = dataclasses.replace(target, prior=Spy(target.prior))
     kernel = ESTEPS["mh"](draws=2, sweeps=1, step_size=0.3, adaptation=0)
@@ -358,10 +358,11 @@ def test_importance_bound_is_below_and_near_the_evidence():
 
 def test_accept_takes_what_is_better_and_leaves_what_is_impossible():
     streams = Streams([torch.Generator().manual_seed(0)], [100])
-    old, new = (chain.Chains(torch.full((1, 2, 100, 3), v), torch.full((1, 2, 100, 4), v)) for v in (0.0, 1.0))
+    shapes = (1, 2, 100, 3), (1, 2, 100, 4), (1, 2, 100)
+    old, new = (chain.Chains(*(torch.full(shape, value) for shape in shapes)) for value in (0.0, 1.0))
     ratio = torch.full((1, 2, 100), 50.0)
     ratio[:, 1] = -math.inf
-    chains, taken = chain.accept(old, new, ratio, streams)
+    chains, taken = chain.accept(linear_target(), old, new, ratio, streams)
     assert taken[:, 0].all()
     assert not taken[:, 1].any()
     assert (chains.z[:, 0] == 1).all()

@@ -44,7 +44,7 @@ def pick_start(
     For each proposal n the encoder is shown the power (B, N, F) less n, and log p(x_n) is estimated by
     importance sampling with DRAWS draws from what it says. A rival must win by ``model.margin`` nats: few draws
     find less of the evidence of speech, which has many shapes, than of noise, which here has one.
-    Where the prior ties frames together the log prior is shared out among them, and this is a heuristic.
+    Where the prior ties frames together this is a heuristic: frames are compared as if each stood alone.
     """
     states = [state, *model.rivals(state, power, mask)]
     gain = torch.ones_like(mask)
@@ -58,5 +58,6 @@ def pick_start(
 def _evidence(target: Target, encoder_floor: float, streams: Streams) -> torch.Tensor:
     """log p(x_n), (B, N), by importance sampling."""
     z, log_q = target.encode(target.less_noise(encoder_floor)).rsample(DRAWS, streams)
-    joint = target.log_likelihood(target.prior.decode(z)) + target.prior.log_prior(z)
+    log_variance, log_prior = target.generate(z)
+    joint = target.log_likelihood(log_variance) + log_prior
     return torch.logsumexp(joint - log_q, 1) - math.log(DRAWS)

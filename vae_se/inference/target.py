@@ -31,7 +31,22 @@ class Target:
 
         Where a recognition network has seen the noisy recording, it is what the network said.
         """
-        return self.prior.encode(power) if self.proposal is None else self.proposal
+        return self.prior.encode(power, self.mask) if self.proposal is None else self.proposal
+
+    @property
+    def tied(self) -> bool:
+        """Whether the prior ties frames together: then the latents of a recording are one trajectory."""
+        return not self.prior.factorised
+
+    def decode(self, z: torch.Tensor) -> torch.Tensor:
+        """The decoder's log-variance (B, R, N, F) of latents (B, R, N, L)."""
+        log_variance: torch.Tensor = self.prior.decode(z, self.mask)
+        return log_variance
+
+    def generate(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same, and log p(z_n | z_1..n-1) (B, R, N), 0 in padding where frames are tied."""
+        log_variance, log_prior = self.prior.generate(z, self.mask)
+        return log_variance, log_prior * self.mask.unsqueeze(1) if self.tied else log_prior
 
     def less_noise(self, floor: float) -> torch.Tensor:
         """The power less the noise, at least ``floor`` times the power, (B, N, F): what an encoder is shown."""

@@ -48,6 +48,12 @@ class FramePrior(nn.Module):
         """log N(z; 0, I), one value per frame."""
         return standard_normal_log_prob(z)
 
+    def generate(
+        self, z: torch.Tensor, mask: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-variances (B, R, N, F) and log p(z) (B, R, N) of latents (B, R, N, L)."""
+        return self.decode(z), self.log_prior(z)
+
     def sample(self, frames: int, generator: torch.Generator) -> torch.Tensor:
         """Latents (1, 1, N, L) from p(z) = N(0, I); independent from frame to frame, as the model says."""
         like = next(self.parameters())

@@ -65,9 +65,9 @@ class FrameBatches:
 class SequenceBatches:
     """Sequences of ``length`` frames, ``size`` frames a batch; none crosses from one recording to the next.
 
-    An epoch cuts each recording into as many as fit, from a random frame on; what is left over at its ends
-    (other frames in every epoch) is not seen. A recording that is shorter is one sequence, padded. In order,
-    the last piece of each recording is padded, and nothing is left over.
+    An epoch cuts each recording into as many as cover it; they overlap a little, by other amounts in every
+    epoch. A recording that is shorter is one sequence, padded. In order, they do not overlap, and the last
+    piece of each recording is padded.
     """
 
     frames: FrameSet
@@ -78,7 +78,7 @@ class SequenceBatches:
     @property
     def per_epoch(self) -> int:
         """Batches an epoch."""
-        sequences = sum(max(1, u.frames // self.length) for u in self.frames.utterances)
+        sequences = sum(math.ceil(u.frames / self.length) for u in self.frames.utterances)
         return math.ceil(sequences / self._rows)
 
     @property
@@ -90,12 +90,9 @@ class SequenceBatches:
         generator = numpy_stream(self.seed, "shuffle", number)
         pieces, base = [], 0
         for utterance in self.frames.utterances:
-            count = utterance.frames // self.length
-            spare = utterance.frames - count * self.length
-            start = int(generator.integers(spare + 1)) if count else 0
-            pieces += [(base + start + k * self.length, self.length) for k in range(count)]
-            if not count:
-                pieces.append((base, utterance.frames))
+            length = min(self.length, utterance.frames)
+            starts = _cover(utterance.frames, length, generator)
+            pieces += [(base + int(start), length) for start in starts]
             base += utterance.frames
         order = generator.permutation(len(pieces))
         for at in range(first * self._rows, len(order), self._rows):
@@ -120,3 +117,16 @@ class SequenceBatches:
         if (lengths == self.length).all():
             return Batch(power)
         return Batch(power, (steps < lengths).astype(np.float32))
+
+
+def _cover(frames: int, length: int, generator: np.random.Generator) -> np.ndarray:
+    """First frames of the fewest pieces of a length that cover a recording, from its start to its end."""
+    count = math.ceil(frames / length)
+    if count == 1:
+        return np.zeros(1, np.int64)
+    even = np.arange(count) * (frames - length) / (count - 1)
+    play = (count * length - frames) / (count - 1) / 2  # two neighbours may part by their overlap, no further
+    moved = even + generator.uniform(-play, play, count)
+    moved[[0, -1]] = even[[0, -1]]
+    # Rounding may leave out a single frame between two pieces, in this epoch.
+    return np.floor(moved).astype(np.int64)

@@ -38,7 +38,11 @@ class State(Protocol):
 
 
 class EStep(Protocol):
-    """An E-step kernel; a frozen dataclass whose fields are its settings."""
+    """An E-step kernel; a frozen dataclass whose fields are its settings.
+
+    One that can also move the latents of a recording as a whole, as a prior that ties frames together asks,
+    says so by ``trajectories``, a class variable that is True.
+    """
 
     @property
     def draws(self) -> int:

@@ -63,6 +63,6 @@ class EncoderIS:
 
     def _draw(self, target: Target, proposal: Proposal, streams: Streams) -> tuple[Samples, torch.Tensor]:
         z, log_q = proposal.draw(self.draws, streams)
-        log_variance = target.prior.decode(z)
-        log_weight = target.log_likelihood(log_variance) + target.prior.log_prior(z) - log_q
+        log_variance, log_prior = target.generate(z)
+        log_weight = target.log_likelihood(log_variance) + log_prior - log_q
         return Samples.weighted(z, log_weight, log_variance), log_weight

@@ -49,7 +49,7 @@ class EncoderMH:
         """The chains start at draws from the encoder at ``power``."""
         proposal = Proposal.start(target.encode(power))
         z, _ = proposal.draw(self.draws, streams)
-        chains = Chains(z, target.prior.decode(z))
+        chains = Chains.at(target, z)
         return EncoderMHState(chains, Samples.equal(chains.z, chains.log_variance), proposal, 0)
 
     def step(self, target: Target, state: EncoderMHState, streams: Streams) -> tuple[EncoderMHState, Info]:
@@ -59,23 +59,20 @@ class EncoderMH:
         if adapting and self.refresh:
             shown = target.speech_power(state.samples.log_variance, state.samples.log_weight)
             proposal = dataclasses.replace(proposal, encoder=target.encode(shown))
-
-        def log_joint(at: Chains) -> torch.Tensor:
-            return target.log_likelihood(at.log_variance) + target.prior.log_prior(at.z)
-
-        current = log_joint(chains) - proposal.log_prob(chains.z)
+        current = chains.log_joint(target) - proposal.log_prob(chains.z)
         accepted = torch.zeros_like(current)
         tried, weights = [], []
         for _ in range(self.sweeps):
             z, log_q = proposal.draw(self.draws, streams)
-            proposed = Chains(z, target.prior.decode(z))
-            new = log_joint(proposed) - log_q
+            proposed = Chains.at(target, z)
+            new = proposed.log_joint(target) - log_q
             tried.append(z)
             weights.append(new)
-            chains, taken = accept(chains, proposed, new - current, streams)
+            chains, taken = accept(target, chains, proposed, new - current, streams)
             current = torch.where(taken, new, current)
             accepted += taken
         if adapting:
             proposal = proposal.learn(torch.cat(tried, 1), torch.cat(weights, 1))
-        samples, info = chain_info(target, chains, accepted / self.sweeps)
+        joint, rate = chains.log_joint(target), accepted / self.sweeps
+        samples, info = chain_info(target, chains.z, chains.log_variance, joint, rate)
         return EncoderMHState(chains, samples, proposal, state.steps + 1), info

@@ -34,22 +34,31 @@ def likelihood_point(
     with torch.enable_grad():
         leaf = parameters.detach().requires_grad_()
         z = draw(leaf)
-        log_variance = target.prior.decode(z)
-    value, slope = target.log_likelihood_and_gradient(log_variance.detach())
+        log_variance = target.decode(z)
+    value, slope = _likelihood(target, log_variance)
     (gradient,) = torch.autograd.grad(log_variance, leaf, slope)
     return Point(z.detach(), log_variance.detach(), value, gradient)
 
 
-def joint_point(target: Target, z: torch.Tensor) -> Point:
-    """log p(x, z) and its gradient by z (B, R, N, L); any prior whose ``log_prior`` can be differentiated."""
-    likelihood = likelihood_point(target, z, lambda leaf: leaf)
+def joint_point(
+    target: Target,
+    parameters: torch.Tensor,
+    draw: Callable[[torch.Tensor], torch.Tensor] = lambda leaf: leaf,
+) -> Point:
+    """log p(x, z) at z = draw(parameters), by default the parameters themselves, and its gradient."""
     with torch.enable_grad():
-        leaf = z.detach().requires_grad_()
-        log_prior = target.prior.log_prior(leaf)
-    (slope,) = torch.autograd.grad(log_prior, leaf, torch.ones_like(log_prior))
-    return dataclasses.replace(
-        likelihood, value=likelihood.value + log_prior.detach(), gradient=likelihood.gradient + slope
-    )
+        leaf = parameters.detach().requires_grad_()
+        z = draw(leaf)
+        log_variance, log_prior = target.generate(z)
+    value, slope = _likelihood(target, log_variance)
+    (gradient,) = torch.autograd.grad([log_variance, log_prior], leaf, [slope, torch.ones_like(log_prior)])
+    return Point(z.detach(), log_variance.detach(), value + log_prior.detach(), gradient)
+
+
+def _likelihood(target: Target, log_variance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """log p(x | z) and its derivative by the decoder's output; padding must not pull at frames tied to it."""
+    value, slope = target.log_likelihood_and_gradient(log_variance.detach())
+    return value, slope.mul_(target.mask[:, None, :, None]) if target.tied else slope
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import torch
 
@@ -11,7 +12,7 @@ from ...rng import Streams
 from ..particles import Samples
 from ..target import Target
 from .base import ESTEPS, Info
-from .chain import Chains, accept, chain_info
+from .chain import accept, chain_info
 from .gradient import Point, joint_point
 from .vem_full import gauss_newton
 
@@ -112,6 +113,7 @@ class Langevin:
     enhancement with variational autoencoders, 2023, with its total variation over time.
     """
 
+    trajectories: ClassVar[bool] = True
     draws: int = 2
     sweeps: int = 2
     step_size: float = 0.1
@@ -126,7 +128,7 @@ class Langevin:
         """The chains start at draws from the encoder at ``power``."""
         z, _ = target.encode(power).rsample(self.draws, streams)
         root = scales(target, z) if self.precondition else None
-        return LangevinState(z, Samples.equal(z, target.prior.decode(z)), root, 0)
+        return LangevinState(z, Samples.equal(z, target.decode(z)), root, 0)
 
     def step(self, target: Target, state: LangevinState, streams: Streams) -> tuple[LangevinState, Info]:
         """``sweeps`` moves; the draws handed on are the last ones decoded, so that none is decoded twice."""
@@ -138,16 +140,16 @@ class Langevin:
                 slope = self.total_variation * total_variation_slope(z, target.mask)
                 point = dataclasses.replace(point, gradient=point.gradient - slope)
             z = propose(point, step, streams, root)
-        samples, info = chain_info(target, Chains(point.z, point.log_variance), None, point.value)
+        samples, info = chain_info(target, point.z, point.log_variance, point.value, None)
         return LangevinState(z, samples, root, state.steps + 1), info
 
 
 @dataclasses.dataclass(frozen=True)
 class AdjustedState:
-    """The chains, the draws made of them, the log step size per frame (B, N), the preconditioner's root (None
-    without), the steps done."""
+    """Where the chains stand, z (B, R, N, L), the draws made of them, the log step size per frame (B, N), the
+    preconditioner's root (None without), the steps done."""
 
-    chains: Chains
+    z: torch.Tensor
     samples: Samples
     log_step: torch.Tensor
     root: torch.Tensor | None
@@ -169,6 +171,7 @@ class AdjustedLangevin:
     discrete approximations to Langevin diffusions, 1998.
     """
 
+    trajectories: ClassVar[bool] = True
     draws: int = 2
     sweeps: int = 4
     step_size: float = 0.1
@@ -179,35 +182,28 @@ class AdjustedLangevin:
     def init(self, target: Target, power: torch.Tensor, streams: Streams) -> AdjustedState:
         """The chains start at draws from the encoder at ``power``."""
         z, _ = target.encode(power).rsample(self.draws, streams)
-        chains = Chains(z, target.prior.decode(z))
         log_step = torch.full_like(target.gain, self.step_size).log()
         root = scales(target, z) if self.precondition else None
-        return AdjustedState(chains, Samples.equal(z, chains.log_variance), log_step, root, 0)
+        return AdjustedState(z, Samples.equal(z, target.decode(z)), log_step, root, 0)
 
     def step(self, target: Target, state: AdjustedState, streams: Streams) -> tuple[AdjustedState, Info]:
         """``sweeps`` proposals for every chain and frame."""
         log_step, root = state.log_step, state.root
         if state.steps < self.adaptation:
-            root = renewed(root, target, state.chains.z, state.steps)
+            root = renewed(root, target, state.z, state.steps)
         # The parameters are new in every E-step, and so is the gradient at the same z.
-        point = joint_point(target, state.chains.z)
+        point = joint_point(target, state.z)
         accepted = torch.zeros_like(point.value)
         for _ in range(self.sweeps):
             step = torch.exp(log_step)[:, None, :, None]
             new = joint_point(target, propose(point, step, streams, root))
             ratio = new.value - point.value
             ratio = ratio + log_proposal(point.z, new, step, root) - log_proposal(new.z, point, step, root)
-            old = Chains(point.z, point.log_variance)
-            chains, taken = accept(old, Chains(new.z, new.log_variance), ratio, streams)
-            point = Point(
-                chains.z,
-                chains.log_variance,
-                torch.where(taken, new.value, point.value),
-                torch.where(taken.unsqueeze(-1), new.gradient, point.gradient),
-            )
+            point, taken = accept(target, point, new, ratio, streams)
             accepted += taken
             if state.steps < self.adaptation:
                 rate = taken.to(log_step.dtype).mean(1)
                 log_step = log_step + (rate - self.target_acceptance) / (1 + state.steps) ** 0.6
-        samples, info = chain_info(target, chains, accepted / self.sweeps, point.value)
-        return AdjustedState(chains, samples, log_step, root, state.steps + 1), info
+        rate = accepted / self.sweeps
+        samples, info = chain_info(target, point.z, point.log_variance, point.value, rate)
+        return AdjustedState(point.z, samples, log_step, root, state.steps + 1), info

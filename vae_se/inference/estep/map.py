@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import torch
 
@@ -34,6 +35,7 @@ class PointEstimate:
     autoencoder, 2019 (latents by backpropagation through the decoder), with the prior's term and Adam.
     """
 
+    trajectories: ClassVar[bool] = True
     steps: int = 1
     rate: float = 0.05
     draws: int = 1
@@ -45,7 +47,7 @@ class PointEstimate:
     def init(self, target: Target, power: torch.Tensor, streams: Streams) -> PointState:
         """The estimate starts at the encoder's mean at ``power``."""
         z = target.encode(power).mean.unsqueeze(1)
-        return PointState(Adam.start(z), Samples.equal(z, target.prior.decode(z)))
+        return PointState(Adam.start(z), Samples.equal(z, target.decode(z)))
 
     def step(self, target: Target, state: PointState, streams: Streams) -> tuple[PointState, Info]:
         """``steps`` gradient steps; what is handed on is the last point decoded."""

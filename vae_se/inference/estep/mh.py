@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import torch
 
@@ -38,6 +39,7 @@ class RandomWalkMH:
     the rate 0.234: Roberts, Gelman and Gilks, 1997. Departure: parallel chains in place of one long one.
     """
 
+    trajectories: ClassVar[bool] = True
     draws: int = 4
     sweeps: int = 10
     step_size: float = 0.1
@@ -47,29 +49,25 @@ class RandomWalkMH:
     def init(self, target: Target, power: torch.Tensor, streams: Streams) -> RandomWalkState:
         """The chains start at draws from the encoder at ``power``."""
         z, _ = target.encode(power).rsample(self.draws, streams)
-        chains = Chains(z, target.prior.decode(z))
+        chains = Chains.at(target, z)
         log_step = torch.full_like(target.gain, self.step_size).log()
         return RandomWalkState(chains, Samples.equal(z, chains.log_variance), log_step, 0)
 
     def step(self, target: Target, state: RandomWalkState, streams: Streams) -> tuple[RandomWalkState, Info]:
         """``sweeps`` proposals for every chain and frame."""
         chains, log_step = state.chains, state.log_step
-
-        def log_joint(at: Chains) -> torch.Tensor:
-            return target.log_likelihood(at.log_variance) + target.prior.log_prior(at.z)
-
-        current = log_joint(chains)
+        current = chains.log_joint(target)
         accepted = torch.zeros_like(current)
         for _ in range(self.sweeps):
             epsilon = streams.normal(self.draws, chains.z.shape[-1], dtype=chains.z.dtype).transpose(1, 2)
             z = chains.z + torch.exp(log_step)[:, None, :, None] * epsilon
-            proposed = Chains(z, target.prior.decode(z))
-            new = log_joint(proposed)
-            chains, taken = accept(chains, proposed, new - current, streams)
+            proposed = Chains.at(target, z)
+            new = proposed.log_joint(target)
+            chains, taken = accept(target, chains, proposed, new - current, streams)
             current = torch.where(taken, new, current)
             accepted += taken
             if state.steps < self.adaptation:
                 rate = taken.to(z.dtype).mean(1)
                 log_step = log_step + (rate - self.target_acceptance) / (1 + state.steps) ** 0.6
-        samples, info = chain_info(target, chains, accepted / self.sweeps)
+        samples, info = chain_info(target, chains.z, chains.log_variance, current, accepted / self.sweeps)
         return RandomWalkState(chains, samples, log_step, state.steps + 1), info

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import torch
 
-from ...likelihood import gaussian_kl
+from ...likelihood import gaussian_entropy, gaussian_kl
 from ...rng import Streams
 from ..particles import Samples, frame_mean
 from ..target import Target
 from .base import ESTEPS, Info
-from .gradient import Adam, likelihood_point
+from .gradient import Adam, joint_point, likelihood_point
 
 _LOG_VARIANCE_RANGE = (-12.0, 2.0)
 
@@ -32,7 +33,10 @@ class VariationalState:
 @ESTEPS.add("vem")
 @dataclasses.dataclass(frozen=True)
 class Variational:
-    """Ascends E_q[log p(x | z)] - KL(q || N(0, I)) by reparametrised draws, frame by frame.
+    """Ascends E_q[log p(x | z)] - KL(q || p(z)) by reparametrised draws, frame by frame.
+
+    The divergence is in closed form where p(z) = N(0, I), else log p(z) is taken at the draws. Where the prior
+    ties frames together, q is still a product over frames (mean field), and every frame's gradient sees all.
 
     ``draws``: R; ``steps``: gradient steps per E-step; ``rate``: Adam's step size. The shared encoder only
     gives the start, hence nothing of the model is changed. The gradient of the likelihood by the decoder's
@@ -43,6 +47,7 @@ class Variational:
     Semi-amortized variational autoencoders, 2018; Kingma and Ba, Adam, 2015.
     """
 
+    trajectories: ClassVar[bool] = True
     draws: int = 1
     steps: int = 1
     rate: float = 0.2
@@ -52,7 +57,7 @@ class Variational:
         posterior = target.encode(power)
         parameters = torch.stack([posterior.mean, posterior.log_variance.clamp(*_LOG_VARIANCE_RANGE)])
         z = self._draw(parameters, streams)
-        samples = Samples.equal(z, target.prior.decode(z))
+        samples = Samples.equal(z, target.decode(z))
         return VariationalState(Adam.start(parameters), samples)
 
     def step(self, target: Target, state: VariationalState, streams: Streams) -> tuple[VariationalState, Info]:
@@ -60,13 +65,19 @@ class Variational:
         adam = state.adam
         for _ in range(self.steps):
             mean, log_var = adam.parameters
-            point = likelihood_point(target, adam.parameters, lambda leaf: self._draw(leaf, streams))
+            closed = target.prior.standard_normal
+            at = likelihood_point if closed else joint_point
+            point = at(target, adam.parameters, lambda leaf: self._draw(leaf, streams))
             gradient = point.gradient / self.draws
-            gradient = gradient - torch.stack([mean, 0.5 * (log_var.exp() - 1)])
+            if closed:
+                gradient = gradient - torch.stack([mean, 0.5 * (log_var.exp() - 1)])
+            else:
+                gradient[1] += 0.5  # of the entropy of q
             adam = adam.ascend(gradient, self.rate)
             adam.parameters[1].clamp_(*_LOG_VARIANCE_RANGE)
         samples = Samples.equal(point.z, point.log_variance)
-        bound = point.value.mean(1) - gaussian_kl(mean, log_var)
+        left = -gaussian_kl(mean, log_var) if closed else gaussian_entropy(log_var)
+        bound = point.value.mean(1) + left
         info = Info(
             objective=frame_mean(bound, target.mask),
             ess=torch.full_like(bound[:, 0], self.draws),

@@ -60,7 +60,7 @@ class FineTunedEncoder:
             raise UsageError("this prior has no encoder to fine-tune", "choose another E-step")
         mean, log_variance = self._encode(target, power, {k: a.parameters for k, a in adam.items()})
         z, _ = GaussianPosterior(mean, log_variance).rsample(self.draws, streams)
-        return FineTunedState(power, adam, Samples.equal(z, target.prior.decode(z)))
+        return FineTunedState(power, adam, Samples.equal(z, target.decode(z)))
 
     def step(self, target: Target, state: FineTunedState, streams: Streams) -> tuple[FineTunedState, Info]:
         """``steps`` gradient steps of every encoder; the draws handed on are those of the last one."""
@@ -72,7 +72,7 @@ class FineTunedEncoder:
                 leaves = {name: a.parameters.detach().requires_grad_() for name, a in adam.items()}
                 mean, log_variance = self._encode(target, state.shown, leaves)
                 z, _ = GaussianPosterior(mean, log_variance).rsample(self.draws, streams)
-                decoded = target.prior.decode(z)
+                decoded = target.decode(z)
                 kl = gaussian_kl(mean, log_variance)
             value, slope = target.log_likelihood_and_gradient(decoded.detach())
             slope = slope * (share / self.draws)[:, None, :, None]

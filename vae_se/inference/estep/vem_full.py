@@ -61,14 +61,14 @@ def gauss_newton(target: Target, mean: torch.Tensor) -> FullGaussian:
         raise UsageError("a covariance per frame needs a prior without memory", "choose another E-step")
     latent = mean.shape[-1]
     eye = torch.eye(latent, dtype=mean.dtype, device=mean.device)
-    weight = target.fisher(target.prior.decode(mean.unsqueeze(1)))[:, 0].sqrt_()
+    weight = target.fisher(target.decode(mean.unsqueeze(1)))[:, 0].sqrt_()
     precision = torch.empty(*mean.shape, latent, dtype=mean.dtype, device=mean.device)
     for start in range(0, mean.shape[1], _FRAMES):
         here = slice(start, start + _FRAMES)
         z = mean[:, here].unsqueeze(2)
         # A prior without memory takes any two dimensions before the latents: here frames and their moves.
-        moved = target.prior.decode(z + _DIFFERENCE * eye)
-        jacobian = moved.sub_(target.prior.decode(z)).mul_(weight[:, here].unsqueeze(2) / _DIFFERENCE)
+        moved = target.decode(z + _DIFFERENCE * eye)
+        jacobian = moved.sub_(target.decode(z)).mul_(weight[:, here].unsqueeze(2) / _DIFFERENCE)
         precision[:, here] = jacobian @ jacobian.transpose(-1, -2) + eye
     lower = torch.linalg.cholesky(precision)
     # precision = C C^T, so root = C^-T.
@@ -111,7 +111,7 @@ class FullVariational:
         """q starts around the mean of the encoder's posterior at ``power``."""
         q = gauss_newton(target, target.encode(power).mean)
         z = q.draw(self.draws, streams)
-        return FullState(q, Samples.equal(z, target.prior.decode(z)), 0)
+        return FullState(q, Samples.equal(z, target.decode(z)), 0)
 
     def step(self, target: Target, state: FullState, streams: Streams) -> tuple[FullState, Info]:
         """``steps`` steps; the draws handed on are those of the last one."""

@@ -61,15 +61,16 @@ class GaussianMH:
         """One step of the fit, or ``sweeps`` proposals for every chain and frame."""
         if state.steps < self.warm:
             fit, _ = FullVariational().step(target, state.fit, streams)
-            samples, info = chain_info(target, Chains(fit.samples.z, fit.samples.log_variance), None)
+            z, log_variance = fit.samples.z, fit.samples.log_variance
+            joint = target.log_likelihood(log_variance) + target.prior.log_prior(z)
+            samples, info = chain_info(target, z, log_variance, joint, None)
             # No chains yet: these draws are independent of those before.
             info = dataclasses.replace(info, joint=None)
             return dataclasses.replace(state, fit=fit, samples=samples, steps=state.steps + 1), info
         fit, chains, log_step = state.fit, state.chains, state.log_step
         if chains is None:
             fit = dataclasses.replace(fit, q=gauss_newton(target, fit.q.mean))
-            z = fit.q.draw(self.draws, streams)
-            chains = Chains(z, target.prior.decode(z))
+            chains = Chains.at(target, fit.q.draw(self.draws, streams))
         q, adapting = fit.q, state.steps - self.warm < self.adaptation
         epsilon = q.whiten(chains.z)
         current = _log_weight(target, chains, epsilon)
@@ -78,20 +79,18 @@ class GaussianMH:
             step = log_step.exp()[:, None, :, None]
             noise = streams.normal(self.draws, epsilon.shape[-1], dtype=epsilon.dtype).transpose(1, 2)
             moved = pull(step) * epsilon + step * noise
-            z = q.mean.unsqueeze(1) + q.spread(moved)
-            proposed = Chains(z, target.prior.decode(z))
+            proposed = Chains.at(target, q.mean.unsqueeze(1) + q.spread(moved))
             new = _log_weight(target, proposed, moved)
-            chains, taken = accept(chains, proposed, new - current, streams)
+            chains, taken = accept(target, chains, proposed, new - current, streams)
             epsilon = torch.where(taken.unsqueeze(-1), moved, epsilon)
             current = torch.where(taken, new, current)
             accepted += taken
             if adapting:
-                rate = taken.to(z.dtype).mean(1)
+                rate = taken.to(log_step.dtype).mean(1)
                 size = (1 + state.steps - self.warm) ** 0.6
                 log_step = (log_step + (rate - self.target_acceptance) / size).clamp(max=0)
-        samples, info = chain_info(
-            target, chains, accepted / self.sweeps, current - 0.5 * epsilon.square().sum(-1)
-        )
+        joint, rate = current - 0.5 * epsilon.square().sum(-1), accepted / self.sweeps
+        samples, info = chain_info(target, chains.z, chains.log_variance, joint, rate)
         return GaussianMHState(fit, chains, samples, log_step, state.steps + 1), info
 
 
@@ -102,5 +101,4 @@ def pull(step: torch.Tensor) -> torch.Tensor:
 
 def _log_weight(target: Target, at: Chains, epsilon: torch.Tensor) -> torch.Tensor:
     """log p(x, z) - log q(z) up to a constant of the frame, (B, R, N)."""
-    joint = target.log_likelihood(at.log_variance) + target.prior.log_prior(at.z)
-    return joint + 0.5 * epsilon.square().sum(-1)
+    return at.log_joint(target) + 0.5 * epsilon.square().sum(-1)
