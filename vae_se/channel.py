@@ -11,6 +11,7 @@ from .chunks import Chunk
 from .inference.diagnostics import Diagnostics
 from .inference.em import Estimate
 from .stft import STFT
+from .tape import Tape
 
 
 @dataclasses.dataclass
@@ -43,16 +44,18 @@ class Factors:
 
 
 class Channel:
-    """Samples (T,) at the prior's rate that are ``scale`` times as loud as the prior's speech.
+    """Samples at the prior's rate that are ``scale`` times as loud as the prior's speech.
 
-    Holds no spectrogram: an hour of one is gigabytes. ``speech`` (T,), on the scale of the samples, is
+    Holds no spectrogram: an hour of one is gigabytes. ``speech``, as long as the samples and on their scale, is
     whole when every chunk was added; so is ``posterior``, which is kept where ``keep`` asks for it.
     """
 
-    def __init__(self, samples: np.ndarray, scale: float, stft: STFT, device: torch.device, keep: bool) -> None:
-        self.samples, self.scale, self.stft, self.device = samples, scale, stft, device
+    def __init__(
+        self, samples: Tape, speech: Tape, scale: float, stft: STFT, device: torch.device, keep: bool = False
+    ) -> None:
+        self.samples, self.speech = samples, speech
+        self.scale, self.stft, self.device = scale, stft, device
         self.frames = stft.frames(samples.size)
-        self.speech = torch.zeros(samples.size, device=device)
         self.posterior = ChannelInfo.zeros(self.frames, stft.bins) if keep else None
         self.diagnostics: list[Diagnostics] = []
 
@@ -60,7 +63,8 @@ class Channel:
         """Frames ``start`` to ``stop`` of the complex spectrogram, (stop - start, F), at the prior's level."""
         first, last = self.stft.span(start, stop)
         # Divided in double precision, so that the same sound gives the same result in either.
-        part = np.divide(self.samples[max(0, first) : last], self.scale, dtype=np.float64).astype(np.float32)
+        seen = self.samples.read(max(0, first), last)
+        part = np.divide(seen, self.scale, dtype=np.float64).astype(np.float32)
         before = max(0, -first)
         after = last - first - before - part.size
         samples = torch.nn.functional.pad(torch.from_numpy(part).to(self.device), (before, after))
@@ -76,7 +80,9 @@ class Channel:
         here, column = slice(0, chunk.frames), weight.unsqueeze(-1)
         mask = column * estimate.mask[row, here]
         spectrum = self.spectrum(chunk.start, chunk.stop)
-        self.stft.overlap_add(self.scale * mask * spectrum, chunk.start, self.speech)
+        first, last = self.stft.span(chunk.start, chunk.stop)
+        found = self.stft.contribution(self.scale * mask * spectrum).cpu().numpy()
+        self.speech.add(max(0, first), found[max(0, -first) : min(last, self.speech.size) - first])
         if self.posterior is not None:
             into, span = self.posterior, slice(chunk.start, chunk.stop)
             into.mask[span] += mask.cpu()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +16,23 @@ from . import assemble
 from .audio.level import active_rms
 from .audio.resample import resample
 from .channel import Channel, ChannelInfo, Factors
-from .chunks import Chunk, batches, crossfade, cut
 from .config import Config
 from .device import choose_device
 from .errors import AudioError, PriorError, UsageError, nearest
 from .inference.diagnostics import Diagnostics, summarise
-from .noise.stretch import learn
 from .numerics import SILENCE_RMS
 from .priors import load_prior
-from .residue import noise_left
-from .rng import Streams
-
-Progress = Callable[[int, int], None]
-
-#: Padded frames times draws that one EM batch holds (or a single chunk): about a minute of sound with two
-#: draws, some tens of megabytes a tensor.
-FRAME_BUDGET = 8192
+from .residue import leaves_noise, noise_left
+from .separation import Progress, Separator
+from .tape import MemoryTape
 
 
 @dataclasses.dataclass
 class Info:
     """What came with an enhanced recording of C channels.
 
-    ``noise``: the estimated noise, as the input in type, shape and rate (input minus speech).
+    ``noise``: the estimated noise, as the input in type, shape and rate (input minus speech); None for
+    files that are too long for it.
     ``channels``: for each that is not silent the posterior of the speech at the prior's rate and STFT (see
     :class:`~vae_se.channel.ChannelInfo`); none where it was not asked for. ``objective``, ``acceptance``,
     ``ess``, ``rhat`` and ``warnings`` are those of :mod:`vae_se.inference.diagnostics`.
@@ -53,6 +47,29 @@ class Info:
     iterations: int
     seconds: float
     warnings: list[str]
+
+    @classmethod
+    def summary(
+        cls,
+        noise: Any,
+        seconds: float,
+        parts: Sequence[Diagnostics],
+        warnings: Sequence[str],
+        channels: Sequence[ChannelInfo] = (),
+    ) -> Info:
+        """From the diagnostics of the parts that the recording was cut into, and warnings besides theirs."""
+        found = summarise(parts)
+        return cls(
+            noise=noise,
+            channels=list(channels),
+            objective=found.objective,
+            acceptance=found.acceptance,
+            ess=found.ess,
+            rhat=found.rhat,
+            iterations=len(found.objective),
+            seconds=seconds,
+            warnings=[*warnings, *found.warnings],
+        )
 
     @property
     def gain(self) -> list[torch.Tensor]:
@@ -173,16 +190,21 @@ class Enhancer:
     ) -> Info:
         """Enhance one file into another: container and sample format of the source where possible.
 
-        ``posterior`` as in :meth:`enhance`.
+        ``posterior`` as in :meth:`enhance`; without it a long file is never in memory as a whole, with the same
+        result, and ``noise`` is None in its :class:`Info`.
         """
         from .audio import files
         from .errors import OutputError
+        from .longfile import enhance_long, is_long
 
-        if Path(target).exists() and not overwrite:
+        source, target = Path(source), Path(target)
+        if target.exists() and not overwrite:
             raise OutputError(f"{target} exists already", "pass overwrite=True")
-        recording = files.read(Path(source))
+        if not posterior and is_long(self, source):
+            return enhance_long(self, source, target, clip=clip)
+        recording = files.read(source)
         speech, info = self.enhance(recording.samples, recording.rate, return_info=True, posterior=posterior)
-        info.warnings += [*recording.warnings, *files.write(Path(target), speech, recording, clip)]
+        info.warnings += [*recording.warnings, *files.write(target, speech, recording, clip)]
         return info
 
     def _run(
@@ -206,7 +228,7 @@ class Enhancer:
         output = self.config.output
         if self._baseline is not None:  # a baseline is heard as it is
             output = dataclasses.replace(output, floor_db=math.inf)
-        leaves = output.dry > 0 or math.isfinite(output.atten_lim_db) or math.isfinite(output.floor_db)
+        leaves = leaves_noise(output)
         found: list[tuple[Any, Info | None]] = []
         for item, wave, result in zip(items, waves, results, strict=True):
             out, info = result.speech, None
@@ -224,7 +246,7 @@ class Enhancer:
     def _enhance_all(
         self, waves: list[np.ndarray], rate: int, names: list[str], keep: bool, progress: Progress | None
     ) -> list[_Result]:
-        signal, settings = self.prior.signal, self.config.inference
+        signal = self.prior.signal
         results = [_Result(np.zeros_like(wave)) for wave in waves]
         channels: list[Channel] = []  # those that are not silent
         owners: list[tuple[int, int]] = []  # the item of each, and its place there
@@ -233,67 +255,28 @@ class Enhancer:
                 level = active_rms(samples, signal.rate)
                 if level < SILENCE_RMS:
                     results[i].speech[c] = wave[c]
-                    results[i].warnings.append(f"channel {c + 1} is silent: copied")
+                    results[i].warnings.append(silent_channel(c))
                     continue
                 scale = level / signal.active_rms
-                channels.append(Channel(samples, scale, signal.stft, self.device, keep))
+                speech = MemoryTape(np.zeros(samples.size, np.float32))
+                channels.append(Channel(MemoryTape(samples), speech, scale, signal.stft, self.device, keep))
                 owners.append((i, c))
-        if not channels:
-            return results
-        segment, overlap = _in_frames(settings.segment, settings.overlap, signal)
-        parts = [cut(k, channel.frames, segment, overlap) for k, channel in enumerate(channels)]
-        self._separate(channels, parts, overlap, [names[i] for i, _ in owners], progress)
+        self.separator().run(channels, [names[i] for i, _ in owners], progress)
         for channel, (i, c) in zip(channels, owners, strict=True):
-            speech = channel.speech.cpu().numpy()
-            results[i].speech[c] = resample(speech, signal.rate, rate, waves[i].shape[-1])
+            found = channel.speech.read(0, channel.speech.size)
+            results[i].speech[c] = resample(found, signal.rate, rate, waves[i].shape[-1])
             results[i].parts += channel.diagnostics
             if channel.posterior is not None:
                 results[i].channels.append(channel.posterior)
         return results
 
-    def _separate(
-        self,
-        channels: list[Channel],
-        parts: list[list[Chunk]],
-        overlap: int,
-        names: list[str],
-        progress: Progress | None,
-    ) -> None:
-        """EM over all chunks of all channels, batched; what it finds is added to the channels, cross-faded."""
-        bins = self.prior.signal.stft.bins
-        budget = FRAME_BUDGET // max(2, self._em.estep.draws)
-        stretch = self.config.noise.stretch
-        # What is learnt from a recording is that recording's: its chunks make batches of their own.
-        together = parts if stretch else [[chunk for chunks in parts for chunk in chunks]]
-        groups = [group for chunks in together for group in batches(chunks, budget)]
-        for number, group in enumerate(groups):
-            em = self._em
-            if stretch:
-                channel = channels[group[0].item]
-                learnt = learn(stretch, channel.power, channel.samples.size, self.prior.signal)
-                em = dataclasses.replace(em, noise=em.noise.knowing(learnt))
-            frames = [chunk.frames for chunk in group]
-            power = torch.zeros(len(group), max(frames), bins, device=self.device)
-            mask = torch.zeros(power.shape[:2], device=self.device)
-            for row, chunk in enumerate(group):
-                power[row, : chunk.frames] = channels[chunk.item].power(chunk.start, chunk.stop)
-                mask[row, : chunk.frames] = 1
-            keys = [f"{names[chunk.item]}#{chunk.index}" for chunk in group]
-            streams = Streams.from_seed(self.config.seed, keys, frames, self.device)
-            report = None
-            if progress is not None:
-
-                def report(done: int, total: int, number: int = number) -> None:
-                    progress(number * total + done, len(groups) * total)
-
-            estimate = em.run(power, mask, streams, progress=report)
-            for row, chunk in enumerate(group):
-                channel = channels[chunk.item]
-                fade = crossfade(parts[chunk.item], chunk.index, overlap, self.device)
-                channel.add(chunk, fade, estimate, row)
-                channel.diagnostics.append(
-                    Diagnostics.of_trace(estimate.state.trace, row, chunk.frames, em.estep, estimate.rhat)
-                )
+    def separator(self) -> Separator:
+        """What runs EM over channels, as configured; not for baselines."""
+        settings, signal = self.config.inference, self.prior.signal
+        return Separator(
+            self._em, signal, self.device, self.config.seed, settings.segment, settings.overlap,
+            self.config.noise.stretch,
+        )  # fmt: skip
 
 
 @dataclasses.dataclass
@@ -304,18 +287,12 @@ class _Result:
     parts: list[Diagnostics] = dataclasses.field(default_factory=list)
 
     def info(self, noise: Any, seconds: float) -> Info:
-        diagnostics = summarise(self.parts)
-        return Info(
-            noise=noise,
-            channels=self.channels,
-            objective=diagnostics.objective,
-            acceptance=diagnostics.acceptance,
-            ess=diagnostics.ess,
-            rhat=diagnostics.rhat,
-            iterations=len(diagnostics.objective),
-            seconds=seconds,
-            warnings=[*self.warnings, *diagnostics.warnings],
-        )
+        return Info.summary(noise, seconds, self.parts, self.warnings, self.channels)
+
+
+def silent_channel(channel: int) -> str:
+    """The warning about channel number ``channel``, counted from 0."""
+    return f"channel {channel + 1} is silent: copied"
 
 
 def enhance(noisy: Any, rate: int, **options: Any) -> Any:
@@ -324,16 +301,6 @@ def enhance(noisy: Any, rate: int, **options: Any) -> Any:
     ``options`` are those of :meth:`Enhancer.from_pretrained`. Make an :class:`Enhancer` for more files.
     """
     return Enhancer.from_pretrained(**options).enhance(noisy, rate)
-
-
-def _in_frames(segment: float, overlap: float, signal: Any) -> tuple[int, int]:
-    length, shared = (round(seconds * signal.rate / signal.hop) for seconds in (segment, overlap))
-    if not 1 <= shared <= length / 3:
-        raise UsageError(
-            f"segments of {segment} s with an overlap of {overlap} s",
-            "the overlap is at least one frame and at most a third of the segment",
-        )
-    return length, shared
 
 
 def _as_channels(item: Any) -> np.ndarray:

@@ -85,7 +85,13 @@ class STFT:
         return out
 
     def overlap_add(self, spectrogram: torch.Tensor, start: int, into: torch.Tensor) -> None:
-        """Add to the waveform ``into`` (..., T) what frames ``start`` on, (..., N, F), contribute to it.
+        """Add to the waveform ``into`` (..., T) what frames ``start`` on, (..., N, F), contribute to it."""
+        first, last = self.span(start, start + spectrogram.shape[-2])
+        end = min(last, into.shape[-1])
+        into[..., max(0, first) : end] += self.contribution(spectrogram)[..., max(0, -first) : end - first]
+
+    def contribution(self, spectrogram: torch.Tensor) -> torch.Tensor:
+        """What frames (..., N, F) contribute to the samples that they see (:meth:`span`).
 
         Synthesis is linear: that of all frames at once is the sum over any parts of them.
         """
@@ -100,7 +106,4 @@ class STFT:
         # Every sample that is kept lies under window/hop frames, so the sum of squares is periodic in hop.
         weight = taper.square().reshape(-1, self.hop).sum(0)
         weight = weight.repeat(total // self.hop + 1)[:total]
-        first, last = self.span(start, start + n_frames)
-        end = min(last, into.shape[-1])
-        part = (summed.reshape(*batch, total) / weight)[..., max(0, -first) : end - first]
-        into[..., max(0, first) : end] += part
+        return summed.reshape(*batch, total) / weight

@@ -17,6 +17,7 @@ CLIP_MODES = ("clamp", "rescale", "none")
 # (libsndfile reads 16 bits with 1/32768 and writes them with 32767.)
 _INTEGER_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
 _FLOAT = {"FLOAT", "DOUBLE"}
+_ADD_PEAK_CHUNK = 0x1050  # of sndfile.h, which soundfile does not name
 
 
 class Limiter:
@@ -82,6 +83,8 @@ class Writer:
                 self._temporary, "w", rate, channels, self._subtype,
                 endian="LITTLE" if container == "RAW" else None, format=container,
             )  # fmt: skip
+            # No chunk with the peak and the time of day: equal samples make equal files.
+            soundfile._snd.sf_command(self._file._file, _ADD_PEAK_CHUNK, soundfile._ffi.NULL, 0)
         except (soundfile.LibsndfileError, ValueError, TypeError):
             self._temporary.unlink(missing_ok=True)
             raise OutputError(
