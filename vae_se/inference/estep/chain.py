@@ -20,7 +20,7 @@ Place = TypeVar("Place", bound="DataclassInstance")
 
 @dataclasses.dataclass(frozen=True)
 class Chains:
-    """R independent chains per frame: z (B, R, N, L), and there the decoder's log-variance and the prior's log p
+    """R independent chains per frame: z (B, R, N, L), the decoder's log-variance there, and the prior's log p
     (B, R, N)."""
 
     z: torch.Tensor

@@ -1,0 +1,256 @@
+"""What priors with memory promise beside the contract of all priors: who depends on whom, and the bound."""
+
+import math
+
+import pytest
+import torch
+
+from tests.toys import SIGNAL
+from vae_se.likelihood import LOG_PI
+from vae_se.numerics import POWER_FLOOR
+from vae_se.priors import PRIORS
+from vae_se.priors.dynamical import Dynamical
+from vae_se.priors.dynamical.sequences import reversed_in_time, run, shifted, step
+
+KINDS = {
+    "dkf": {}, "storn": {}, "vrnn": {}, "srnn": {}, "rvae": {}, "rvae-noncausal": {"causal": False},
+    "dsae": {"static": 1},
+}  # fmt: skip
+CAUSAL = [kind for kind in KINDS if kind not in ("rvae-noncausal", "dsae")]
+AUTOREGRESSIVE = ["storn", "vrnn", "srnn"]
+FRAMES = 7
+
+
+def make(kind, latent_dim=3, hidden=(6, 12), memory=5, spread=0.15):
+    settings = dict(KINDS[kind], hidden=hidden, latent_dim=latent_dim, memory=memory, signal=SIGNAL)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        prior = PRIORS[kind.removesuffix("-noncausal")](**settings).double()
+        with torch.no_grad():
+            for parameter in prior.parameters():
+                parameter.add_(spread * torch.randn_like(parameter))
+    return prior.eval()
+
+
+def speech(batch=2, frames=FRAMES, seed=1):
+    shape = (batch, frames, SIGNAL.stft.bins)
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 10
+
+
+def latents(prior, draws=1, frames=FRAMES, seed=2):
+    shape = (1, draws, frames, prior.latent_dim)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def moved(values, other):
+    """Frames (N,) in which two tensors (..., N, D) differ."""
+    return (values - other).abs().amax(-1).flatten(0, -2).amax(0) > 1e-12
+
+
+@pytest.fixture(params=list(KINDS))
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def prior(kind):
+    return make(kind)
+
+
+def test_a_step_is_what_the_whole_layer_does():
+    layer = torch.nn.GRU(4, 3, batch_first=True).double()
+    sequence = torch.randn(2, 6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    state, found = torch.zeros(2, 3, dtype=torch.float64), []
+    for now in sequence.unbind(1):
+        state = step(layer, now, state)
+        found.append(state)
+    torch.testing.assert_close(torch.stack(found, 1), run(layer, sequence))
+
+
+def test_sequences_are_turned_round_within_their_length():
+    sequence = torch.arange(10.0).view(2, 5, 1)
+    mask = torch.tensor([[1.0, 1, 1, 0, 0], [1, 1, 1, 1, 1]])
+    assert reversed_in_time(sequence, mask)[..., 0].tolist() == [[2, 1, 0, 3, 4], [9, 8, 7, 6, 5]]
+    assert torch.equal(reversed_in_time(sequence, None), sequence.flip(1))
+    assert shifted(sequence)[0, :, 0].tolist() == [0, 0, 1, 2, 3]
+
+
+def test_padding_is_respected(prior):
+    power, mask = speech(), torch.ones(2, FRAMES, dtype=torch.float64)
+    mask[1, 5:] = 0
+    whole, alone = prior.encode(power, mask), prior.encode(power[1:, :5])
+    torch.testing.assert_close(whole.mean[1, :5], alone.mean[0])
+    torch.testing.assert_close(whole.log_variance[1, :5], alone.log_variance[0])
+    z = latents(prior, draws=2).expand(2, -1, -1, -1)
+    torch.testing.assert_close(prior.decode(z, mask)[1, :, :5], prior.decode(z[1:, :, :5])[0])
+    torch.testing.assert_close(prior.log_prior(z)[1, :, :5], prior.log_prior(z[1:, :, :5])[0])
+    weight = prior.log_weight(power, 3, torch.Generator().manual_seed(0), mask)
+    assert weight.shape == (2, 3, FRAMES)
+
+
+def test_the_posterior_knows_the_latents_before(prior, kind):
+    """q(z_n | z_1..n-1, x): a later latent changes nothing, an earlier one does."""
+    posterior, z = prior.encode(speech(1)), latents(prior)
+    other = z.clone()
+    other[..., 3, :] += 1
+    differs = moved(posterior.log_prob(z).unsqueeze(-1), posterior.log_prob(other).unsqueeze(-1))
+    assert not differs[:3].any()
+    assert differs[3:5].all()
+    if kind in ("dkf", "srnn"):  # Markov
+        assert not differs[5:].any()
+    else:
+        assert differs[5:].all()
+
+
+def test_whom_a_frame_s_spectrum_depends_on(prior, kind):
+    z = latents(prior)
+    other = z.clone()
+    other[..., 3, -1] += 1
+    differs = moved(prior.decode(z), prior.decode(other))
+    assert differs[3]
+    if kind in CAUSAL or kind == "dsae":
+        assert not differs[:3].any()
+    assert differs[4:].any() == (kind not in ("dkf", "dsae"))
+    if kind == "rvae-noncausal":
+        assert differs.all()
+    if kind == "dsae":  # the first frame's static latent is the voice of all; later ones are empty
+        for frame, all_differ in ((0, True), (2, False)):
+            other = z.clone()
+            other[..., frame, 0] += 1
+            assert moved(prior.decode(z), prior.decode(other)).all() == all_differ
+            assert all_differ or torch.equal(prior.decode(z), prior.decode(other))
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_speech_is_only_heard_before_it_is_said(kind):
+    """Given the true past, frame n must not see features of n or later: it would be a cheat."""
+    prior = make(kind)
+    z, features = latents(prior)[0], prior.features(speech(1))
+    other = features.clone()
+    other[:, 3] += 1
+    (eta, transition), (other_eta, other_transition) = prior.given(z, features), prior.given(z, other)
+    differs = moved(eta, other_eta)
+    assert not differs[:4].any()
+    assert bool(differs[4]) == (kind in AUTOREGRESSIVE)
+    if transition is not None:
+        told = moved(transition[0], other_transition[0])
+        assert not told[:4].any()
+        assert bool(told[4]) == (kind in ("vrnn", "srnn"))
+
+
+@pytest.mark.parametrize("kind", ["dkf", "rvae", "vrnn", "srnn"])
+def test_the_posterior_does_not_hear_what_d_separation_makes_useless(kind):
+    """Given the state of the model before n, only the speech from n on says more of z_n."""
+    prior, z = make(kind), latents(make(kind))
+    power = speech(1)
+    other = power.clone()
+    other[:, 1] *= 3
+    differs = moved(
+        prior.encode(power).log_prob(z).unsqueeze(-1), prior.encode(other).log_prob(z).unsqueeze(-1)
+    )
+    assert differs[:2].all()
+    # vrnn and srnn have the past in their recurrent state, the others have it in the latents alone.
+    assert differs[2:].any() == (kind in ("vrnn", "srnn"))
+
+
+@pytest.mark.parametrize("kind", AUTOREGRESSIVE)
+def test_rolling_out_is_hearing_oneself(kind):
+    prior = make(kind)
+    z = latents(prior, draws=2)
+    eta, log_prior = prior.generate(z)
+    flat = eta.flatten(0, 1)
+    again, transition = prior.given(z.flatten(0, 1), prior.own_features(flat))
+    torch.testing.assert_close(again, flat)
+    if transition is not None:
+        normal = torch.distributions.Normal(transition[0], (0.5 * transition[1]).exp())
+        torch.testing.assert_close(log_prior[0], normal.log_prob(z[0]).sum(-1))
+
+
+@pytest.mark.parametrize("kind", AUTOREGRESSIVE)
+def test_scheduled_sampling_changes_what_is_heard(kind):
+    prior, power = make(kind), speech()
+
+    def trained(own_past):
+        return prior.reconstruct(power, torch.Generator().manual_seed(5), None, own_past).log_variance
+
+    assert torch.equal(trained(0.0), prior.reconstruct(power, torch.Generator().manual_seed(5)).log_variance)
+    assert not torch.allclose(trained(1.0), trained(0.0))
+    # The first frame has no past at all.
+    torch.testing.assert_close(trained(1.0)[:, 0], trained(0.0)[:, 0])
+
+
+def test_sampling_follows_log_prior(prior):
+    """Draws from p(z): where they stand, log p is on average minus the entropy, step by step."""
+    z = torch.cat([prior.sample(6, torch.Generator().manual_seed(seed)) for seed in range(400)], 1)
+    transition = prior.unheard(z[0], None)[1]
+    mean, log_variance = transition or (torch.zeros_like(z[0]), torch.zeros_like(z[0]))
+    standard = (z[0] - mean) * torch.exp(-0.5 * log_variance)
+    assert standard.mean().abs() < 0.05
+    assert (standard.std() - 1).abs() < 0.05
+
+
+def test_divergence_of_a_step_agrees_with_draws(prior):
+    power, generator = speech(1), torch.Generator().manual_seed(3)
+    many = power.expand(4000, -1, -1)
+    prior.requires_grad_(False)
+    closed = prior.reconstruct(many, generator).kl.sum((1, 2))
+    posterior = prior.encode(power)
+    z, log_q = posterior.rsample(4000, generator)
+    transition = prior.given(z[0], prior.features(power).expand(4000, -1, -1))[1]
+    mean, log_variance = transition or (torch.zeros_like(z[0]), torch.zeros_like(z[0]))
+    log_p = torch.distributions.Normal(mean, (0.5 * log_variance).exp()).log_prob(z[0]).sum((1, 2))
+    drawn = log_q[0].sum(-1) - log_p
+    error = math.hypot(closed.std() / 4000**0.5, drawn.std() / 4000**0.5)
+    assert (closed.mean() - drawn.mean()).abs() < 5 * error + 1e-9
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "dsae"])
+def test_bound_of_a_sequence_against_brute_force(kind):
+    """Three steps, one latent each: log p(x) by a sum over a grid of all trajectories.
+
+    The ELBO must be log p(x) - KL(q || p(z | x)), the importance-weighted bound must approach log p(x).
+    """
+    prior, power = make(kind, latent_dim=1, spread=0.2), speech(1, 3) / 10
+    points = torch.linspace(-6, 6, 61, dtype=torch.float64)
+    grid = torch.cartesian_prod(points, points, points).unsqueeze(-1)  # (M, 3, 1)
+    cell = math.log(float(points[1] - points[0])) * 3
+    heard = prior.features(power).expand(len(grid), -1, -1)
+    eta, transition = prior.given(grid, heard)
+    log_z = torch.zeros(len(grid), dtype=torch.float64)
+    log_x = torch.zeros(len(grid), dtype=torch.float64)
+    for n in range(3):
+        mean, log_variance = (0.0, torch.zeros(1)) if transition is None else (m[:, n, 0] for m in transition)
+        std = torch.exp(0.5 * torch.as_tensor(log_variance))
+        log_z += torch.distributions.Normal(mean, std).log_prob(grid[:, n, 0])
+        for f in range(SIGNAL.stft.bins):
+            log_x += -LOG_PI - eta[:, n, f] - (power[0, n, f] + POWER_FLOOR) * torch.exp(-eta[:, n, f])
+    log_q = prior.encode(power).log_prob(grid.unsqueeze(0))[0].sum(-1)
+    assert torch.logsumexp(log_z, 0).item() + cell == pytest.approx(0, abs=1e-3)
+    assert torch.logsumexp(log_q, 0).item() + cell == pytest.approx(0, abs=1e-3)
+    evidence = (torch.logsumexp(log_z + log_x, 0) + cell).item()
+    bound = ((log_q + cell).exp() * (log_x + log_z - log_q)).sum().item()
+
+    prior.requires_grad_(False)
+    drawn = prior.reconstruct(power.expand(20000, -1, -1), torch.Generator().manual_seed(0))
+    misfit = prior.misfit(power, drawn.log_variance).sum(-1)
+    elbo = -misfit - drawn.kl.sum((1, 2)) - 3 * SIGNAL.stft.bins * LOG_PI
+    assert elbo.mean().item() == pytest.approx(bound, abs=5 * (elbo.std() / 20000**0.5).item() + 1e-6)
+    weight = prior.log_weight(power, 20000, torch.Generator().manual_seed(1)).sum(-1)[0]
+    importance = torch.logsumexp(weight, 0).item() - math.log(20000)
+    assert bound < importance < evidence + 0.2
+    assert importance == pytest.approx(evidence, abs=0.2)
+
+
+def test_what_is_not_a_size():
+    from vae_se.errors import UsageError
+
+    for settings in ({"latent_dim": 0}, {"memory": 2.5}):
+        with pytest.raises(UsageError, match="of a prior"):
+            PRIORS["dkf"](**settings)
+    with pytest.raises(UsageError, match="static"):
+        PRIORS["dsae"](latent_dim=4, static=4)
+
+
+def test_all_are_dynamical(prior):
+    assert isinstance(prior, Dynamical)
+    assert not prior.factorised
