@@ -8,7 +8,7 @@ import math
 import torch
 
 from vae_se.likelihood import gaussian_log_prob, standard_normal_log_prob
-from vae_se.priors import GaussianPosterior, Signal
+from vae_se.priors import PRIORS, GaussianPosterior, Signal
 from vae_se.priors.ffvae import FFVAE
 
 SIGNAL = Signal(rate=16000, window=64, hop=16)
@@ -141,3 +141,20 @@ def chain_target(frames: int = 6, seed: int = 3):
     covariance = torch.linalg.inv(precision)
     mean = (covariance @ (toy.power[0] @ a / toy.std**2).flatten()).view(frames, -1)
     return dataclasses.replace(toy, prior=prior), mean, covariance
+
+
+#: What makes small models of architectures that have more to choose.
+MORE = {"flow-vae": {"flows": 2}, "flow-vae-zuko": {"bins": 4, "width": 8}, "dsae": {"static": 1}}
+
+
+def small_prior(architecture: str, dtype: torch.dtype = torch.float64, **settings):
+    """An untrained prior of any architecture whose parameters are all of a size that shows."""
+    generator = torch.Generator().manual_seed(0)
+    settings = {"hidden": (6, 12), "latent_dim": 3} | MORE.get(architecture, {}) | settings
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        prior = PRIORS[architecture](**settings, signal=SIGNAL).double()
+    with torch.no_grad():
+        for parameter in prior.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+    return prior.to(dtype).eval().requires_grad_(False)

@@ -38,5 +38,5 @@ def test_precision_is_the_gauss_newton_matrix():
 
 def test_prior_with_memory_is_refused():
     target = make_target(8, factorised=False)
-    with pytest.raises(UsageError, match="without memory"):
+    with pytest.raises(UsageError, match="of independent"):
         gauss_newton(target, torch.zeros(1, 8, 4, dtype=torch.float64))

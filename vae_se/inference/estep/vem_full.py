@@ -57,8 +57,10 @@ def gauss_newton(target: Target, mean: torch.Tensor) -> FullGaussian:
     positive definite (Schraudolph, Fast curvature matrix-vector products for second-order gradient descent,
     2002). It costs L decodings of each frame.
     """
-    if not target.prior.factorised:
-        raise UsageError("a covariance per frame needs a prior without memory", "choose another E-step")
+    if target.tied or not target.prior.standard_normal:
+        raise UsageError(
+            "a covariance per frame needs a prior of independent N(0, I) latents", "choose another E-step"
+        )
     latent = mean.shape[-1]
     eye = torch.eye(latent, dtype=mean.dtype, device=mean.device)
     weight = target.fisher(target.decode(mean.unsqueeze(1)))[:, 0].sqrt_()

@@ -1,0 +1,68 @@
+"""Every prior in the EM loop, by every E-step that suits it."""
+
+import pytest
+import torch
+
+from tests.toys import SIGNAL, small_prior
+from vae_se.assemble import build_em
+from vae_se.config import Config
+from vae_se.errors import UsageError
+from vae_se.inference.estep import ESTEPS
+from vae_se.priors import PRIORS
+from vae_se.rng import Streams
+
+LENGTHS = [9, 4, 1]
+VARIANTS = {"rvae, not causal": ("rvae", {"causal": False})}
+KERNELS = ["map", "vem", "mh", "langevin", "mala"]
+
+
+@pytest.fixture(params=[*PRIORS, *VARIANTS])
+def prior(request):
+    if request.param == "flow-vae-zuko":
+        pytest.importorskip("zuko")
+    architecture, settings = VARIANTS.get(request.param, (request.param, {}))
+    return small_prior(architecture, **settings)
+
+
+def loop(prior, estep, **settings):
+    sizes = {"inference.iterations": 4, "inference.averaging": 2, "noise.rank": 2}
+    return build_em(Config().override({"estep.name": estep, **sizes, **settings}), prior)
+
+
+def power_of(lengths=LENGTHS):
+    generator = torch.Generator().manual_seed(1)
+    power = torch.rand(len(lengths), max(lengths), SIGNAL.stft.bins, generator=generator, dtype=torch.float64)
+    mask = torch.arange(max(lengths)) < torch.tensor(lengths).unsqueeze(1)
+    return power * mask.unsqueeze(-1), mask.double()
+
+
+def streams(lengths=LENGTHS, first=0):
+    return Streams.from_seed(0, [f"utterance {first + i}" for i in range(len(lengths))], lengths)
+
+
+@pytest.mark.parametrize("estep", KERNELS)
+def test_ragged_batch_equals_one_by_one(prior, estep):
+    power, mask = power_of()
+    together = loop(prior, estep).run(power, mask, streams())
+    for row, n in enumerate(LENGTHS):
+        alone = loop(prior, estep).run(
+            power[row : row + 1, :n], mask[row : row + 1, :n], streams([n], first=row)
+        )
+        torch.testing.assert_close(together.mask[row, :n], alone.mask[0], rtol=1e-6, atol=1e-9)
+        for a, b in zip(together.state.trace, alone.state.trace, strict=True):
+            torch.testing.assert_close(a[0][row], b[0][0], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("estep", ["map", "vem", "langevin"])
+def test_what_is_sought_is_raised(prior, estep):
+    power, mask = power_of([12])
+    found = loop(prior, estep, **{"inference.iterations": 60}).run(power, mask, streams([12]))
+    objective = torch.stack([entry[0] for entry in found.state.trace])[:, 0]
+    assert objective[-10:].mean() > objective[:3].mean()
+
+
+@pytest.mark.parametrize("estep", [name for name in ESTEPS if name not in KERNELS])
+def test_the_others_say_that_they_need_independent_frames(estep):
+    with pytest.raises(UsageError, match="treats frames as independent") as caught:
+        loop(small_prior("dkf"), estep)
+    assert "vem" in caught.value.hint
