@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from vae_se.errors import UsageError
-from vae_se.training import schedule
 from vae_se.priors import PRIORS
+from vae_se.training import schedule
 from vae_se.training.recipes import load_recipe, names
 
 

@@ -26,6 +26,7 @@ class EMState:
     """All that EM carries: parameters, the E-step's state, and the trace so far.
 
     ``gain`` (B, N); ``proposal``: what the recognition network or a trial said of the latents, or None;
+    ``drive`` (B, N, U): the input of a prior that takes one, made from what the encoder was shown at the start;
     ``trace`` holds per iteration the objective, the effective sample size and the acceptance (or None), each
     (B,).
     """
@@ -36,6 +37,7 @@ class EMState:
     iteration: int = 0
     trace: tuple[tuple[torch.Tensor, torch.Tensor, torch.Tensor | None], ...] = ()
     proposal: Any = None
+    drive: torch.Tensor | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,8 +117,11 @@ class MonteCarloEM:
     ) -> EMState:
         target = Target(self.prior, power, self.noise.variance(noise), gain, mask, proposal)
         # The encoder has seen clean speech only.
-        cleaned = target.less_noise(self.encoder_floor)
-        return EMState(noise, gain, self.estep.init(target, cleaned, streams), proposal=proposal)
+        cleaned, drive = target.less_noise(self.encoder_floor), None
+        if hasattr(self.prior, "driven_by"):
+            drive = self.prior.activity(cleaned)
+            target = dataclasses.replace(target, prior=self.prior.driven_by(drive))
+        return EMState(noise, gain, self.estep.init(target, cleaned, streams), proposal=proposal, drive=drive)
 
     @torch.no_grad()
     def run(
@@ -161,7 +166,8 @@ class MonteCarloEM:
         return Estimate(mean, moments.variance(target), target.noise, state, rhat)
 
     def _target(self, state: EMState, power: torch.Tensor, mask: torch.Tensor) -> Target:
-        return Target(self.prior, power, self.noise.variance(state.noise), state.gain, mask, state.proposal)
+        prior = self.prior if state.drive is None else self.prior.driven_by(state.drive)
+        return Target(prior, power, self.noise.variance(state.noise), state.gain, mask, state.proposal)
 
     def _iterate(self, state: EMState, power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> EMState:
         target = self._target(state, power, mask)

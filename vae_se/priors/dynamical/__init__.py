@@ -1,6 +1,7 @@
 """Priors with memory, one file each; importing this package registers them all."""
 
 from . import dkf as dkf
+from . import driven_dkf as driven_dkf
 from . import dsae as dsae
 from . import rvae as rvae
 from . import srnn as srnn
