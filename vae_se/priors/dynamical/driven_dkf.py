@@ -13,7 +13,7 @@ from .base import Transition, moments, transition_net
 from .dkf import DKF
 from .sequences import shifted
 
-#: Mean power of a frame, in dB of the active level, at which activity is one half; dB for a step of the logistic.
+#: Mean power of a frame, in dB of the active level, at which activity is one half; width of the logistic in dB.
 THRESHOLD_DB, SLOPE_DB = -25.0, 3.0
 
 
@@ -21,8 +21,8 @@ THRESHOLD_DB, SLOPE_DB = -25.0, 3.0
 class DrivenDKF(DKF):
     """s_n given z_n, z_n given z_{n-1} and the input u_n in [0, 1]; q as in ``dkf``.
 
-    The review's driven mode (sec. 4.1: an input u_1..N of the model that is known). Here u_n is voice activity: in
-    training that of the speech itself, in enhancement that of the recording less the noise it starts with
+    The review's driven mode (sec. 4.1: an input u_1..N of the model that is known). Here u_n is voice activity:
+    in training that of the speech itself, in enhancement that of the recording less the noise it starts with
     (the loop calls :meth:`activity` and :meth:`driven_by`). A model that nobody drives takes it that somebody
     speaks all the time.
     """
