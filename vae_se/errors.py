@@ -42,6 +42,10 @@ class OutputError(VaeSeError):
     """An output that cannot be written."""
 
 
+class ExecutionError(VaeSeError):
+    """Workers that cannot be started, or an engine that cannot be reached."""
+
+
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
     """A sentence naming the known names nearest to ``name`` (all of them where they are few)."""
     names = sorted(known)

@@ -1,0 +1,101 @@
+"""Ray and submitit: the results of one process, and a worker killed in the middle costs nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+from functools import partial
+
+import pytest
+
+from tests import handlers
+from vae_se.errors import ExecutionError, PriorError, UsageError
+from vae_se.execution import Died, choose
+
+TASKS = [[0, 1], [2], [3, 4, 5], [6], [7]]
+SQUARES = [[0, 1], [4], [9, 16, 25], [36], [49]]
+
+
+@pytest.fixture(scope="module")
+def importable(pytestconfig):
+    """The workers find tests.handlers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(pytestconfig.rootpath))
+        patch.setenv("RAY_DISABLE_IMPORT_WARNING", "1")
+        yield
+
+
+@pytest.fixture(scope="module")
+def cluster(importable):
+    """The address of a Ray cluster of two nodes with one core each."""
+    pytest.importorskip("ray", reason="the extra ray is not installed")
+    from ray.cluster_utils import Cluster
+
+    memory = {"object_store_memory": 80 * 2**20}
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, **memory})
+    nodes.add_node(num_cpus=1, **memory)
+    nodes.wait_for_nodes()
+    yield nodes.address
+    nodes.shutdown()
+
+
+def test_ray_with_a_worker_killed_in_the_middle(cluster):
+    found, pids, killed = {}, set(), None
+    for number, results in choose("ray", address=cluster).run(
+        partial(handlers.slow, 0.2), ([i] for i in range(20))
+    ):
+        found[number] = [value for value, _ in results]
+        pids |= {pid for _, pid in results}
+        if killed is None and len(pids) == 2:
+            killed = results[0][1]
+            os.kill(killed, signal.SIGKILL)
+    assert found == {i: [i] for i in range(20)}
+    assert killed is not None
+    assert len(pids) == 3  # two nodes' workers, and the one that took the dead one's place
+
+
+def test_ray_reports_what_kills_and_raises_what_is_raised(cluster, tmp_path):
+    tasks = [["a", "b:dies", "c"], ["d"], ["e:hangs"]]
+    executor = choose("ray", 2, address=cluster, timeout=10.0)
+    found = dict(executor.run(partial(handlers.faulty, str(tmp_path)), tasks))
+    assert found[0] == ["a", Died("the Ray worker died"), "c"]
+    assert found[1] == ["d"]
+    assert found[2] == [Died("no result within 10 s", hung=True)]
+    with pytest.raises(PriorError, match="no such prior"):
+        list(executor.run(handlers.cannot_start, TASKS))
+    assert dict(executor.run(handlers.threads, [[0]])) == {0: ["1"]}
+
+
+def test_no_cluster():
+    pytest.importorskip("ray", reason="the extra ray is not installed")
+    with pytest.raises(ExecutionError, match="no Ray cluster"):
+        list(choose("ray", address="auto").run(handlers.squares, TASKS))
+
+
+@pytest.fixture
+def submitit(importable, tmp_path, monkeypatch):
+    """submitit's executor of local processes, its files in the test's folder."""
+    pytest.importorskip("submitit", reason="the extra slurm is not installed")
+    monkeypatch.chdir(tmp_path)
+    return lambda jobs=2, **options: choose("slurm", jobs, "local", **options)
+
+
+def test_slurm_shares_are_merged(submitit):
+    found = dict(submitit().run(handlers.squares, TASKS))
+    assert [[value for value, _ in found[number]] for number in range(len(TASKS))] == SQUARES
+    assert list(submitit().run(handlers.squares, [])) == []
+
+
+def test_slurm_with_a_file_that_kills_and_one_that_kills_once(submitit, tmp_path):
+    tasks = [["a", "b:dies", "c"], ["d:dies-once"], ["e"]]
+    found = dict(submitit(1).run(partial(handlers.faulty, str(tmp_path)), tasks))
+    assert found == {0: ["a", Died("the process crashed (SIGKILL)"), "c"], 1: ["d"], 2: ["e"]}
+
+
+def test_slurm_raises_what_is_raised_and_knows_its_options(submitit, tmp_path):
+    with pytest.raises(PriorError, match="no such prior"):
+        list(submitit(1).run(handlers.cannot_start, TASKS))
+    with pytest.raises(ExecutionError, match=r"failed: ValueError: a"):
+        list(submitit(1).run(partial(handlers.faulty, str(tmp_path)), [["a:raises"]]))
+    with pytest.raises(UsageError, match="submitit"):
+        list(submitit(slurm={"no_such": 3}).run(handlers.squares, TASKS))

@@ -1,0 +1,110 @@
+"""On a Slurm cluster, through submitit (extra ``slurm``): every job does a share of the tasks.
+
+A job cannot be fed while it runs, so tasks are dealt out beforehand, into more shares than there are jobs at a
+time: the jobs stay level, and one that is lost costs little. Within a job a pool of processes works, one a
+core that Slurm gave it. Every node needs this package and the files under the same paths.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import ExecutionError, UsageError, VaeSeError
+from .base import Died, Make, Tasks
+from .local import Processes
+from .pool import Pool
+
+#: Shares for each of the jobs that run at a time.
+_ROUNDS = 4
+
+
+def run_share(
+    make: Make, tasks: Sequence[Sequence[Any]], timeout: float | None
+) -> list[list[Any]] | VaeSeError:
+    """What a job does: its tasks, on the cores that it was given. An error is returned, to be raised there."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        found = dict(Processes(min(cores, len(tasks)), timeout).run(make, tasks))
+    except VaeSeError as error:
+        return error
+    return [found[number] for number in range(len(tasks))]
+
+
+class JobWorker:
+    """Submits a job for every share and waits for it: a :class:`~vae_se.execution.base.Worker`."""
+
+    pid: int | None = None
+
+    def __init__(self, executor: Any, make: Make, timeout: float | None) -> None:
+        self._executor, self._make, self._timeout = executor, make, timeout
+        self._job: Any = None
+
+    def ask(self, items: Sequence[Any], timeout: float | None) -> Sequence[Any] | Died:
+        """The results of a share, or that its job was lost. What was raised in the job is raised."""
+        self._job = self._executor.submit(run_share, self._make, items, self._timeout)
+        failure = self._job.exception()
+        if isinstance(failure, _submitit().core.utils.FailedJobError):
+            last = str(failure).split("----------------------")[1].strip().splitlines()[-1]
+            raise ExecutionError(
+                f"the Slurm job {self._job.job_id} failed: {last}", f"see {self._job.paths.stderr}"
+            )
+        if failure is not None:  # killed, out of time, a node that failed
+            return Died(f"the Slurm job {self._job.job_id} was lost")
+        results: Sequence[Any] | VaeSeError = self._job.result()
+        if isinstance(results, VaeSeError):
+            raise results
+        return results
+
+    def interrupt(self) -> None:
+        """scancel."""
+        if self._job is not None:
+            self._job.cancel(check=False)
+
+    def stop(self) -> None:
+        """Nothing runs between two shares."""
+
+
+def _submitit() -> Any:
+    try:
+        return importlib.import_module("submitit")
+    except ImportError:
+        raise UsageError("--executor slurm needs submitit", "pip install 'vae-se[slurm]'") from None
+
+
+@dataclasses.dataclass(frozen=True)
+class Slurm:
+    """``jobs`` Slurm jobs at a time; logs and results of submitit go to ``folder``.
+
+    ``cluster`` is slurm, or local to run the jobs as processes here; ``parameters`` are those of
+    submitit, such as ``slurm_partition``, ``timeout_min``, ``cpus_per_task`` and ``mem_gb``.
+    """
+
+    jobs: int = 1
+    cluster: str = "slurm"
+    folder: Path = Path("submitit")
+    parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    timeout: float | None = None
+
+    def run(self, make: Make, tasks: Tasks) -> Iterator[tuple[int, list[Any]]]:
+        """As :class:`~vae_se.execution.base.Executor` says."""
+        submitit = _submitit()
+        try:
+            executor = submitit.AutoExecutor(folder=self.folder, cluster=self.cluster)
+            executor.update_parameters(**{"timeout_min": 60, **self.parameters})
+        except (RuntimeError, NameError, TypeError, ValueError) as error:
+            raise UsageError(
+                f"submitit: {' '.join(str(error).split())}", "look at --address and --slurm"
+            ) from None
+        listed = list(tasks)
+        count = min(len(listed), _ROUNDS * self.jobs)
+        shares = [list(range(i, len(listed), count)) for i in range(count)]
+        pool = Pool(functools.partial(JobWorker, executor, make, self.timeout), self.jobs)
+        for share, results in pool.run([[listed[i] for i in share] for share in shares]):
+            for i, result in zip(shares[share], results, strict=True):
+                yield i, [result] * len(listed[i]) if isinstance(result, Died) else result
