@@ -20,6 +20,7 @@ from .config import Config
 from .device import choose_device
 from .errors import AudioError, PriorError, UsageError, nearest
 from .inference.diagnostics import Diagnostics, summarise
+from .inference.em import MonteCarloEM
 from .numerics import SILENCE_RMS
 from .priors import load_prior
 from .residue import leaves_noise, noise_left
@@ -269,6 +270,11 @@ class Enhancer:
             if channel.posterior is not None:
                 results[i].channels.append(channel.posterior)
         return results
+
+    @property
+    def em(self) -> MonteCarloEM:
+        """The EM loop, as configured; not for baselines."""
+        return self._em
 
     def separator(self) -> Separator:
         """What runs EM over channels, as configured; not for baselines."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.signal import lfilter
 
-_TIME_CONSTANT = 0.03  # seconds, of each of the two smoothing poles
-_HANGOVER = 0.2  # seconds
+TIME_CONSTANT = 0.03  # seconds, of each of the two smoothing poles
+HANGOVER = 0.2  # seconds
 _BLOCK = 1 << 18  # samples: what comes is looked at in parts of some seconds
 _MARGIN_DB = 15.9  # between the active level and the activity threshold
 _IN_MEMORY = 1 << 24  # bytes of envelope, half an hour of it: more goes to disk
@@ -34,6 +35,29 @@ def rms(waveform: np.ndarray, rate: int) -> float:
     return meter.rms()
 
 
+def read_ladder(power: float, thresholds: Sequence[float], activities: Sequence[float]) -> float:
+    """The active level, from the mean square of a sound and the part of the time that its envelope is above
+    each of ``thresholds``, which fall."""
+    levels_db, margins = [], []
+    for threshold, activity in zip(thresholds, activities, strict=True):
+        if activity == 0.0:
+            continue
+        level = 10 * np.log10(power / activity)
+        levels_db.append(level)
+        margins.append(level - 20 * np.log10(threshold))
+    if not margins or margins[0] >= _MARGIN_DB:
+        # A sound so short or so even that the margin is passed at the top already.
+        return float(np.sqrt(power)) if not levels_db else float(10 ** (levels_db[0] / 20))
+    level = np.interp(_MARGIN_DB, margins, levels_db)
+    return float(10 ** (level / 20))
+
+
+def smooth_envelope(part: np.ndarray, pole: float, memory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The magnitude of (T,) smoothed by two equal poles, and the filter's memory after it."""
+    smooth, memory = lfilter([(1 - pole) ** 2], [1, -2 * pole, pole**2], np.abs(part), zi=memory)
+    return smooth, memory
+
+
 class LevelMeter:
     """Levels of a mono waveform that comes in parts: the same, to the last bit, whatever the parts.
 
@@ -41,9 +65,9 @@ class LevelMeter:
     """
 
     def __init__(self, rate: int) -> None:
-        self._pole = np.exp(-1.0 / (rate * _TIME_CONSTANT))
+        self._pole = np.exp(-1.0 / (rate * TIME_CONSTANT))
         self._step = max(1, rate // 1000)
-        self._hang = int(_HANGOVER * rate / self._step)
+        self._hang = int(HANGOVER * rate / self._step)
         self._length = -(-_BLOCK // self._step) * self._step
         self._envelope = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - lives with the meter
         self._smoothing = np.zeros(2)
@@ -80,27 +104,13 @@ class LevelMeter:
             return 0.0
         # One threshold every 6.02 dB, from far below any envelope up to its maximum.
         thresholds = max(self._top, 1e-20) * 2.0 ** -np.arange(1, 18)
-        levels_db, margins = [], []
-        for threshold, activity in zip(thresholds, self._activities(thresholds), strict=True):
-            if activity == 0.0:
-                continue
-            level = 10 * np.log10(power / activity)
-            levels_db.append(level)
-            margins.append(level - 20 * np.log10(threshold))
-        if not margins or margins[0] >= _MARGIN_DB:
-            # A sound so short or so even that the margin is passed at the top already.
-            return float(np.sqrt(power)) if not levels_db else float(10 ** (levels_db[0] / 20))
-        level = np.interp(_MARGIN_DB, margins, levels_db)
-        return float(10 ** (level / 20))
+        return read_ladder(power, thresholds.tolist(), self._activities(thresholds))
 
     def _add(self, part: np.ndarray) -> None:
         """``_length`` samples, or fewer at the end: energy, and the magnitude smoothed by two equal poles."""
         self._energy += float(np.sum(np.square(part, dtype=np.float64)))
         self._samples += part.size
-        pole = self._pole
-        smooth, self._smoothing = lfilter(
-            [(1 - pole) ** 2], [1, -2 * pole, pole**2], np.abs(part), zi=self._smoothing
-        )
+        smooth, self._smoothing = smooth_envelope(part, self._pole, self._smoothing)
         envelope = smooth[:: self._step]
         self._top = max(self._top, float(envelope.max()))
         self._envelope.write(envelope.astype(np.float64).tobytes())

@@ -21,9 +21,9 @@ def remember(state: Any, row: int) -> torch.Tensor | None:
 def follow(state: Any, spectra: Sequence[torch.Tensor | None], mask: torch.Tensor) -> Any:
     """The start ``state`` of B stretches, with the spectra of those before them (None: there is none).
 
-    The activations are fitted to the variance of ``state`` by the model's own updates, spectra held, so that
-    the noise starts as loud as it would have, in shapes that are known already. A stretch without one before it
-    is left as it is; so are models that have no spectra.
+    The activations are fitted to the variance of ``state`` by the model's own updates, spectra held, so
+    that the noise starts as loud as it would have, in shapes that are known already. A stretch without one
+    before it is left as it is; so are models that have no spectra.
     """
     if not isinstance(state, NMFState) or all(w is None for w in spectra):
         return state
@@ -32,6 +32,20 @@ def follow(state: Any, spectra: Sequence[torch.Tensor | None], mask: torch.Tenso
     h = fit_activations(w, variance, mask)
     new = torch.tensor([old is None for old in spectra], device=h.device)[:, None, None]
     return NMFState(w, torch.where(new, state.h, h))
+
+
+def slide(state: Any, before: Any, shift: int, ratio: float, mask: torch.Tensor) -> Any:
+    """The start ``state`` of a window, with what is known from a window that began ``shift`` frames earlier.
+
+    ``before`` is the state that the earlier one ended with, at a scale of power from which ``ratio`` leads
+    to the present one. Its spectra stay, and in frames of both windows so do its activations; in new frames
+    they are fitted to the variance of ``state``. Models that have no spectra start anew.
+    """
+    if not isinstance(state, NMFState):
+        return state
+    old = before.h[:, shift:] * ratio
+    new = fit_activations(before.w, product(state)[:, old.shape[1] :], mask[:, old.shape[1] :])
+    return NMFState(before.w, torch.cat([old, new], 1))
 
 
 def fit_activations(w: torch.Tensor, variance: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
