@@ -10,6 +10,7 @@ from torch import nn
 
 from ...likelihood import gaussian_kl_between
 from ..base import Reconstruction, Signal
+from ..layers import stack
 from .base import EULER, Dynamical, Transition
 from .sequences import shifted
 
@@ -50,7 +51,7 @@ class AutoRegressive(Dynamical):
         super().__init__(
             hidden, latent_dim, memory, activation, signal, heard=heard, tracked=tracked, emitting=memory
         )
-        self.hear = nn.Sequential(nn.Linear(self.signal.stft.bins, memory), nn.SiLU())
+        self.hear = stack([self.signal.stft.bins, memory], activation)
         self.recurrent = nn.GRU(memory + (latent_dim if driven else 0), memory, batch_first=True)
 
     def past(self, features: torch.Tensor) -> torch.Tensor:

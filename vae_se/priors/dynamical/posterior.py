@@ -30,16 +30,17 @@ class Trajectory:
 class SequencePosterior:
     """q(z | x) = prod_n q(z_n | z_1..n-1, x), each factor a diagonal Gaussian.
 
-    Its moments are ``head(silu(context_n + W d_n))``, d_n = z_{n-1}, or what a recurrent network makes of
-    z_1..n-1 (and, in a model where the speech's past drives it, of that).
+    Its moments are ``direct_n + head(silu(context_n + W d_n))``, d_n = z_{n-1}, or what a recurrent network
+    makes of z_1..n-1 (and, in a model where the speech's past drives it, of that).
 
-    ``prior``: the model that the layers belong to; ``context`` (B, N, H): what it has heard of the speech;
-    ``past`` (B, N, E): what the recurrent network is given besides the latents, or None; ``present`` (N, L):
-    0 where a latent does not exist (it then is N(0, 1), as a priori), or None.
+    ``prior``: the model that the layers belong to; ``context`` (B, N, H) and ``direct`` (B, N, 2 L): what it
+    has heard of the speech; ``past`` (B, N, E): what the recurrent network is given besides the latents, or
+    None; ``present`` (N, L): 0 where a latent does not exist (it then is N(0, 1), as a priori), or None.
     """
 
     prior: Dynamical
     context: torch.Tensor
+    direct: torch.Tensor
     past: torch.Tensor | None = None
     present: torch.Tensor | None = None
 
@@ -49,7 +50,7 @@ class SequencePosterior:
         Step by step, since each mean depends on the draw before it.
         """
         prior, draws = self.prior, len(epsilon) // len(self.context)
-        context = self.context.repeat_interleave(draws, 0)
+        context, direct = (t.repeat_interleave(draws, 0) for t in (self.context, self.direct))
         past = None if self.past is None else self.past.repeat_interleave(draws, 0)
         z = torch.zeros_like(epsilon[:, 0])
         state = z if prior.tracker is None else z.new_zeros(len(z), prior.tracker.hidden_size)
@@ -59,16 +60,16 @@ class SequencePosterior:
                 state = z
             else:
                 state = step(prior.tracker, z if past is None else torch.cat([past[:, n], z], -1), state)
-            mean, log_variance = self._moments(context[:, n], state, n)
+            mean, log_variance = self._moments(context[:, n], direct[:, n], state, n)
             z = mean + torch.exp(0.5 * log_variance) * epsilon[:, n]
             steps.append(torch.stack([z, mean, log_variance]))
         return Trajectory(*torch.stack(steps, 2))
 
     def _moments(
-        self, context: torch.Tensor, state: torch.Tensor, at: int | slice
+        self, context: torch.Tensor, direct: torch.Tensor, state: torch.Tensor, at: int | slice
     ) -> tuple[torch.Tensor, torch.Tensor]:
         hidden = functional.silu(context + self.prior.inner(state))
-        mean, log_variance = self.prior.head(hidden).chunk(2, -1)
+        mean, log_variance = (direct + self.prior.head(hidden)).chunk(2, -1)
         log_variance = functional.hardtanh(log_variance, -12.0, 4.0)
         if self.present is not None:
             mean, log_variance = mean * self.present[at], log_variance * self.present[at]
@@ -97,14 +98,14 @@ class SequencePosterior:
     def log_prob(self, z: torch.Tensor) -> torch.Tensor:
         """log q(z_n | z_1..n-1, x) of z (B, R, N, L), (B, R, N): all steps at once."""
         draws, before = z.shape[1], shifted(z.flatten(0, 1))
-        context = self.context.repeat_interleave(draws, 0)
+        context, direct = (t.repeat_interleave(draws, 0) for t in (self.context, self.direct))
         if self.prior.tracker is None:
             state = before
         elif self.past is None:
             state = run(self.prior.tracker, before)
         else:
             state = run(self.prior.tracker, torch.cat([self.past.repeat_interleave(draws, 0), before], -1))
-        mean, log_variance = self._moments(context, state, slice(None))
+        mean, log_variance = self._moments(context, direct, state, slice(None))
         return gaussian_log_prob(z.flatten(0, 1), mean, log_variance).view(z.shape[:3])
 
     @functools.cached_property
