@@ -46,7 +46,16 @@ def run(command: click.Command, argv: list[str] | None = None) -> NoReturn:
     end = arguments.index("--") if "--" in arguments else len(arguments)
     debug = "--debug" in arguments[:end]
     arguments = [a for i, a in enumerate(arguments) if i >= end or a != "--debug"]
-    sys.exit(_guarded(command, arguments, debug))
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        sys.exit(_guarded(command, arguments, debug))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(*_: object) -> None:
+    """SIGTERM is taken as ^C is: no temporary file stays behind."""
+    raise KeyboardInterrupt
 
 
 def _guarded(command: click.Command, arguments: list[str], debug: bool) -> int:
@@ -92,7 +101,7 @@ def _guarded(command: click.Command, arguments: list[str], debug: bool) -> int:
 
 @contextmanager
 def deferred_interrupt() -> Iterator[None]:
-    """Hold a ^C back until the block is over.
+    """Hold a ^C, or a SIGTERM, back until the block is over.
 
     For imports of compiled libraries: an exception that a signal raises in the middle of one may be
     swallowed there, and the ^C would be lost.
@@ -101,10 +110,12 @@ def deferred_interrupt() -> Iterator[None]:
         yield
         return
     came: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda number, _: came.append(number)) for number in numbers]
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
     if came:
         raise KeyboardInterrupt

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,11 +18,18 @@ import click
 from ..audio import paths
 from ..config import PRESETS, Config
 from ..errors import UsageError
+from ..execution import Died, Executor, Shard
+from ..execution.local import Serial
+from .batching import Length, batches, measure
 from .common import complain
+from .engine import CountOrAuto, chosen_executor, engine_options
 from .groups import check_groups, learn_groups
 from .pictures import plan_pictures
 from .show import Display
-from .work import Outcome, Settings, Worker, describe, run_here, run_pool
+from .work import Outcome, Settings, describe, died, make
+
+#: With --jobs auto every process has this much sound to do, in seconds, or it is not started.
+PROCESS_SECONDS = 60.0
 
 
 @click.command(short_help="Noisy recordings in, clean speech out.")
@@ -90,22 +100,14 @@ from .work import Outcome, Settings, Worker, describe, run_here, run_pool
 @click.option(
     "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]", help="Where to compute."
 )
-@click.option(
-    "-j",
-    "--jobs",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Files at a time, each in its own process.",
-)
+@engine_options(jobs="auto")
 @click.option(
     "--batch",
-    type=click.IntRange(min=1),
-    default=1,
+    type=CountOrAuto(),
+    default="auto",
     show_default=True,
-    metavar="N",
-    help="Files enhanced together, which pays off on a GPU.",
+    metavar="N|auto",
+    help="Files of like length enhanced together.",
 )
 @click.option("--config", "config_file", metavar="FILE", help="Settings from a TOML file.")
 @click.option(
@@ -145,25 +147,35 @@ def enhance(ctx: click.Context, inputs: tuple[str, ...], **options: Any) -> int:
         pictures=plan_pictures(jobs, options["plot"], paths.several(inputs)) if options["plot"] else {},
         debug=bool((ctx.obj or {}).get("debug")),
     )
-    todo = [job for job in jobs if not job.exists and job.source.problem is None]
     if options["noise_group"]:
-        check_groups(config)
-    stdin = sys.stdin.buffer.read() if any(job.source.path is None for job in todo) else None
-    display = Display(len(jobs), quiet=options["quiet"], verbose=options["verbose"])
+        check_groups(config, options["executor"])
+    lengths = measure(jobs)
+    mine = list(Shard.parse(options["shard"]).of_all(batches(jobs, lengths, options["batch"])))
+    here = {job for batch in mine for job in batch}
+    todo = [left for batch in mine if (left := [job for job in batch if _is_left(job)])]
+    if any(job.source.path is None for batch in todo for job in batch):
+        settings = dataclasses.replace(settings, stdin=sys.stdin.buffer.read())
+    display = Display(len(here), quiet=options["quiet"], verbose=options["verbose"])
     failed: list[Outcome] = []
     with TemporaryDirectory(prefix="vae-se-") as folder, display:
         if options["noise_group"] and todo:
-            shared = learn_groups(settings, jobs, options["noise_group"], Path(folder), options["quiet"])
+            wanted = {job.source.label for batch in todo for job in batch}
+            shared = learn_groups(
+                settings, jobs, wanted, options["noise_group"], Path(folder), options["quiet"]
+            )
             settings = dataclasses.replace(settings, shared_noise=shared)
-        for outcome in _outcomes(jobs, todo, settings, stdin, options["jobs"], options["batch"], display):
-            if outcome.data is not None:
-                sys.stdout.buffer.write(outcome.data)
-                sys.stdout.buffer.flush()
-            if options["as_json"]:
-                click.echo(json.dumps(outcome.row(), ensure_ascii=False))
-            display.show(outcome)
-            if outcome.status == "failed":
-                failed.append(outcome)
+        executor = _executor(todo, lengths, **options)
+        outcomes = _outcomes([job for job in jobs if job in here], todo, settings, executor, display)
+        with closing(outcomes):
+            for outcome in outcomes:
+                if outcome.data is not None:
+                    sys.stdout.buffer.write(outcome.data)
+                    sys.stdout.buffer.flush()
+                if options["as_json"]:
+                    click.echo(json.dumps(outcome.row(), ensure_ascii=False))
+                display.show(outcome)
+                if outcome.status == "failed":
+                    failed.append(outcome)
     display.summary()
     for outcome in failed:
         complain(outcome.error or "failed", outcome.hint or "")
@@ -226,32 +238,54 @@ def plan_jobs(inputs: tuple[str, ...], config: Config, **options: Any) -> list[p
     return jobs
 
 
+def _is_left(job: paths.Job) -> bool:
+    """Whether there is anything to do for a job."""
+    return job.source.problem is None and not job.exists
+
+
+def _executor(todo: list[list[paths.Job]], lengths: dict[paths.Job, Length], **options: Any) -> Executor:
+    """The executor that was asked for; without --executor this process, or several where that pays off."""
+    jobs: int | None = options["jobs"]
+    named = options["executor"] or options["address"] or options["slurm"]
+    if jobs is None and options["executor"] in (None, "processes"):
+        jobs = len(os.sched_getaffinity(0))
+        if not named:
+            seconds = sum(lengths[job].seconds for batch in todo for job in batch if job in lengths)
+            # On a GPU one process does the computing; a process costs seconds before it does anything.
+            jobs = 1 if _on_gpu(options["device"]) else min(jobs, max(1, int(seconds / PROCESS_SECONDS)))
+    if not named and min(jobs or 1, len(todo)) < 2:
+        return Serial()
+    return chosen_executor(options["executor"], jobs, options["address"], options["slurm"])
+
+
+def _on_gpu(device: str) -> bool:
+    return device.startswith("cuda") or (device == "auto" and Path("/dev/nvidiactl").exists())
+
+
 def _outcomes(
     jobs: list[paths.Job],
-    todo: list[paths.Job],
+    todo: list[list[paths.Job]],
     settings: Settings,
-    stdin: bytes | None,
-    workers: int,
-    size: int,
+    executor: Executor,
     display: Display,
-) -> Iterator[Outcome]:
-    """One outcome per job, in the order of the inputs."""
-    # Built here even when a pool does the work: a wrong name or prior then is one error, before any file.
-    worker = Worker(settings) if todo else None
-    batches = [todo[i : i + size] for i in range(0, len(todo), size)]
-    results: Iterator[Outcome] = iter(())
-    if worker is not None and workers > 1 and len(batches) > 1:
-        results = run_pool(settings, batches, stdin, workers)
-    elif worker is not None:
-        results = run_here(worker, batches, stdin, display.iteration)
-    for job in jobs:
-        if job.source.problem is None and not job.exists:
-            display.start(job.source.label)
-            yield next(results)
-            continue
-        outcome = describe(job, settings.config)
-        if job.source.problem is not None:
-            outcome.error, outcome.hint = str(job.source.problem), job.source.problem.hint
-        else:
-            outcome.status = "skipped"
-        yield outcome
+) -> Generator[Outcome, None, None]:
+    """One outcome per job, in the order of the inputs; ``todo`` are the batches of what is to be done."""
+    progress = display.iteration if isinstance(executor, Serial) else None
+    finished: dict[paths.Job, Outcome] = {}
+    with closing(executor.run(functools.partial(make, settings, progress), todo)) as results:
+        for job in jobs:
+            if _is_left(job):
+                display.start(job.source.label)
+                while job not in finished:
+                    number, made = next(results)
+                    for one, result in zip(todo[number], made, strict=True):
+                        lost = isinstance(result, Died)
+                        finished[one] = died(one, settings.config, result) if lost else result
+                yield finished.pop(job)
+                continue
+            outcome = describe(job, settings.config)
+            if job.source.problem is not None:
+                outcome.error, outcome.hint = str(job.source.problem), job.source.problem.hint
+            else:
+                outcome.status = "skipped"
+            yield outcome

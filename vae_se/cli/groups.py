@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +18,10 @@ from .work import Settings, Worker
 MOST = 16
 
 
-def check_groups(config: Config) -> None:
+def check_groups(config: Config, executor: str | None) -> None:
     """UsageError where --noise-group and the rest of the settings cannot both be meant."""
+    if executor in ("ray", "slurm"):  # what is learnt lies in a folder of this machine
+        raise UsageError(f"--noise-group and --executor {executor}", "vae-se noise fit, and then --noise FILE")
     if config.method != "mcem":
         raise UsageError(f"{config.method} learns no noise that --noise-group could share", "leave one out")
     if config.noise.file or config.noise.stretch:
@@ -40,9 +42,9 @@ def groups(sources: Sequence[Source], how: str) -> list[list[Source]]:
 
 
 def learn_groups(
-    settings: Settings, jobs: Sequence[Job], how: str, folder: Path, quiet: bool
+    settings: Settings, jobs: Sequence[Job], wanted: Collection[str], how: str, folder: Path, quiet: bool
 ) -> dict[str, str]:
-    """A noise dictionary in ``folder`` for each group of which a recording is still to be enhanced.
+    """A noise dictionary in ``folder`` for each group of which a recording is ``wanted``, by its label.
 
     All recordings of a group count, even those whose output exists: a run that goes on finds what the first
     one found. By the input's label. A group in which there is nothing to learn from has none.
@@ -51,10 +53,9 @@ def learn_groups(
     from ..shared_noise import share_noise
 
     enhancer = Worker(settings).enhancer
-    todo = {job.source.label for job in jobs if not job.exists}
     shared: dict[str, str] = {}
     for number, members in enumerate(groups([job.source for job in jobs], how)):
-        if not any(source.label in todo for source in members):
+        if not any(source.label in wanted for source in members):
             continue
         chosen = np.linspace(0, len(members) - 1, min(MOST, len(members))).round().astype(int)
         heard = [members[i] for i in chosen]

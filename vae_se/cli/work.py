@@ -1,11 +1,10 @@
-"""One file from input to output: read, enhance, write, and a row about it. Runs here or in a pool."""
+"""One file from input to output: read, enhance, write, and a row about it. Runs wherever an executor says."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import os
-import signal
+import stat
 import sys
 import time
 import traceback
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..audio import files, paths
 from ..config import Config
-from ..errors import OutputError, UsageError, VaeSeError
+from ..errors import AudioError, OutputError, UsageError, VaeSeError
+from ..execution import Died, Handle
 from .common import deferred_interrupt
 from .pictures import draw_picture
 
@@ -39,6 +39,7 @@ class Settings:
     overwrite: bool = False
     pictures: dict[str, Path] = dataclasses.field(default_factory=dict)  # by the input's label
     shared_noise: dict[str, str] = dataclasses.field(default_factory=dict)  # dictionaries, by the same
+    stdin: bytes | None = None
     debug: bool = False
 
 
@@ -100,9 +101,7 @@ class Worker:
             self._enhancers[shared] = sharing(self.enhancer, shared)
         return self._enhancers[shared]
 
-    def run(
-        self, jobs: Sequence[paths.Job], stdin: bytes | None = None, progress: Progress | None = None
-    ) -> list[Outcome]:
+    def run(self, jobs: Sequence[paths.Job], progress: Progress | None = None) -> list[Outcome]:
         """Enhance files, together where there are several of one rate and, in groups, of one noise.
 
         Whatever goes wrong with one becomes a failed row: the other files go on.
@@ -111,7 +110,7 @@ class Worker:
         groups: dict[tuple[int, str | None], dict[paths.Job, files.Recording]] = {}
         for job in jobs:
             with self._failing_into(outcomes[job]):
-                recording = self._read(job, stdin, outcomes[job])
+                recording = self._read(job, outcomes[job])
                 shared = self.settings.shared_noise.get(job.source.label)
                 groups.setdefault((recording.rate, shared), {})[job] = recording
         for (rate, shared), group in groups.items():
@@ -175,17 +174,18 @@ class Worker:
         if self.settings.debug:
             traceback.print_exc(file=sys.stderr)
 
-    def _read(self, job: paths.Job, stdin: bytes | None, outcome: Outcome) -> files.Recording:
+    def _read(self, job: paths.Job, outcome: Outcome) -> files.Recording:
         """The recording; also what can be known to be wrong about the output before the computing starts."""
         source, target = job.source, job.target
-        recording = files.read(stdin or b"", source.label) if source.path is None else files.read(source.path)
+        if source.path is None:
+            recording = files.read(self.settings.stdin or b"", source.label)
+        else:
+            with unchanged(source.path):
+                recording = files.read(source.path)
         if target is not None:
             files.prepare_folder(target)
             if self.settings.save_noise:
-                noise = paths.noise_target(target)
-                if noise.exists() and not self.settings.overwrite:
-                    raise OutputError(f"the noise file {noise} exists already", "give --overwrite")
-                outcome.noise_output = str(noise)
+                outcome.noise_output = str(paths.noise_target(target))
         picture = self.settings.pictures.get(source.label)
         if picture is not None:
             if picture.exists() and not self.settings.overwrite:
@@ -208,6 +208,7 @@ class Worker:
             outcome.data, warnings = files.to_bytes(speech, recording, clip)
         else:
             if outcome.noise_output is not None:
+                # First: where the speech is there, so is its noise; noise alone is of a run that was cut off.
                 files.write(outcome.noise_output, info.noise, recording, clip)
             warnings = files.write(job.target, speech, recording, clip)
         picture = self.settings.pictures.get(outcome.input)
@@ -232,72 +233,32 @@ def describe(job: paths.Job, config: Config, baseline: bool = False) -> Outcome:
     return Outcome(input=job.source.label, output=output, method=config.method, prior=prior)
 
 
-def run_here(
-    worker: Worker, batches: Sequence[Sequence[paths.Job]], stdin: bytes | None, progress: Progress
-) -> Iterator[Outcome]:
-    """One batch after the other, in this process."""
-    for batch in batches:
-        yield from worker.run(batch, stdin, progress)
+def died(job: paths.Job, config: Config, death: Died) -> Outcome:
+    """The row of a job that no worker survived."""
+    outcome = describe(job, config)
+    outcome.error, outcome.hint = f"{outcome.input}: {death.reason}", "out of memory? fewer --jobs"
+    return outcome
 
 
-def run_pool(
-    settings: Settings, batches: Sequence[Sequence[paths.Job]], stdin: bytes | None, workers: int
-) -> Iterator[Outcome]:
-    """Batches spread over processes, outcomes in the order of the inputs.
+@contextmanager
+def unchanged(path: Path) -> Iterator[None]:
+    """AudioError where a file changes inside the block, as one does that is still being copied."""
+    before = _fingerprint(path)
+    yield
+    if _fingerprint(path) != before:
+        raise AudioError(f"{path} changed while it was read", "run again when nothing writes to it any more")
 
-    Each file has its own random stream, so the results are those of :func:`run_here`. Workers are spawned
-    (torch does not survive a fork once it has threads) and ignore ^C: this process stops them.
-    """
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
 
-    context = multiprocessing.get_context("spawn")
-    workers = min(workers, len(batches))
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(settings, threads))
+def _fingerprint(path: Path) -> tuple[int, ...] | None:
     try:
-        futures = [pool.submit(_run, batch, stdin) for batch in batches]
-        for batch, future in zip(batches, futures, strict=True):
-            try:
-                yield from future.result()
-            except BrokenProcessPool:
-                for job in batch:
-                    outcome = describe(job, settings.config)
-                    outcome.error = f"{outcome.input}: a worker died"
-                    outcome.hint = "out of memory? try fewer --jobs"
-                    yield outcome
-    except BaseException:
-        # ^C, or the reader went away: what is under way is dropped, and the workers clean up after themselves.
-        processes = list((pool._processes or {}).values())
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.join(10)
-            process.kill()
-        raise
-    pool.shutdown()
+        found = path.stat()
+    except OSError:
+        return None  # what is wrong with it is said by the one who reads it
+    # A pipe has no size, and its times change as it is read.
+    return (found.st_ino, found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
 
 
-_worker: Worker | None = None
-
-
-def _start(settings: Settings, threads: int) -> None:
-    global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    import torch
-
-    torch.set_num_threads(threads)
-    _worker = Worker(settings)
-    signal.signal(signal.SIGTERM, _stop)
-
-
-def _stop(*_: object) -> None:
-    """SIGTERM unwinds the stack, so that no temporary file stays behind."""
-    raise SystemExit(143)
-
-
-def _run(batch: Sequence[paths.Job], stdin: bytes | None) -> list[Outcome]:
-    assert _worker is not None
-    return _worker.run(batch, stdin)
+def make(settings: Settings, progress: Progress | None = None) -> Handle:
+    """What an executor calls in every worker; ``progress`` is for one in this process."""
+    worker = Worker(settings)
+    return lambda jobs: worker.run(jobs, progress)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, Protocol
 
 #: From the items of a task to one result an item, in their order.
@@ -11,6 +11,8 @@ Handle = Callable[[Sequence[Any]], Sequence[Any]]
 #: Called once in every worker; pickled, so a function of a module, or a partial of one.
 Make = Callable[[], Handle]
 Tasks = Iterable[Sequence[Any]]
+#: Number of a task, and one result an item or :class:`Died`.
+Results = Generator[tuple[int, list[Any]], None, None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Worker(Protocol):
 class Executor(Protocol):
     """A way to have tasks done."""
 
-    def run(self, make: Make, tasks: Tasks) -> Iterator[tuple[int, list[Any]]]:
+    def run(self, make: Make, tasks: Tasks) -> Results:
         """Numbers of tasks, from 0, and their results, in the order in which they are completed.
 
         Tasks are taken from the iterable as workers become free, not before. A task whose worker dies is

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator
-from typing import Any
 
-from .base import Make, Tasks
+from .base import Make, Results, Tasks
 from .pool import Pool
 from .process import Process
 
@@ -16,7 +14,7 @@ from .process import Process
 class Serial:
     """One task after the other, in this process, which dies with its worker and waits without end."""
 
-    def run(self, make: Make, tasks: Tasks) -> Iterator[tuple[int, list[Any]]]:
+    def run(self, make: Make, tasks: Tasks) -> Results:
         """As :class:`~vae_se.execution.base.Executor` says."""
         handle = make()
         for number, items in enumerate(tasks):
@@ -30,6 +28,6 @@ class Processes:
     jobs: int
     timeout: float | None = None
 
-    def run(self, make: Make, tasks: Tasks) -> Iterator[tuple[int, list[Any]]]:
+    def run(self, make: Make, tasks: Tasks) -> Results:
         """As :class:`~vae_se.execution.base.Executor` says."""
         return Pool(functools.partial(Process, make), self.jobs, timeout=self.timeout).run(tasks)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from itertools import islice
 from types import TracebackType
 from typing import Any
 
 from ..errors import ExecutionError
-from .base import Died, Tasks, Worker
+from .base import Died, Results, Tasks, Worker
 
-Results = list[Any]
+_Answers = list[Any]
 _GRACE_SECONDS = 20.0  # for workers that are interrupted; one that has not even started is left behind
-_Waiting = tuple["Future[Results]", Sequence[Any]]
+_Waiting = tuple["Future[_Answers]", Sequence[Any]]
 
 
 class Pool:
@@ -45,19 +45,19 @@ class Pool:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, items: Sequence[Any]) -> Future[Results]:
+    def submit(self, items: Sequence[Any]) -> Future[_Answers]:
         """Queue a task; its result is a list of one result an item, or Died. RuntimeError after close."""
         if self._closed:
             raise RuntimeError("the pool is closed")
-        future: Future[Results] = Future()
+        future: Future[_Answers] = Future()
         self._tasks.put((future, items))
         return future
 
-    def run(self, tasks: Tasks) -> Iterator[tuple[int, Results]]:
+    def run(self, tasks: Tasks) -> Results:
         """Numbers and results of tasks as they are completed; closes the pool."""
         numbered = enumerate(tasks)
         with self:
-            flight: dict[Future[Results], int] = {}
+            flight: dict[Future[_Answers], int] = {}
             while True:
                 for number, items in islice(numbered, 2 * self.jobs - len(flight)):
                     flight[self.submit(items)] = number
@@ -117,7 +117,7 @@ class _Driver:
             del future, items, waiting
         self._retire()
 
-    def _task(self, items: Sequence[Any]) -> Results:
+    def _task(self, items: Sequence[Any]) -> _Answers:
         for _ in range(self._pool._attempts):
             answer = self._ask(items)
             if not isinstance(answer, Died):
@@ -126,7 +126,7 @@ class _Driver:
                 break
         if len(items) == 1:
             return [answer]
-        results: Results = []
+        results: _Answers = []
         for item in items:
             alone = self._ask([item])
             results += [alone] if isinstance(alone, Died) else alone

@@ -11,11 +11,11 @@ import contextlib
 import dataclasses
 import functools
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ..errors import ExecutionError, UsageError
-from .base import Died, Handle, Make, Tasks
+from .base import Died, Handle, Make, Results, Tasks
 from .pool import Pool
 from .process import ONE_THREAD
 
@@ -94,7 +94,7 @@ class Ray:
     address: str | None = None
     timeout: float | None = None
 
-    def run(self, make: Make, tasks: Tasks) -> Iterator[tuple[int, list[Any]]]:
+    def run(self, make: Make, tasks: Tasks) -> Results:
         """As :class:`~vae_se.execution.base.Executor` says."""
         ray = _ray()
         try:

@@ -11,12 +11,12 @@ import dataclasses
 import functools
 import importlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import ExecutionError, UsageError, VaeSeError
-from .base import Died, Make, Tasks
+from .base import Died, Make, Results, Tasks
 from .local import Processes
 from .pool import Pool
 
@@ -91,7 +91,7 @@ class Slurm:
     parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     timeout: float | None = None
 
-    def run(self, make: Make, tasks: Tasks) -> Iterator[tuple[int, list[Any]]]:
+    def run(self, make: Make, tasks: Tasks) -> Results:
         """As :class:`~vae_se.execution.base.Executor` says."""
         submitit = _submitit()
         try:

@@ -1,0 +1,71 @@
+"""``--jobs``, ``--executor``, ``--address``, ``--slurm``, ``--shard``: where the work of a command is done."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from ..config import parse_value
+from ..errors import UsageError
+from ..execution import EXECUTORS, Executor, choose
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class CountOrAuto(click.ParamType):
+    """A whole number from 1, or ``auto``, which becomes None."""
+
+    name = "N|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        if value == "auto":
+            return None
+        if not str(value).isdecimal() or int(value) < 1:
+            self.fail(f"{value!r} is neither a whole number from 1 nor auto", param, ctx)
+        return int(value)
+
+
+def engine_options(jobs: str) -> Callable[[F], F]:
+    """The options, as a decorator; ``jobs`` is what ``--jobs`` says when it is not given."""
+    options = [
+        click.option(
+            "-j", "--jobs", type=CountOrAuto(), default=jobs, show_default=True, metavar="N|auto",
+            help="Workers, one thread each; results do not depend on their number.",
+        ),
+        click.option(
+            "--executor", type=click.Choice(EXECUTORS),
+            help="Where they work: in this process, in processes here, on a Ray or a Slurm cluster.",
+        ),
+        click.option(
+            "--address", metavar="WHERE",
+            help="With ray: auto or HOST:PORT of the cluster; with slurm: local runs its jobs here.",
+        ),
+        click.option(
+            "--slurm", multiple=True, metavar="KEY=VALUE",
+            help="A parameter of submitit, such as slurm_partition=cpu or timeout_min=240; may be repeated.",
+        ),
+        click.option("--shard", metavar="I/N", help="Only the Ith of N parts, counted from 1."),
+    ]  # fmt: skip
+    return lambda command: functools.reduce(lambda made, option: option(made), reversed(options), command)
+
+
+def chosen_executor(
+    name: str | None,
+    jobs: int | None,
+    address: str | None,
+    slurm: tuple[str, ...],
+    timeout: float | None = None,
+) -> Executor:
+    """The executor that the options name; where none is named, the one that they imply."""
+    parameters = {}
+    for item in slurm:
+        key, equals, value = item.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--slurm {item}: expected KEY=VALUE", "for example --slurm timeout_min=240")
+        parameters[key] = parse_value(value)
+    if name is None:
+        name = "slurm" if slurm else "ray" if address else "processes"
+    return choose(name, jobs, address, parameters, timeout)
