@@ -1,19 +1,41 @@
-"""Files that appear complete or not at all."""
+"""Files that appear complete or not at all, whatever happens: an error, ^C, a kill, a power cut."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write under a temporary name beside ``path``, then rename."""
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside ``path`` to write to; left in peace, it is synced and renamed, else removed.
+
+    A process that is killed leaves the temporary file, whose name starts with a dot and ends in ``.tmp``,
+    but never a part of ``path``.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
+        yield temporary
+        with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+        _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """The bytes as a file."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def _sync_folder(folder: Path) -> None:
+    """A rename outlives a power cut once the folder is on the disk too."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

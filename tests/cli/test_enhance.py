@@ -351,9 +351,10 @@ def test_batches_give_the_same_files_and_fail_one_by_one(enhance, wav, make_nois
         np.testing.assert_allclose(many, one, atol=1e-5)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_interrupted(wav, make_noisy, tiny_prior, tmp_path, jobs):
-    """^C while the second file is under way: the first is there, whole, and nothing else is."""
+def test_interrupted(wav, make_noisy, tiny_prior, tmp_path, jobs, number):
+    """^C or SIGTERM while the second file is under way: the first is there, whole, and nothing else is."""
     wav("in/a.wav", make_noisy(0.1))
     noise = np.random.default_rng(0).uniform(-0.1, 0.1, 16000 * 90)
     for name in ("b", "c"):
@@ -370,7 +371,7 @@ def test_interrupted(wav, make_noisy, tiny_prior, tmp_path, jobs):
         deadline = time.monotonic() + 120
         while not (out / "a_enhanced.wav").exists() and time.monotonic() < deadline and run.poll() is None:
             time.sleep(0.02)
-        run.send_signal(signal.SIGINT)
+        run.send_signal(number)
         _, errors = run.communicate(timeout=60)
     finally:
         run.kill()

@@ -60,14 +60,14 @@ def test_one_metric_crashes_and_the_others_are_kept(faulty: None, capfd: pytest.
     assert got["si_sdr"] == after["si_sdr"]
     assert got["si_sdr"].reason == ""
     assert math.isnan(got["crashes"].value)
-    assert got["crashes"].reason == "the scoring process crashed (SIGABRT)"
+    assert got["crashes"].reason == "the process crashed (SIGABRT)"
     assert got["prints"].value == 1.0  # one thread
     assert capfd.readouterr().out == ""
 
 
 def test_a_hang_ends_with_the_timeout(faulty: None) -> None:
     got = score(["hangs"], SPEECH, ESTIMATE, RATE, timeout=0.5)
-    assert got["hangs"].reason == "no score within 0.5 s"
+    assert got["hangs"].reason == "no result within 0.5 s"
 
 
 def test_a_process_that_is_killed_from_outside() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..atomic import write_atomically
 from ..errors import OutputError, UsageError
 
 Row = dict[str, Any]
@@ -79,12 +80,10 @@ def meta_path(rows: Path) -> Path:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write under a temporary name, then rename."""
-    temporary = path.with_name(path.name + ".part")
+    """Write it; it is there whole or not at all."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        write_atomically(path, (json.dumps(value, indent=2) + "\n").encode())
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}", "check the folder") from error
 

@@ -2,40 +2,41 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
 from ..data.testsets import TESTSETS, Entry, TestSet
 from ..errors import UsageError
+from ..execution import Died, Executor, Shard
+from ..execution.local import Processes
 from .environment import machine, versions
 from .methods import describe_method
 from .protocol import Protocol
 from .rows import Row, RowFile, meta_path, read_meta, read_rows, write_json
-from .unit import Job, Settings, failed_row
-from .worker import Process
+from .unit import Cell, Settings, failed_row, make
 
 Progress = Callable[[int, int, Row | None], None]
+TIMEOUT = 1800.0  # seconds for one file through one method, its scores included
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a protocol is run. ``shard`` is (which, of how many), counted from 1."""
+    """How a protocol is run."""
 
     out: Path
     data_root: Path
-    jobs: int = 1
-    shard: tuple[int, int] = (1, 1)
+    executor: Executor = field(default_factory=lambda: Processes(1, TIMEOUT))
+    shard: Shard = field(default_factory=Shard)
     resume: bool = False
     retry_failed: bool = False
     limit: int | None = None
     save_audio: bool = False
-    timeout: float = 1800.0  # seconds for one file through one method, its scores included
 
 
 @dataclass
@@ -51,7 +52,7 @@ class Outcome:
 
 def rows_path(options: Options) -> Path:
     """rows.jsonl, or a name of its own for every shard."""
-    which, of = options.shard
+    which, of = options.shard.which, options.shard.of
     return options.out / ("rows.jsonl" if of == 1 else f"rows-{which}of{of}.jsonl")
 
 
@@ -66,10 +67,9 @@ def run(protocol: Protocol, options: Options, progress: Progress | None = None) 
     testset = TESTSETS[protocol.data_set].open(protocol.data, options.data_root)
     path = rows_path(options)
     before, size = _earlier(path, protocol, testset, options)
-    which, of = options.shard
-    entries = testset.entries[: options.limit][which - 1 :: of]
+    entries = list(options.shard.of_all(testset.entries[: options.limit]))
     done = {(row["id"], row["method"]) for row in before if not (options.retry_failed and row["error"])}
-    jobs = _jobs(entries, protocol, done)
+    cells = _cells(entries, protocol, done)
     _write_meta(path, protocol, testset, options)
     if testset.write_manifest is not None:
         testset.write_manifest(options.out / "manifest.jsonl")
@@ -79,7 +79,7 @@ def run(protocol: Protocol, options: Options, progress: Progress | None = None) 
         for row in before
         if row["error"] and (row["id"], row["method"]) in wanted
     }
-    outcome = Outcome(path, total=sum(len(job.methods) for job in jobs), notes=testset.notes)
+    outcome = Outcome(path, total=len(cells), notes=testset.notes)
 
     def keep(row: Row) -> None:
         rows.append(row)
@@ -96,7 +96,8 @@ def run(protocol: Protocol, options: Options, progress: Progress | None = None) 
     if progress is not None:
         progress(0, outcome.total, None)
     try:
-        _work(jobs, settings, options, keep)
+        for row in _rows(cells, settings, options.executor):
+            keep(row)
     finally:
         rows.close()
     outcome.failed = list(failed.values())
@@ -138,56 +139,29 @@ def _given(about: dict[str, Any]) -> dict[str, Any]:
     return {**about, "settings": {k: v for k, v in about["settings"].items() if v is not None}}
 
 
-def _jobs(entries: Sequence[Entry], protocol: Protocol, done: set[tuple[str, str]]) -> list[Job]:
-    jobs, seen = [], set()
+def _cells(entries: Sequence[Entry], protocol: Protocol, done: set[tuple[str, str]]) -> list[Cell]:
+    seen = set()
     for entry in entries:
         if entry.id in seen:
             raise UsageError(f"two recordings have the id {entry.id}", "rename one")
         seen.add(entry.id)
-        left = tuple(spec for spec in protocol.methods if (entry.id, spec.label) not in done)
-        if left:
-            jobs.append(Job(entry, left))
-    return jobs
+    return [
+        Cell(entry, spec)
+        for entry in entries
+        for spec in protocol.methods
+        if (entry.id, spec.label) not in done
+    ]
 
 
-def _work(jobs: Sequence[Job], settings: Settings, options: Options, keep: Callable[[Row], None]) -> None:
-    """Hand out jobs to the processes; one that dies or hangs costs the cell it was at."""
-    queue = deque(jobs)
-    processes: list[Process] = []
-
-    def bury(process: Process, reason: str) -> None:
-        """A row for the cell that cost the process; the rest of the job goes back to the front."""
-        processes.remove(process)
-        process.stop()
-        job = process.job
-        assert job is not None
-        left = [spec for spec in job.methods if spec.label not in process.done]
-        if left:
-            keep(failed_row(job.entry, left[0].label, settings.metrics, f"{left[0].label}: {reason}"))
-        if left[1:]:
-            queue.appendleft(Job(job.entry, tuple(left[1:])))
-
-    try:
-        while queue or any(process.job for process in processes):
-            while queue and len(processes) < options.jobs:
-                processes.append(Process(settings))
-            for process in processes:
-                if process.job is None and queue:
-                    process.start(queue.popleft())
-            busy = {process.connection: process for process in processes if process.job is not None}
-            for connection in wait(list(busy), timeout=1.0):
-                process = busy[connection]  # type: ignore[index]
-                received = process.receive()
-                if isinstance(received, dict):
-                    keep(received)
-                elif received is None:
-                    bury(process, process.death())
-            for process in list(processes):
-                if process.job is not None and process.busy_seconds() > options.timeout:
-                    bury(process, f"no result within {options.timeout:g} s")
-    finally:
-        for process in processes:
-            process.stop()
+def _rows(cells: Sequence[Cell], settings: Settings, executor: Executor) -> Iterator[Row]:
+    """The rows as they are made; a cell of which the process dies or that hangs is one that failed."""
+    with closing(executor.run(functools.partial(make, settings), ([cell] for cell in cells))) as results:
+        for number, (row,) in results:
+            cell = cells[number]
+            if isinstance(row, Died):
+                label = cell.method.label
+                row = failed_row(cell.entry, label, settings.metrics, f"{label}: {row.reason}")
+            yield row
 
 
 def _write_meta(path: Path, protocol: Protocol, testset: TestSet, options: Options) -> None:
@@ -214,8 +188,8 @@ def _write_meta(path: Path, protocol: Protocol, testset: TestSet, options: Optio
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
             "methods": [spec.label for spec in protocol.methods],
-            "jobs": options.jobs,
-            "shard": f"{options.shard[0]}/{options.shard[1]}",
+            "executor": str(options.executor),
+            "shard": str(options.shard),
             "versions": versions(),
             "machine": machine(),
         }

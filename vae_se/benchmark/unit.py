@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import soundfile as sf
 
+from ..atomic import replacing
 from ..data.mixture import Mixture
 from ..data.testsets import Entry
 from ..errors import AudioError, VaeSeError
+from ..execution import Handle
 from ..metrics import ScorePool, refused
 from .methods import Enhancing, load_method
 from .protocol import MethodSpec
@@ -23,16 +25,16 @@ METRIC_TIMEOUT = 300.0  # seconds for all metrics of one file
 
 
 @dataclass(frozen=True)
-class Job:
-    """A mixture and the methods that it is still to go through."""
+class Cell:
+    """A mixture and a method that it is still to go through."""
 
     entry: Entry
-    methods: tuple[MethodSpec, ...]
+    method: MethodSpec
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What all jobs of a run share. ``audio`` is the folder for saved audio, if any is saved."""
+    """What all cells of a run share. ``audio`` is the folder for saved audio, if any is saved."""
 
     metrics: tuple[str, ...]
     seed: int
@@ -67,30 +69,34 @@ def failed_row(entry: Entry, method: str, metrics: tuple[str, ...], reason: str)
 
 
 class Bench:
-    """Runs jobs in this process; metrics run in one process beside it, one at a time."""
+    """Runs cells in this process; metrics run in one process beside it, one at a time."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._methods: dict[MethodSpec, Enhancing | Exception] = {}
         self._pool: ScorePool | None = None
+        self._last: Mixture | None = None  # the next cell is often another method on the same mixture
 
-    def run(self, job: Job) -> Iterator[Row]:
-        """One row a method, as soon as it is there."""
+    def run(self, cells: Sequence[Cell]) -> list[Row]:
+        """One row a cell."""
+        return [self._row(cell.entry, cell.method) for cell in cells]
+
+    def _row(self, entry: Entry, spec: MethodSpec) -> Row:
+        row = failed_row(entry, spec.label, self.settings.metrics, "")
         try:
-            mixture = job.entry.load()
+            mixture = self._mixture(entry)
+            row["audio_seconds"] = mixture.noisy.size / mixture.rate
+            return self._cell(entry, mixture, spec)
+        except Exception as error:  # any failure of one cell is a row
+            return {**row, "error": describe(error)}
+
+    def _mixture(self, entry: Entry) -> Mixture:
+        if self._last is None or self._last.id != entry.id:
+            mixture = entry.load()
             if self.settings.audio is not None:
                 self._save("clean", mixture.id, mixture.clean, mixture.rate)
-        except Exception as error:  # any failure of one file is a row
-            for spec in job.methods:
-                yield failed_row(job.entry, spec.label, self.settings.metrics, describe(error))
-            return
-        for spec in job.methods:
-            try:
-                yield self._cell(job.entry, mixture, spec)
-            except Exception as error:
-                row = failed_row(job.entry, spec.label, self.settings.metrics, describe(error))
-                row["audio_seconds"] = mixture.noisy.size / mixture.rate
-                yield row
+            self._last = mixture
+        return self._last
 
     def _cell(self, entry: Entry, mixture: Mixture, spec: MethodSpec) -> Row:
         enhance = self._method(spec)
@@ -141,18 +147,13 @@ class Bench:
         assert self.settings.audio is not None
         path = audio_path(self.settings.audio, method, name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Under a temporary name: a full disk or a crash leaves no half of a file to be listened to.
-        temporary = path.with_name(path.name + ".part")
-        try:
+        with replacing(path) as temporary:
             sf.write(temporary, np.clip(samples, -1.0, 1.0), rate, subtype="PCM_16", format="FLAC")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
-    def close(self) -> None:
-        """End the scoring process."""
-        if self._pool is not None:
-            self._pool.close(cancel=True)
+
+def make(settings: Settings) -> Handle:
+    """What an executor calls in every worker."""
+    return Bench(settings).run
 
 
 def audio_path(root: Path, method: str, name: str) -> Path:

@@ -14,6 +14,7 @@ from .common import debug_option, run
 #: Subcommand: where it lives, and the line that ``vae-se --help`` shows without importing it.
 COMMANDS: dict[str, tuple[str, str]] = {
     "enhance": ("vae_se.cli.enhance:enhance", "Noisy recordings in, clean speech out."),
+    "stream": ("vae_se.cli.stream:stream", "Sound that is still going on, enhanced as it comes."),
     "train": ("vae_se.cli.train:train", "Train a speech prior on a folder of clean speech."),
     "prior": ("vae_se.cli.prior:prior", "List, show, verify, hear and see speech priors."),
     "noise": ("vae_se.cli.noise:noise", "Learn what a noise is like from recordings of it."),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,9 @@ from typing import Any
 import click
 
 from ..errors import UsageError
+from ..execution import Shard
 from .common import say
+from .engine import chosen_executor, engine_options
 
 _SHOWN_FAILURES = 20
 
@@ -20,9 +21,7 @@ _SHOWN_FAILURES = 20
 @click.option("--out", metavar="DIR", help="Where results go.  [default: results/PROTOCOL]")
 @click.option("--data-root", metavar="DIR", help="Folder that the protocol's paths are relative to.  "
               "[default: $VAE_SE_DATA, or ../shared/data]")  # fmt: skip
-@click.option("--jobs", "-j", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
-              help="Processes, one thread each; scores do not depend on their number.")  # fmt: skip
-@click.option("--shard", metavar="I/N", help="Only every Nth mixture, from the Ith on, counted from 1.")
+@engine_options(jobs="1")
 @click.option("--resume", is_flag=True, help="Continue the results in the output folder.")
 @click.option("--retry-failed", is_flag=True, help="With --resume: do again what ended in an error.")
 @click.option("--methods", metavar="A,B", help="Only these; a name that the protocol lacks may be added.")
@@ -34,7 +33,10 @@ def benchmark(
     protocol: str,
     out: str | None,
     data_root: str | None,
-    jobs: int,
+    jobs: int | None,
+    executor: str | None,
+    address: str | None,
+    slurm: tuple[str, ...],
     shard: str | None,
     resume: bool,
     retry_failed: bool,
@@ -53,7 +55,7 @@ def benchmark(
 
     from ..benchmark.methods import external as external_spec
     from ..benchmark.protocol import find_data_root, find_protocol, load_protocol
-    from ..benchmark.runner import Options, run
+    from ..benchmark.runner import TIMEOUT, Options, run
 
     loaded = load_protocol(find_protocol(protocol))
     if methods is not None:
@@ -69,8 +71,8 @@ def benchmark(
     options = Options(
         out=Path(out) if out else Path("results") / loaded.name,
         data_root=find_data_root(data_root),
-        jobs=jobs,
-        shard=_shard(shard),
+        executor=chosen_executor(executor, jobs, address, slurm, TIMEOUT),
+        shard=Shard.parse(shard),
         resume=resume or retry_failed,
         retry_failed=retry_failed,
         limit=limit,
@@ -92,15 +94,6 @@ def benchmark(
         say(f"failed: and {len(outcome.failed) - _SHOWN_FAILURES} more, each with its reason in the file")
     click.echo(str(outcome.rows))
     return 1 if outcome.failed else 0
-
-
-def _shard(text: str | None) -> tuple[int, int]:
-    if text is None:
-        return 1, 1
-    match = re.fullmatch(r"(\d+)/(\d+)", text)
-    if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        raise UsageError(f"--shard {text}: expected I/N with I from 1 to N, for example 1/2")
-    return int(match[1]), int(match[2])
 
 
 class _bar:

@@ -13,7 +13,8 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from ..errors import VaeSeError
+from ..audio.raw import RAW, RawFormat
+from ..errors import UsageError, VaeSeError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -25,6 +26,26 @@ def debug_option(command: F) -> F:
     return click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")(
         command
     )
+
+
+def raw_options(command: F) -> F:
+    """``--raw``, ``--rate`` and ``--channels``, which say what samples without a header are."""
+    for option in (
+        click.option(
+            "--channels", type=click.IntRange(1, 1024), default=1, show_default=True, help="Channels of --raw."
+        ),
+        click.option("--rate", type=int, metavar="HZ", help="Sampling rate of --raw."),
+        click.option("--raw", type=click.Choice(list(RAW)), help="Inputs are bare samples, without a header."),
+    ):
+        command = option(command)
+    return command
+
+
+def raw_format(name: str | None, rate: int | None, channels: int) -> RawFormat | None:
+    """What those options say; UsageError where one lacks the other."""
+    if (name is None) != (rate is None):
+        raise UsageError("--raw and --rate belong together", "for example --raw s16le --rate 16000")
+    return None if name is None or rate is None else RawFormat(RAW[name], rate, channels)
 
 
 def say(message: str) -> None:

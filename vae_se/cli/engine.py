@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -68,4 +69,6 @@ def chosen_executor(
         parameters[key] = parse_value(value)
     if name is None:
         name = "slurm" if slurm else "ray" if address else "processes"
+    if name == "processes" and jobs is None:
+        jobs = len(os.sched_getaffinity(0))
     return choose(name, jobs, address, parameters, timeout)

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import json
 import os
+import shutil
 import sys
 from collections.abc import Generator
 from contextlib import closing
@@ -21,7 +22,7 @@ from ..errors import UsageError
 from ..execution import Died, Executor, Shard
 from ..execution.local import Serial
 from .batching import Length, batches, measure
-from .common import complain
+from .common import complain, raw_format, raw_options
 from .engine import CountOrAuto, chosen_executor, engine_options
 from .groups import check_groups, learn_groups
 from .pictures import plan_pictures
@@ -109,6 +110,7 @@ PROCESS_SECONDS = 60.0
     metavar="N|auto",
     help="Files of like length enhanced together.",
 )
+@raw_options
 @click.option("--config", "config_file", metavar="FILE", help="Settings from a TOML file.")
 @click.option(
     "--set",
@@ -145,32 +147,29 @@ def enhance(ctx: click.Context, inputs: tuple[str, ...], **options: Any) -> int:
         save_noise=options["save_noise"],
         overwrite=options["overwrite"],
         pictures=plan_pictures(jobs, options["plot"], paths.several(inputs)) if options["plot"] else {},
+        raw=raw_format(options["raw"], options["rate"], options["channels"]),
         debug=bool((ctx.obj or {}).get("debug")),
     )
+    folder = Path(ctx.with_resource(TemporaryDirectory(prefix="vae-se-")))
+    jobs = [through_files(job, folder, settings.raw is not None) for job in jobs]
     if options["noise_group"]:
         check_groups(config, options["executor"])
     lengths = measure(jobs)
     mine = list(Shard.parse(options["shard"]).of_all(batches(jobs, lengths, options["batch"])))
     here = {job for batch in mine for job in batch}
     todo = [left for batch in mine if (left := [job for job in batch if _is_left(job)])]
-    if any(job.source.path is None for batch in todo for job in batch):
-        settings = dataclasses.replace(settings, stdin=sys.stdin.buffer.read())
     display = Display(len(here), quiet=options["quiet"], verbose=options["verbose"])
     failed: list[Outcome] = []
-    with TemporaryDirectory(prefix="vae-se-") as folder, display:
+    with display:
         if options["noise_group"] and todo:
             wanted = {job.source.label for batch in todo for job in batch}
-            shared = learn_groups(
-                settings, jobs, wanted, options["noise_group"], Path(folder), options["quiet"]
-            )
+            shared = learn_groups(settings, jobs, wanted, options["noise_group"], folder, options["quiet"])
             settings = dataclasses.replace(settings, shared_noise=shared)
         executor = _executor(todo, lengths, **options)
         outcomes = _outcomes([job for job in jobs if job in here], todo, settings, executor, display)
         with closing(outcomes):
             for outcome in outcomes:
-                if outcome.data is not None:
-                    sys.stdout.buffer.write(outcome.data)
-                    sys.stdout.buffer.flush()
+                to_stdout(outcome, folder)
                 if options["as_json"]:
                     click.echo(json.dumps(outcome.row(), ensure_ascii=False))
                 display.show(outcome)
@@ -236,6 +235,32 @@ def plan_jobs(inputs: tuple[str, ...], config: Config, **options: Any) -> list[p
         if sys.stdout.isatty():
             raise UsageError("a WAV on a terminal is of no use", "redirect it: > clean.wav, or give -o FILE")
     return jobs
+
+
+def through_files(job: paths.Job, folder: Path, bare: bool) -> paths.Job:
+    """stdin and stdout as files in ``folder``: what is longer than memory goes through a pipe, too."""
+    if not _is_left(job):
+        return job
+    source, target = job.source, job.target
+    if source.path is None:
+        path = folder / "stdin"
+        with path.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        source = dataclasses.replace(source, path=path)
+    if target is None:
+        target = folder / ("stdout.raw" if bare else "stdout.wav")
+    return dataclasses.replace(job, source=source, target=target)
+
+
+def to_stdout(outcome: Outcome, folder: Path) -> None:
+    """Copy an output that is meant for stdout there; the outcome then says so."""
+    if outcome.output is None or Path(outcome.output).parent != folder:
+        return
+    if outcome.status == "done":
+        with open(outcome.output, "rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+    outcome.output = "-"
 
 
 def _is_left(job: paths.Job) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from ..atomic import write_atomically
 from ..errors import OutputError
 from .common import say
 
@@ -61,16 +62,14 @@ def report(
 
 
 def _write(path: str, text: str) -> None:
-    """To a file under a temporary name that is then renamed, or to stdout."""
+    """To a file, which is there whole or not at all, or to stdout."""
     if path == "-":
         click.echo(text, nl=False)
         return
     target = Path(path)
-    temporary = target.with_name(target.name + ".part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(target)
+        write_atomically(target, text.encode())
     except OSError as error:
         raise OutputError(
             f"cannot write {path}: {error.strerror}", "check the folder and the free space"

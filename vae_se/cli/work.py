@@ -39,7 +39,7 @@ class Settings:
     overwrite: bool = False
     pictures: dict[str, Path] = dataclasses.field(default_factory=dict)  # by the input's label
     shared_noise: dict[str, str] = dataclasses.field(default_factory=dict)  # dictionaries, by the same
-    stdin: bytes | None = None
+    raw: files.RawFormat | None = None  # of inputs without a header
     debug: bool = False
 
 
@@ -71,13 +71,11 @@ class Outcome:
     warnings: list[str] = dataclasses.field(default_factory=list)
     error: str | None = None
     hint: str | None = None
-    data: bytes | None = None  # a WAV for stdout
 
     def row(self) -> dict[str, Any]:
-        """JSON-able: no bytes, and null for what is not finite."""
-        row = dataclasses.asdict(self)
-        del row["data"]
-        return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+        """JSON-able: null for what is not finite."""
+        values = dataclasses.asdict(self).items()
+        return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values}
 
 
 class Worker:
@@ -110,8 +108,12 @@ class Worker:
         groups: dict[tuple[int, str | None], dict[paths.Job, files.Recording]] = {}
         for job in jobs:
             with self._failing_into(outcomes[job]):
-                recording = self._read(job, outcomes[job])
+                self._prepare(job, outcomes[job])
                 shared = self.settings.shared_noise.get(job.source.label)
+                if self._is_long(job):
+                    self._long(job, self._enhancer(shared), outcomes[job], progress)
+                    continue
+                recording = self._read(job)
                 groups.setdefault((recording.rate, shared), {})[job] = recording
         for (rate, shared), group in groups.items():
             enhancer = self._enhancer(shared)
@@ -174,24 +176,45 @@ class Worker:
         if self.settings.debug:
             traceback.print_exc(file=sys.stderr)
 
-    def _read(self, job: paths.Job, outcome: Outcome) -> files.Recording:
-        """The recording; also what can be known to be wrong about the output before the computing starts."""
-        source, target = job.source, job.target
-        if source.path is None:
-            recording = files.read(self.settings.stdin or b"", source.label)
-        else:
-            with unchanged(source.path):
-                recording = files.read(source.path)
-        if target is not None:
-            files.prepare_folder(target)
-            if self.settings.save_noise:
-                outcome.noise_output = str(paths.noise_target(target))
-        picture = self.settings.pictures.get(source.label)
+    def _prepare(self, job: paths.Job, outcome: Outcome) -> None:
+        """What can be known to be wrong about the output before the computing starts."""
+        assert job.target is not None
+        files.prepare_folder(job.target)
+        if self.settings.save_noise:
+            outcome.noise_output = str(paths.noise_target(job.target))
+        picture = self.settings.pictures.get(job.source.label)
         if picture is not None:
             if picture.exists() and not self.settings.overwrite:
                 raise OutputError(f"the picture {picture} exists already", "give --overwrite")
             files.prepare_folder(picture)
-        return recording
+
+    def _read(self, job: paths.Job) -> files.Recording:
+        assert job.source.path is not None
+        with unchanged(job.source.path):
+            return files.read(job.source.path, job.source.label, self.settings.raw)
+
+    def _is_long(self, job: paths.Job) -> bool:
+        """Whether a file goes through in parts. Pictures and pipes are of whole recordings."""
+        from ..longfile import is_long
+
+        path = job.source.path
+        if path is None or job.source.label in self.settings.pictures or not path.is_file():
+            return False
+        return is_long(self.enhancer, path, self.settings.raw, job.source.label)
+
+    def _long(
+        self, job: paths.Job, enhancer: Enhancer, outcome: Outcome, progress: Progress | None = None
+    ) -> None:
+        from ..longfile import enhance_long
+
+        assert job.source.path is not None
+        assert job.target is not None
+        noise = Path(outcome.noise_output) if outcome.noise_output is not None else None
+        duration, info = enhance_long(
+            enhancer, job.source.path, job.target, clip=self.settings.clip, noise=noise,
+            raw=self.settings.raw, label=job.source.label, progress=progress,
+        )  # fmt: skip
+        self._complete(outcome, duration, info.seconds, info, info.warnings)
 
     def _finish(
         self,
@@ -204,22 +227,27 @@ class Worker:
     ) -> None:
         """Write what was made, and complete the row."""
         clip = self.settings.clip
-        if job.target is None:
-            outcome.data, warnings = files.to_bytes(speech, recording, clip)
-        else:
-            if outcome.noise_output is not None:
-                # First: where the speech is there, so is its noise; noise alone is of a run that was cut off.
-                files.write(outcome.noise_output, info.noise, recording, clip)
-            warnings = files.write(job.target, speech, recording, clip)
+        assert job.target is not None
+        if outcome.noise_output is not None:
+            # First: where the speech is there, so is its noise; noise alone is of a run that was cut off.
+            files.write(outcome.noise_output, info.noise, recording, clip)
+        warnings = files.write(job.target, speech, recording, clip)
         picture = self.settings.pictures.get(outcome.input)
         if picture is not None:
             signal, title = self.enhancer.prior.signal, outcome.input
             if draw_picture(recording.samples, speech, recording.rate, info, signal, title, picture):
                 outcome.picture = str(picture)
+        said = [*recording.warnings, *info.warnings, *warnings]
+        self._complete(outcome, recording.seconds, seconds, info, said)
+
+    @staticmethod
+    def _complete(
+        outcome: Outcome, duration: float, seconds: float, info: Info, warnings: Sequence[str]
+    ) -> None:
         outcome.status = "done"
-        outcome.duration, outcome.seconds = recording.seconds, seconds
-        outcome.rtf = seconds / recording.seconds
-        outcome.warnings += [*recording.warnings, *info.warnings, *warnings]
+        outcome.duration, outcome.seconds = duration, seconds
+        outcome.rtf = seconds / duration
+        outcome.warnings += warnings
         outcome.iterations = info.iterations
         outcome.objective = info.objective[-1] if info.objective else None
         outcome.acceptance, outcome.ess, outcome.rhat = info.acceptance, info.ess, info.rhat
