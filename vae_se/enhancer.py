@@ -202,7 +202,7 @@ class Enhancer:
         if target.exists() and not overwrite:
             raise OutputError(f"{target} exists already", "pass overwrite=True")
         if not posterior and is_long(self, source):
-            return enhance_long(self, source, target, clip=clip)
+            return enhance_long(self, source, target, clip=clip)[1]
         recording = files.read(source)
         speech, info = self.enhance(recording.samples, recording.rate, return_info=True, posterior=posterior)
         info.warnings += [*recording.warnings, *files.write(target, speech, recording, clip)]

@@ -16,7 +16,8 @@ import numpy as np
 from .audio.files import peak
 from .audio.formats import output_format
 from .audio.level import LevelMeter
-from .audio.reader import BLOCK, RawFormat, Reader
+from .audio.raw import RawFormat
+from .audio.reader import BLOCK, Reader
 from .audio.resample import Resampler
 from .audio.writer import Limiter, Writer
 from .channel import Channel
@@ -35,9 +36,9 @@ if TYPE_CHECKING:
 LONG = 1 << 24
 
 
-def is_long(enhancer: Enhancer, path: Path, raw: RawFormat | None = None) -> bool:
+def is_long(enhancer: Enhancer, path: Path, raw: RawFormat | None = None, label: str | None = None) -> bool:
     """Whether ``path`` is to be enhanced in parts; AudioError where it cannot be read."""
-    reader = Reader(path, raw=raw)
+    reader = Reader(path, label, raw)
     # A baseline looks at the whole.
     return enhancer.prior is not None and reader.frames * reader.channels > LONG
 
@@ -52,8 +53,10 @@ def enhance_long(
     raw: RawFormat | None = None,
     label: str | None = None,
     progress: Progress | None = None,
-) -> Info:
+) -> tuple[float, Info]:
     """Enhance the file ``source`` into ``target``, and write its noise to ``noise`` where that is given.
+
+    Returns the duration in seconds, and what else is known.
 
     The folder of ``target`` holds 8 to 12 bytes a sample and channel, at the prior's rate, meanwhile. What is
     written is what :meth:`~vae_se.enhancer.Enhancer.enhance` and files.write would have made, to the last bit.
@@ -66,7 +69,8 @@ def enhance_long(
     enhancer.separator().run(channels, [""] * len(channels), progress)
     passes.measure()
     warnings: list[str] = []
-    outputs = [(target, 0)] + ([(noise, 1)] if noise is not None else [])
+    # Where the speech is there, so is its noise; noise alone is of a run that was cut off.
+    outputs = ([(noise, 1)] if noise is not None else []) + [(target, 0)]
     for path, which in outputs:
         reader = passes.reader
         container, subtype = output_format(path, reader.container, reader.subtype)
@@ -82,7 +86,7 @@ def enhance_long(
     said = [*passes.reader.warnings, *passes.warnings]
     info = Info.summary(None, time.perf_counter() - started, parts, said)
     info.warnings += warnings
-    return info
+    return passes.samples / passes.reader.rate, info
 
 
 class _Passes:

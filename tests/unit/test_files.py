@@ -12,7 +12,8 @@ import soundfile
 
 from vae_se.audio import files
 from vae_se.audio.formats import container_of, output_format, writable_extension
-from vae_se.audio.reader import RAW, RawFormat, Reader
+from vae_se.audio.raw import RAW, RawFormat
+from vae_se.audio.reader import Reader
 from vae_se.errors import AudioError, OutputError, UsageError
 
 RATE = 16000

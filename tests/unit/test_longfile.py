@@ -47,7 +47,7 @@ def test_in_parts_it_is_what_it_is_in_one_piece(
     recording = files.read(path)
     speech, told = enhancer.enhance(recording.samples, rate, return_info=True, posterior=False)
     warnings = files.write(whole, speech, recording, clip)
-    info = longfile.enhance_long(enhancer, path, parts, clip=clip, noise=noise)
+    _, info = longfile.enhance_long(enhancer, path, parts, clip=clip, noise=noise)
     assert parts.read_bytes() == whole.read_bytes()
     assert info.warnings == [*told.warnings, *warnings]
     assert info.objective == told.objective

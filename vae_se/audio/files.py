@@ -11,7 +11,8 @@ import numpy as np
 
 from ..errors import OutputError
 from .formats import output_format
-from .reader import RawFormat, Reader
+from .raw import RawFormat
+from .reader import Reader
 from .writer import CLIP_MODES, Limiter, Writer, cannot_write
 
 __all__ = ["CLIP_MODES", "RawFormat", "Recording", "fit", "prepare_folder", "read", "to_bytes", "write"]

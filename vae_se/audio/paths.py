@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import glob
 import os
+import string
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -147,13 +148,14 @@ def output_name(source: Source, name: str, method: str) -> str:
         "parent": (source.path or tree).absolute().parent.name,
     }
     try:
-        made = name.format_map(values)
-    except KeyError as error:
-        raise UsageError(
-            f"unknown field {{{error.args[0]}}} in --name", nearest(str(error.args[0]), _FIELDS)
-        ) from None
-    except (ValueError, AttributeError, IndexError, TypeError) as error:
+        parts = list(string.Formatter().parse(name))
+    except ValueError as error:
         raise UsageError(f"--name {name!r}: {error}", "for example {stem}_{method}{ext}") from None
+    for _, field, spec, conversion in parts:
+        # {stem} and no more: an attribute says what nobody asked for, a width may be a gigabyte.
+        if field is not None and (field not in values or spec or conversion):
+            raise UsageError(f"unknown field {{{field}}} in --name", nearest(field, _FIELDS))
+    made = name.format_map(values)
     if made in ("", ".", "..") or "/" in made or os.sep in made or "\0" in made:
         raise UsageError(f"--name makes {made!r}, which is no file name", "folders go into -o")
     container_of(Path(made))
@@ -194,10 +196,18 @@ def plan(
         else:
             if Path(output).exists() and not Path(output).is_dir():
                 raise UsageError(f"several inputs and {output} is a file", "give a folder with -o")
-            target = Path(output) / source.tree.parent / output_name(source, name, method)
+            target = _inside(Path(output), source) / output_name(source, name, method)
         jobs.append(Job(source, target, exists=target.exists() and not overwrite))
     _check(jobs, with_noise)
     return jobs
+
+
+def _inside(folder: Path, source: Source) -> Path:
+    """Where below ``folder`` the output of ``source`` goes; UsageError where its tree would lead out."""
+    parent = Path(os.path.normpath(source.tree.parent))
+    if parent.is_absolute() or ".." in parent.parts:
+        raise UsageError(f"{source.label} would be written outside of {folder}", "give a pattern without ..")
+    return folder / parent
 
 
 def noise_target(target: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,13 +10,11 @@ import numpy as np
 import soundfile
 
 from ..errors import AudioError
+from .raw import RawFormat
 from .resample import check_rate
 
 #: Samples (of all channels together) that are read at once.
 BLOCK = 1 << 18
-
-#: Headerless samples by the names that other tools have for them: libsndfile's subtypes, little-endian.
-RAW = {"s16le": "PCM_16", "s24le": "PCM_24", "s32le": "PCM_32", "f32le": "FLOAT"}
 
 # float32 holds every other subtype exactly, or better than its codec does.
 _NEED_DOUBLE = {"PCM_32", "DOUBLE", "ALAC_32"}
@@ -25,15 +22,6 @@ _NEED_DOUBLE = {"PCM_32", "DOUBLE", "ALAC_32"}
 _MISSING = re.compile(r"(?:data|SSND|Data Size|riff)\s*: (\d+) \(should be (\d+)\)")
 # Programs that write into a pipe cannot know the length, and promise about as much as the field holds.
 _UNKNOWN_LENGTH = 0x7FFF0000
-
-
-@dataclasses.dataclass(frozen=True)
-class RawFormat:
-    """How to read samples without a header: libsndfile's ``subtype``, ``rate`` in Hz, ``channels``."""
-
-    subtype: str
-    rate: int
-    channels: int = 1
 
 
 class Reader:

@@ -8,14 +8,19 @@ import os
 from collections.abc import Iterable
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
 
 import soundfile as sf
 
 from .. import __version__
-from ..errors import OutputError, UsageError
+from ..audio.resample import check_rate
+from ..errors import OutputError, UsageError, VaeSeError
+from ..untrusted import parse_object
 from .mixing import Draw, Recipe
+from .table import from_table
+
+T = TypeVar("T")
 
 FORMAT = "vae-se mixtures 1"
 
@@ -55,19 +60,25 @@ def write_manifest(path: Path, recipe: Recipe, draws: Iterable[Draw]) -> int:
     return count
 
 
-def _tuples(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
-
-
 def read_manifest(path: Path) -> tuple[Recipe, list[Draw]]:
-    """The recipe and the draws of a manifest. Raises :class:`UsageError` where it is not one."""
+    """The recipe and the draws of a manifest. Raises :class:`UsageError` where it is not one, or names files
+    outside of its folders."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-        header = json.loads(lines[0])
+        header = parse_object(lines[0])
         if header["format"] != FORMAT:
             raise ValueError(f"format {header['format']!r}, expected {FORMAT!r}")
-        recipe = Recipe(**_tuples(header["recipe"]))
-        draws = [Draw(**_tuples(json.loads(line))) for line in lines[1:]]
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        recipe = _row(Recipe, header["recipe"])
+        draws = [_row(Draw, parse_object(line)) for line in lines[1:]]
+        for draw in draws:
+            check_rate(draw.rate, draw.id)
+            for name in (*draw.speech, draw.noise, draw.id):
+                if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\0" in name:
+                    raise ValueError(f"{name!r} leads out of its folder")
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, VaeSeError) as error:
         raise UsageError(f"{path} is not a manifest of mixtures: {error}", "draw the set anew") from error
     return recipe, draws
+
+
+def _row(cls: type[T], row: dict[str, Any]) -> T:
+    return from_table(cls, {key: value for key, value in row.items() if value is not None}, "the manifest")

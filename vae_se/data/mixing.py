@@ -255,6 +255,10 @@ def render(draw: Draw, speech: Path, noise: Path, verify: bool = True) -> Mixtur
             if sha256(root / path) != digest:
                 raise AudioError(f"{root / path} is not the file the manifest was drawn from", "restore it")
     clean = _speech(speech, draw.speech, draw.rate, draw.samples)
+    if clean.size != draw.samples:
+        raise AudioError(
+            f"{draw.id} has {clean.size} samples of speech, not {draw.samples}", "draw the set anew"
+        )
     source = read_at(noise / draw.noise, draw.rate, channel=0)
     piece = segment(source, draw.noise_offset, draw.samples, int(LOOP_FADE_SECONDS * draw.rate))
     clean32 = (draw.speech_gain * clean).astype(np.float32)

@@ -13,6 +13,7 @@ import torch
 
 from ..atomic import write_atomically
 from ..errors import NoiseError, OutputError
+from ..untrusted import load_tensors, parse_object
 
 FORMAT = 1
 #: What a path must end in to be taken for a dictionary rather than for the name of a noise model.
@@ -83,8 +84,8 @@ def load_dictionary(path: str | Path) -> NoiseDictionary:
     try:
         with safetensors.safe_open(path, "pt") as file:
             strings = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no mapping
-    except (OSError, safetensors.SafetensorError) as error:
+        tensors = load_tensors(path)
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
         raise NoiseError(f"cannot read {path}: {error}", "is the file complete?") from None
     header = _header(strings, path)
     if set(tensors) != {"atoms"}:
@@ -108,11 +109,9 @@ def load_dictionary(path: str | Path) -> NoiseDictionary:
 def _header(strings: dict[str, str], path: Path) -> dict[str, Any]:
     """The header, its keys and types checked."""
     try:
-        header = json.loads(strings[_KEY])
+        header = parse_object(strings[_KEY])
     except (KeyError, ValueError):
-        header = None
-    if not isinstance(header, dict):
-        raise NoiseError(f"{path} is no noise dictionary: its header does not say so", _REFIT)
+        raise NoiseError(f"{path} is no noise dictionary: its header does not say so", _REFIT) from None
     if header.get("format") != FORMAT:
         raise NoiseError(
             f"{path} has format {header.get('format')!r}, this version reads {FORMAT}",

@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import safetensors.torch
 import torch
 
 from ..atomic import write_atomically
-from ..errors import PriorError, VaeSeError, nearest
+from ..audio.resample import check_rate
+from ..errors import PriorError, UsageError, VaeSeError, nearest
+from ..untrusted import load_json, load_tensors, positive
 from .base import PRIORS, Signal, SpeechPrior
 
 FORMAT = 1
@@ -45,11 +46,9 @@ def locate(name_or_path: str | Path) -> Path:
 def read_config(folder: Path) -> dict[str, Any]:
     """config.json of a prior, checked for its keys."""
     try:
-        config = json.loads((folder / "config.json").read_text())
+        config = load_json(folder / "config.json")
     except (OSError, ValueError) as error:
         raise PriorError(f"cannot read {folder / 'config.json'}: {error}", "is the prior complete?") from None
-    if not isinstance(config, dict):
-        raise PriorError(f"{folder / 'config.json'} is not an object", "write it with vae-se train")
     for key in ("format", "architecture", "model", "signal"):
         if key not in config:
             raise PriorError(f"{folder / 'config.json'} has no {key!r}", "write it with vae-se train")
@@ -63,14 +62,34 @@ def read_config(folder: Path) -> dict[str, Any]:
 def build(config: dict[str, Any]) -> Any:
     """An untrained prior from its configuration."""
     try:
-        signal = Signal(**config["signal"])
-        # Layers draw their first weights from torch's global generator: nobody else's numbers may change.
-        with torch.random.fork_rng(devices=[]):
-            return PRIORS[config["architecture"]](**config["model"], signal=signal)
+        return _construct(config)
     except VaeSeError as error:
         raise PriorError(f"bad configuration of a prior: {error}", error.hint) from None
-    except (TypeError, ValueError, RuntimeError) as error:
+    except Exception as error:  # whatever a constructor stumbles over
         raise PriorError(f"bad configuration of a prior: {error}", "was it edited by hand?") from None
+
+
+def _construct(config: dict[str, Any]) -> Any:
+    signal = Signal(**config["signal"])
+    sizes = (signal.rate, signal.window, signal.hop)
+    if not all(positive(size, int) for size in sizes) or not positive(signal.active_rms, float):
+        raise UsageError(f"a signal of {config['signal']}", "rate, window and hop are whole numbers above 0")
+    check_rate(signal.rate, "the prior")
+    # Layers draw their first weights from torch's global generator: nobody else's numbers may change.
+    with torch.random.fork_rng(devices=[]):
+        return PRIORS[config["architecture"]](**config["model"], signal=signal)
+
+
+def _shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]] | None:
+    """Shapes of a prior's tensors, none of which is made: a configuration may ask for any size.
+
+    None for an architecture that cannot be laid out without them, or a configuration that cannot be used.
+    """
+    try:
+        with torch.device("meta"):
+            return {name: tuple(tensor.shape) for name, tensor in _construct(config).state_dict().items()}
+    except Exception:  # build() says what is wrong
+        return None
 
 
 def load_prior(name_or_path: str | Path = "default", device: str | torch.device = "cpu") -> SpeechPrior:
@@ -82,21 +101,21 @@ def load_prior(name_or_path: str | Path = "default", device: str | torch.device 
     config = read_config(folder)
     weights = folder / "weights.safetensors"
     try:
-        tensors = safetensors.torch.load_file(weights, device=str(device))
-    except (OSError, safetensors.SafetensorError) as error:
+        tensors = load_tensors(weights)
+    except (OSError, ValueError) as error:
         raise PriorError(f"cannot read {weights}: {error}", "is the file complete?") from None
-    prior = build(config)
-    expected = {name: tuple(t.shape) for name, t in prior.state_dict().items()}
     found = {name: tuple(t.shape) for name, t in tensors.items()}
-    if expected != found:
-        wrong = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
+    shapes = _shapes(config)
+    if shapes is None or shapes == found:
+        prior = build(config)
+        shapes = {name: tuple(t.shape) for name, t in prior.state_dict().items()}
+    if shapes != found:
+        wrong = sorted(n for n in shapes.keys() | found.keys() if shapes.get(n) != found.get(n))
         raise PriorError(
             f"{weights} does not fit its config: {wrong[0]} is {found.get(wrong[0])}, "
-            f"expected {expected.get(wrong[0])}" + (f" (and {len(wrong) - 1} more)" if wrong[1:] else ""),
+            f"expected {shapes.get(wrong[0])}" + (f" (and {len(wrong) - 1} more)" if wrong[1:] else ""),
             "weights.safetensors and config.json must come from the same training",
         )
-    if not all(bool(torch.isfinite(t).all()) for t in tensors.values()):
-        raise PriorError(f"{weights} holds values that are not finite", "retrain, or fetch the file again")
     prior.load_state_dict(tensors)
     return prior.to(device).eval().requires_grad_(False)
 

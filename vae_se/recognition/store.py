@@ -7,12 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import safetensors.torch
 import torch
 
 from ..atomic import write_atomically
 from ..errors import PriorError, VaeSeError
+from ..untrusted import load_json, load_tensors
 from .network import Recogniser
 
 FORMAT = 1
@@ -43,12 +43,12 @@ def save_recogniser(model: Recogniser, prior: Any, folder: Path, **extra: Any) -
 def read_config(folder: Path) -> dict[str, Any]:
     """config.json of a recognition network; PriorError where there is none."""
     try:
-        config = json.loads((folder / "config.json").read_text())
+        config = load_json(folder / "config.json")
     except (OSError, ValueError) as error:
         raise PriorError(
             f"cannot read the recognition network in {folder}: {error}", "vae-se train --amortise writes one"
         ) from None
-    if not isinstance(config, dict) or config.get("kind") != "recogniser" or config.get("format") != FORMAT:
+    if config.get("kind") != "recogniser" or config.get("format") != FORMAT:
         raise PriorError(f"{folder} holds no recognition network", "vae-se train --amortise writes one")
     return config
 
@@ -71,24 +71,25 @@ def load_recogniser(folder: str | Path, prior: Any, device: str | torch.device =
     config = read_config(folder)
     weights = folder / "weights.safetensors"
     try:
-        tensors = safetensors.torch.load_file(weights, device="cpu")
-    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        tensors = load_tensors(weights)
+    except (OSError, ValueError) as error:
         raise PriorError(f"cannot read {weights}: {error}", "is the file complete?") from None
     if config.get("prior") != prior_digest(prior):
         raise PriorError(
             f"the recognition network in {folder} belongs to another prior", "train one with --amortise"
         )
     try:
+        # Laid out first without any tensor: a configuration may ask for any size.
+        with torch.device("meta"):
+            Recogniser(**config["model"]).load_state_dict(tensors, assign=True)
         with torch.random.fork_rng(devices=[]):  # layers draw their first values from the global generator
             model = Recogniser(**config["model"])
         model.load_state_dict({name: t.float() for name, t in tensors.items()})
     except VaeSeError as error:
         raise PriorError(f"bad configuration in {folder}: {error}", error.hint) from None
-    except (KeyError, TypeError, RuntimeError) as error:
+    except Exception as error:  # whatever a constructor stumbles over
         reason = " ".join(line.strip() for line in str(error).splitlines()[:2])
         raise PriorError(
             f"the weights in {folder} do not fit their config: {reason}", "fetch it again"
         ) from None
-    if not all(bool(torch.isfinite(t).all()) for t in model.state_dict().values()):
-        raise PriorError(f"the weights in {folder} are not finite", "fetch it again")
     return model.to(device).eval().requires_grad_(False)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..audio.resample import Resampler, check_rate
+from ..config import Config
 from ..enhancer import Enhancer
 from ..errors import AudioError, UsageError
 from .window import Frames, SlidingWindow
+
+#: What a stream differs in from a recording: a block is seen again and again while it is in the window, so few
+#: iterations do each time, with the long steps of the noise's updates.
+SETTINGS = {"inference.iterations": 4, "inference.averaging": 2, "noise.exponent": 1.0}
 
 
 class OnlineEnhancer:
     """Enhances a stream as it comes: ``push(samples)`` gives the speech that is ready, ``flush()`` the rest.
 
-    ``enhancer``: a prior and settings; ``Enhancer.from_pretrained(preset="fast")`` is meant for this.
+    ``enhancer``: a prior and settings; :meth:`from_pretrained` makes one that is meant for this.
     ``rate`` in Hz and ``channels`` are those of the stream. In seconds: ``block`` is enhanced at a time,
     ``lookahead`` is heard after it, and ``context`` before it. ``level``: the active level (RMS, full scale
     1.0) of the recording where it is known; otherwise the running one. The output does not depend on how
@@ -46,7 +52,8 @@ class OnlineEnhancer:
         if level is not None and not 0 < level < float("inf"):
             raise UsageError(f"a level of {level}", "give an RMS above 0, full scale at 1.0")
         check_rate(rate, "the stream")
-        self.rate, self.channels, self._signal = rate, channels, enhancer.prior.signal
+        self.enhancer, self.rate, self.channels = enhancer, rate, channels
+        self._signal = enhancer.prior.signal
         hops = self._signal.rate / self._signal.hop
         sizes = [round(seconds * hops) for seconds in (block, lookahead, context)]
         if sizes[0] < 1 or min(sizes) < 0:
@@ -66,6 +73,24 @@ class OnlineEnhancer:
         self._outward = Resampler(self._signal.rate, rate, channels, np.float32)
         self._received = self._returned = 0
         self._finished = False
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        rate: int,
+        channels: int = 1,
+        *,
+        prior: str | Path | None = None,
+        config: Config | None = None,
+        device: str = "cpu",
+        **options: Any,
+    ) -> OnlineEnhancer:
+        """For a stream of ``rate`` Hz, with a shipped prior (by name) or one of yours (by folder).
+
+        ``config`` replaces the settings; ``options`` are those of the constructor.
+        """
+        config = config or Config().override(SETTINGS)
+        return cls(Enhancer.from_pretrained(prior, config=config, device=device), rate, channels, **options)
 
     @property
     def latency(self) -> float:
