@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from torch import nn
@@ -32,7 +33,7 @@ class AutoRegressive(Dynamical):
     :meth:`decode` has no speech to listen to and rolls out: the log-power that the model expects, log v less
     Euler's constant, stands in for the speech's (Bie, Leglaive, Alameda-Pineda and Girin, Unsupervised speech
     enhancement using dynamical variational autoencoders, 2022, sec. III). That loop over frames cannot be
-    avoided. ``torch.jit.script`` was no faster with gradients (docs/priors.md), and is deprecated.
+    avoided; TorchScript gains a sixth of its time (docs/dynamical.md), and is deprecated.
     """
 
     def __init__(
@@ -73,21 +74,27 @@ class AutoRegressive(Dynamical):
     ) -> tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
         """z (M, N, L), log-variances (M, N, F) and the moments of p(z_n | ...) when the model hears itself.
 
-        ``like`` (M, N, L) gives the shape; ``choose(n, mean, log_variance)`` says z_n.
+        ``like`` (M, N, L) gives the shape; ``choose(n, mean, log_variance)`` says z_n. The loop never leaves
+        the decoder's hidden layers: the output layer and the ear are linear, one after the other, and make one
+        small matrix; the spectra are made afterwards, all at once. (Bounds on log-variances are not heard.)
         """
+        ear = cast(nn.Linear, self.hear[0])
+        heard = ear.weight / self.log_power_std
+        weight = heard @ self.output.weight
+        bias = ear.bias + heard @ (self.output.bias - EULER - self.log_power_mean)
         state = like.new_zeros(len(like), self.memory)
         z, past = torch.zeros_like(like[:, 0]), torch.zeros_like(state)
-        latents, etas, means, log_variances = [], [], [], []
+        latents, layers, means, log_variances = [], [], [], []
         for n in range(like.shape[1]):
             state, z, (mean, log_variance) = self.one_step(state, past, z, functools.partial(choose, n))
-            eta = self.emit(torch.cat([z, state], -1))
-            past = self.hear(self.own_features(eta))
+            layer = self.decoder(torch.cat([z, state], -1))
+            past = self.hear[1](nn.functional.linear(layer, weight, bias))
             latents.append(z)
-            etas.append(eta)
+            layers.append(layer)
             means.append(mean)
             log_variances.append(log_variance)
         moments = torch.stack(means, 1), torch.stack(log_variances, 1)
-        return torch.stack(latents, 1), torch.stack(etas, 1), moments
+        return torch.stack(latents, 1), self.spectra(torch.stack(layers, 1)), moments
 
     def unheard(self, z: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tensor, Transition]:
         """The roll-out along given latents."""

@@ -150,8 +150,12 @@ class Dynamical(nn.Module):
         return self.generate(z)[1]
 
     def emit(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Log-variances (..., F) of what the decoder sees, within the range of numerics.py."""
-        return functional.hardtanh(self.output(self.decoder(hidden)), LOG_VARIANCE_MIN, LOG_VARIANCE_MAX)
+        """Log-variances (..., F) of what the decoder sees."""
+        return self.spectra(self.decoder(hidden))
+
+    def spectra(self, layer: torch.Tensor) -> torch.Tensor:
+        """Log-variances (..., F) of the decoder's last hidden layer, within the range of numerics.py."""
+        return functional.hardtanh(self.output(layer), LOG_VARIANCE_MIN, LOG_VARIANCE_MAX)
 
     def misfit(self, power: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
         """-log p(s_n | ...) less F log(pi), (..., N)."""

@@ -1,0 +1,142 @@
+"""All priors side by side: size, training, bounds on validation speech, re-synthesis, enhancement.
+
+    vae-se benchmark priors --out runs/priors
+    python eval/scripts/priors.py ../shared/data runs/priors > eval/results/priors.md
+
+DATA holds speech/valid; RUN is that benchmark's folder (without it the last columns stay empty). Bounds and
+re-synthesis are those of 40 validation files, the same for all, drawn by a seed. Twenty minutes on one core.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vae_se.data.features import power_spectra, read_normalised
+from vae_se.data.files import list_audio
+from vae_se.likelihood import LOG_PI
+from vae_se.metrics import score
+from vae_se.priors import load_prior, store
+from vae_se.rng import numpy_stream, torch_stream
+from vae_se.training.bound import importance_bound
+from vae_se.training.elbo import elbo_terms
+
+FILES, DRAWS, LONGEST = 40, 100, 6.0
+_ENHANCED = ("si_sdr", "pesq_wb", "estoi", "rtf")
+_DIGITS = {"si_sdr": 1, "estoi": 3}
+METRICS = ("si_sdr", "pesq_wb", "pesq_nb", "estoi")
+
+
+def choose(folder: Path, prior: Any) -> list[np.ndarray]:
+    """FILES waveforms of one to LONGEST seconds, at the prior's level."""
+    paths = list_audio(folder)
+    found = []
+    for at in numpy_stream(0, "priors").permutation(len(paths)):
+        wave = read_normalised(folder / paths[at], prior.signal)
+        if 1.5 * prior.signal.rate <= wave.size <= LONGEST * prior.signal.rate:
+            found.append(wave)
+        if len(found) == FILES:
+            break
+    return found
+
+
+@torch.no_grad()
+def bounds(prior: Any, powers: Sequence[torch.Tensor]) -> dict[str, float]:
+    """Means per frame, F log pi left out: reconstruction and KL of the negative ELBO, importance bound."""
+    total, frames = np.zeros(3), 0
+    for number, power in enumerate(powers):
+        terms = elbo_terms(prior, power.unsqueeze(0), torch_stream(number, "elbo"))
+        bound = importance_bound(prior, power, DRAWS, torch_stream(number, "bound"))
+        constant = power.shape[-1] * LOG_PI
+        parts = (terms.reconstruction.sum(), terms.kl.sum(), (bound + constant) * len(power))
+        total += [float(part) for part in parts]
+        frames += len(power)
+    return dict(zip(("reconstruction", "kl", "iwae"), total / frames, strict=True))
+
+
+@torch.no_grad()
+def said_again(prior: Any, power: torch.Tensor, true_past: bool) -> torch.Tensor:
+    """Log-variance (N, F) at the posterior's mean, by roll-out or with the speech's true past."""
+    z = prior.encode(power.unsqueeze(0)).mean
+    if true_past:
+        eta: torch.Tensor = prior.given(z, prior.features(power.unsqueeze(0)))[0]
+        return eta[0]
+    return prior.decode(z.unsqueeze(1))[0, 0]
+
+
+def resynthesis(prior: Any, waves: Sequence[np.ndarray], true_past: bool = False) -> dict[str, float]:
+    """Mean scores of clean speech said again by the prior, with the phase of the original."""
+    stft, rows = prior.signal.stft, []
+    for wave in waves:
+        spectrum = stft.analyse(torch.from_numpy(wave))
+        eta = said_again(prior, torch.view_as_real(spectrum).square().sum(-1), true_past)
+        again = stft.synthesise(torch.polar(torch.exp(0.5 * eta), torch.angle(spectrum)), wave.size).numpy()
+        rows.append([score(METRICS, wave, again, prior.signal.rate)[name].value for name in METRICS])
+    return dict(zip(METRICS, np.nanmean(rows, 0), strict=True))
+
+
+def enhancement(run: Path | None) -> dict[str, dict[str, float]]:
+    """By method: mean scores over the run's mixtures, and seconds per second."""
+    if run is None:
+        return {}
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for line in (run / "rows.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        rows.setdefault(row["method"], []).append(row)
+    names = _ENHANCED
+    found = {}
+    for method, many in rows.items():
+        values = [[row["scores"].get(n) if n != "rtf" else row.get("rtf") for n in names] for row in many]
+        found[method] = dict(zip(names, np.nanmean(np.array(values, float), 0), strict=True))
+    return found
+
+
+def spelled(scores: dict[str, Any]) -> list[str]:
+    """Scores with the digits that they deserve."""
+    return ["" if v is None else f"{v:.{_DIGITS.get(name, 2)}f}" for name, v in scores.items()]
+
+
+def main(data: Path, run: Path | None) -> None:
+    """Print the tables, Markdown."""
+    torch.set_num_threads(1)
+    enhanced = enhancement(run)
+    waves: list[np.ndarray] = []
+    powers: list[torch.Tensor] = []
+    lines, again = [], []
+    for name in store.names():
+        prior: Any = load_prior(name)
+        config = store.read_config(store.locate(name))
+        if not waves:
+            waves = choose(data / "speech" / "valid", prior)
+            powers = [torch.from_numpy(power_spectra(wave, prior.signal)) for wave in waves]
+        started = time.perf_counter()
+        bound, training = bounds(prior, powers), config["training"]
+        cells = [
+            f"`{name}`", training["latent_dim"], f"{training['parameters'] / 1e6:.2f} M", training["epochs_run"],
+            f"{training['seconds'] / 60:.0f}", f"{bound['reconstruction']:.0f}", f"{bound['kl']:.1f}",
+            f"{-bound['reconstruction'] - bound['kl']:.0f}", "" if name == "ae" else f"{bound['iwae']:.0f}",
+            *spelled(resynthesis(prior, waves)), *spelled(enhanced.get(name, {}) or dict.fromkeys(_ENHANCED)),
+        ]  # fmt: skip
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+        if hasattr(prior, "roll_out"):
+            forced = spelled(resynthesis(prior, waves, true_past=True))
+            again.append(f"| `{name}` | " + " | ".join(forced) + " |")
+        print(f"{name}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
+    print("| prior | L | parameters | epochs | minutes | reconstruction | KL | ELBO | IWAE | SI-SDR | PESQ-wb "
+          "| PESQ-nb | ESTOI | SI-SDR | PESQ-wb | ESTOI | s/s |")  # fmt: skip
+    print("|---" * 17 + "|")
+    print("\n".join(lines))
+    print("\nRe-synthesis with the speech's true past (the table above: rolled out, as in enhancement)\n")
+    print("| prior | SI-SDR | PESQ-wb | PESQ-nb | ESTOI |\n|---|---|---|---|---|")
+    print("\n".join(again))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None)
