@@ -14,7 +14,8 @@ import torch
 
 from . import assemble
 from .audio.level import active_rms
-from .audio.resample import resample
+from .audio.reader import LOUDEST, is_sound
+from .audio.resample import check_rate, resample
 from .channel import Channel, ChannelInfo, Factors
 from .config import Config
 from .device import choose_device
@@ -220,6 +221,7 @@ class Enhancer:
         started = time.perf_counter()
         if rate < 1:
             raise UsageError(f"a rate of {rate} Hz", "give the sampling rate of the samples, in Hz")
+        check_rate(rate)
         waves = [_as_channels(item) for item in items]
         if self._baseline is not None:
             results = [_Result(self._baseline.enhance(wave.astype(np.float64), rate)) for wave in waves]
@@ -318,9 +320,10 @@ def _as_channels(item: Any) -> np.ndarray:
         raise UsageError(f"samples of shape {array.shape}", "expected (T,) or (C, T)")
     if array.size == 0:
         raise AudioError("the recording has no samples", "is the file empty?")
-    if not np.isfinite(array).all():
-        bad = int(np.count_nonzero(~np.isfinite(array)))
-        raise AudioError(f"{bad} of {array.size} samples are NaN or infinite", "repair the recording first")
+    if not is_sound(array):
+        bad = int(np.count_nonzero(~(np.abs(array) <= LOUDEST)))
+        kind = "NaN or infinite" if not np.isfinite(array).all() else f"beyond {LOUDEST:g}"
+        raise AudioError(f"{bad} of {array.size} samples are {kind}", "repair the recording first")
     precision = np.float64 if array.dtype.itemsize > 4 else np.float32
     return np.atleast_2d(array).astype(precision, copy=False)
 

@@ -16,12 +16,20 @@ from .resample import check_rate
 #: Samples (of all channels together) that are read at once.
 BLOCK = 1 << 18
 
+#: 300 dB over full scale: what exceeds it is damage, and its square would overflow.
+LOUDEST = 1e15
 # float32 holds every other subtype exactly, or better than its codec does.
 _NEED_DOUBLE = {"PCM_32", "DOUBLE", "ALAC_32"}
 # What libsndfile notes where a header promises more bytes than there are.
 _MISSING = re.compile(r"(?:data|SSND|Data Size|riff)\s*: (\d+) \(should be (\d+)\)")
 # Programs that write into a pipe cannot know the length, and promise about as much as the field holds.
 _UNKNOWN_LENGTH = 0x7FFF0000
+
+
+def is_sound(samples: np.ndarray) -> bool:
+    """Whether all samples are finite, and no larger than LOUDEST."""
+    # False for NaN, too.
+    return bool(samples.size == 0 or (samples.max() <= LOUDEST and samples.min() >= -LOUDEST))
 
 
 class Reader:
@@ -55,9 +63,8 @@ class Reader:
                 part = self._part(file, length)
                 if not len(part):
                     break
-                # The sum is finite when all are; only a suspicious part pays for the search.
-                if not np.isfinite(part.sum(dtype=np.float64)) and not np.isfinite(part).all():
-                    self._complain_about_what_is_not_finite(file, part, read, length)
+                if not is_sound(part):
+                    self._complain(file, part, read, length)
                 read += len(part)
                 yield np.ascontiguousarray(part.T)
         if not read:
@@ -88,19 +95,19 @@ class Reader:
             raise AudioError(f"{self.label} is damaged or cut off", "copy or export it again") from None
         return part
 
-    def _complain_about_what_is_not_finite(
-        self, file: soundfile.SoundFile, part: np.ndarray, read: int, length: int
-    ) -> None:
-        """AudioError with how many there are in the rest of the file."""
-        first, count = None, 0
+    def _complain(self, file: soundfile.SoundFile, part: np.ndarray, read: int, length: int) -> None:
+        """AudioError with how many samples are no sound in the rest of the file."""
+        first, count, finite = None, 0, True
         while len(part):
-            bad = ~np.isfinite(part).all(axis=1)
+            bad = ~(np.abs(part) <= LOUDEST).all(axis=1)
+            finite = finite and bool(np.isfinite(part).all())
             count += int(bad.sum())
             if first is None:
                 first = (read + int(bad.argmax())) / self.rate
             part = self._part(file, length)
+        kind = f"beyond {LOUDEST:g}" if finite else "NaN or infinite"
         raise AudioError(
-            f"{self.label}: {count} samples are NaN or infinite, the first at {first:.3f} s",
+            f"{self.label}: {count} samples are {kind}, the first at {first:.3f} s",
             "repair the file, or export it again in an integer format",
         )
 

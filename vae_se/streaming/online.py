@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..audio.reader import LOUDEST, is_sound
 from ..audio.resample import Resampler, check_rate
 from ..config import Config
 from ..enhancer import Enhancer
@@ -114,8 +115,10 @@ class OnlineEnhancer:
                 f"samples of type {part.dtype} and shape {np.shape(samples)}",
                 f"pass floating-point samples, ({self.channels}, T)",
             )
-        if not np.isfinite(part).all():
-            raise AudioError("samples of the stream are NaN or infinite", "repair its source")
+        if not is_sound(part):
+            raise AudioError(
+                f"samples of the stream are NaN, infinite or beyond {LOUDEST:g}", "repair its source"
+            )
         self._received += part.shape[1]
         out = self._send(self._inward.push(part.astype(np.float32)), last=False)
         return out[0] if shape == 1 else out
