@@ -108,8 +108,8 @@ def main() -> None:
         f"    python eval/scripts/scaling.py --minutes {options.minutes:g} --price {options.price:g}",
         "",
         f"16 kHz, one channel, files of 3 to 10 s, one thread; load before the run {os.getloadavg()[0]:.1f}. "
-        f"For {HOURS:,} hours: days on a machine of {CORES} cores, and dollars at {options.price:g} an hour and "
-        "core.",
+        f"For {HOURS:,} hours: days on a machine of {CORES} cores, and dollars at {options.price:g} a core "
+        "hour.",
         "",
         f"| stage | core s per s | core h per h of sound, 1/1000 | stored, MB per h | {HOURS:,} h: core hours "
         "| days | $ | TB |",

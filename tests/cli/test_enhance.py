@@ -362,7 +362,18 @@ def test_interrupted(wav, make_noisy, tiny_prior, tmp_path, jobs, number):
     out = tmp_path / "out"
     run = subprocess.Popen(
         command(
-            "enhance", tmp_path / "in", "-o", out, "--prior", tiny_prior, "--preset", "fast", "--jobs", jobs
+            "enhance",
+            tmp_path / "in",
+            "-o",
+            out,
+            "--prior",
+            tiny_prior,
+            "--preset",
+            "fast",
+            "--jobs",
+            jobs,
+            "--batch",
+            1,
         ),
         stderr=subprocess.PIPE,
         text=True,

@@ -31,9 +31,10 @@ def cluster(importable):
     pytest.importorskip("ray", reason="the extra ray is not installed")
     from ray.cluster_utils import Cluster
 
-    memory = {"object_store_memory": 80 * 2**20}
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, **memory})
-    nodes.add_node(num_cpus=1, **memory)
+    node = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+    nodes = Cluster()
+    nodes.add_node(**node, include_dashboard=False)
+    nodes.add_node(**node)
     nodes.wait_for_nodes()
     yield nodes.address
     nodes.shutdown()

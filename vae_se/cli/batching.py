@@ -44,9 +44,13 @@ def measure(jobs: Sequence[Job]) -> dict[Job, Length]:
 def batches(jobs: Sequence[Job], lengths: Mapping[Job, Length], size: int | None) -> Iterator[list[Job]]:
     """Jobs of one rate and of like length, ``size`` at most together, or as many as :data:`BUDGET` allows.
 
-    Those without a length are alone. The longest of a window come first. It does not depend on which
-    outputs exist, nor on how many workers there are: nor then do the results, to the last bit.
+    Those without a length are alone. The longest of a window come first; with a ``size`` of 1 the order stays.
+    It does not depend on which outputs exist, nor on how many workers there are: nor then do the results, to
+    the last bit.
     """
+    if size == 1:
+        yield from ([job] for job in jobs)
+        return
     for start in range(0, len(jobs), WINDOW):
         window = jobs[start : start + WINDOW]
         yield from ([job] for job in window if job not in lengths)
