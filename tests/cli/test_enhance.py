@@ -360,21 +360,9 @@ def test_interrupted(wav, make_noisy, tiny_prior, tmp_path, jobs, number):
     for name in ("b", "c"):
         wav(f"in/{name}.wav", noise)
     out = tmp_path / "out"
+    options = ["--prior", tiny_prior, "--preset", "fast", "--batch", 1]
     run = subprocess.Popen(
-        command(
-            "enhance",
-            tmp_path / "in",
-            "-o",
-            out,
-            "--prior",
-            tiny_prior,
-            "--preset",
-            "fast",
-            "--jobs",
-            jobs,
-            "--batch",
-            1,
-        ),
+        command("enhance", tmp_path / "in", "-o", out, *options, "--jobs", jobs),
         stderr=subprocess.PIPE,
         text=True,
     )
