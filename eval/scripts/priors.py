@@ -119,8 +119,9 @@ def main(data: Path, run: Path | None) -> None:
         started = time.perf_counter()
         bound, training = bounds(prior, powers), config["training"]
         cells = [
-            f"`{name}`", training["latent_dim"], f"{training['parameters'] / 1e6:.2f} M", training["epochs_run"],
-            f"{training['seconds'] / 60:.0f}", f"{bound['reconstruction']:.0f}", f"{bound['kl']:.1f}",
+            f"`{name}`", training["latent_dim"], f"{training['parameters'] / 1e6:.2f} M",
+            training["epochs_run"], f"{training['seconds'] / 60:.0f}",
+            f"{bound['reconstruction']:.0f}", f"{bound['kl']:.1f}",
             f"{-bound['reconstruction'] - bound['kl']:.0f}", "" if name == "ae" else f"{bound['iwae']:.0f}",
             *spelled(resynthesis(prior, waves)), *spelled(enhanced.get(name, {}) or dict.fromkeys(_ENHANCED)),
         ]  # fmt: skip

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -31,10 +32,28 @@ def best(run: Callable[[], Any]) -> float:
     return min(found)
 
 
-def gradient(decode: Callable[[torch.Tensor], torch.Tensor], z: torch.Tensor) -> None:
-    """Backwards through the whole decoder."""
+def given(prior: Any, features: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+    """All steps at once."""
+    log_variance: torch.Tensor = prior.given(z[0], features)[0]
+    return log_variance
+
+
+def decode(prior: Any, z: torch.Tensor) -> torch.Tensor:
+    """Step by step."""
+    log_variance: torch.Tensor = prior.decode(z)
+    return log_variance
+
+
+def forward(run: Callable[[torch.Tensor], torch.Tensor], z: torch.Tensor) -> None:
+    """Without a graph."""
+    with torch.no_grad():
+        run(z)
+
+
+def gradient(run: Callable[[torch.Tensor], torch.Tensor], z: torch.Tensor) -> None:
+    """Forwards, and backwards to the latents."""
     leaf = z.detach().requires_grad_()
-    torch.autograd.grad(decode(leaf).sum(), leaf)
+    torch.autograd.grad(run(leaf).sum(), leaf)
 
 
 def main() -> None:
@@ -49,20 +68,12 @@ def main() -> None:
             prior: Any = PRIORS[name]().requires_grad_(False)
             z = torch.randn(1, 1, FRAMES, prior.latent_dim)
         features = torch.zeros(1, FRAMES, prior.signal.stft.bins)
-
-        def given(z: torch.Tensor, prior: Any = prior, features: torch.Tensor = features) -> torch.Tensor:
-            eta: torch.Tensor = prior.given(z[0], features)[0]
-            return eta
-
-        with torch.no_grad():
-            cells = [best(lambda z=z, given=given: given(z))]
-        cells.append(best(lambda z=z, given=given: gradient(given, z)))
+        at_once = partial(given, prior, features)
+        cells = [best(partial(forward, at_once, z)), best(partial(gradient, at_once, z))]
         if hasattr(prior, "roll_out"):
-            with torch.no_grad():
-                cells.append(best(lambda z=z, prior=prior: prior.decode(z)))
-                traced = torch.jit.trace(lambda z, prior=prior: prior.decode(z), z, check_trace=False)
-            cells.append(best(lambda z=z, prior=prior: gradient(prior.decode, z)))
-            cells.append(best(lambda z=z, traced=traced: gradient(traced, z)))
+            traced = torch.jit.trace(partial(decode, prior), z, check_trace=False)
+            cells += [best(partial(forward, partial(decode, prior), z))]
+            cells += [best(partial(gradient, run, z)) for run in (partial(decode, prior), traced)]
         print(f"| `{name}` | " + " | ".join(f"{cell:.0f}" for cell in cells) + " |" * (6 - len(cells)))
 
 
