@@ -8,8 +8,9 @@ from tests.cli.test_noise import RATE, si_sdr
 from tests.conftest import speech_like
 from tests.toys import tiny_prior
 from vae_se import Enhancer
-from vae_se.inference.start import pick_start
+from vae_se.inference.start import fit_start, pick_start
 from vae_se.noise.impulsive import Impulsive
+from vae_se.noise.nmf import NMF
 from vae_se.rng import Streams
 
 
@@ -18,7 +19,7 @@ def streams(frames):
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
-def test_a_rival_is_as_loud_as_the_frame_and_pick_takes_its_frames_alone(scale):
+def test_a_rival_is_as_loud_as_the_frame_and_pick_takes_it_in_its_frames(scale):
     power = scale * torch.rand(1, 20, 33, generator=torch.Generator().manual_seed(0))
     mask = torch.ones(1, 20)
     model = Impulsive(rank=2)
@@ -32,9 +33,44 @@ def test_a_rival_is_as_loud_as_the_frame_and_pick_takes_its_frames_alone(scale):
     choice = torch.zeros(1, 20, dtype=torch.long)
     choice[0, 7] = 4
     picked = model.pick([state, *rivals], choice)
-    assert torch.equal(picked.h[0, 7], rivals[3].h[0, 7])
-    assert torch.equal(picked.h[0, :7], state.h[0, :7])
     assert torch.equal(picked.w, state.w)
+    torch.testing.assert_close(picked.h[0, 7], rivals[3].h[0, 7], rtol=0.01, atol=0.0)
+    # Elsewhere that atom is 30 dB below the steady noise, which it can leave, and the others are silent.
+    others = torch.arange(20) != 7
+    rest = 1e-3 * model.variance(state)[0, others].mean(-1)
+    torch.testing.assert_close(picked.h[0, others, 3], rest)
+    assert torch.equal(picked.h[..., :2], state.h[..., :2])
+    assert (picked.h[..., [2, 4, 5, 6]] == 0).all()
+
+
+@pytest.mark.parametrize("penalty", [{}, {"sparsity": 5.0}, {"gamma": 3.0}, {"inverse_gamma": 3.0}])
+def test_without_impulses_it_is_nmf(penalty):
+    """Also after updates, and in a batch beside a recording with an impulse."""
+    power = torch.rand(2, 20, 33, generator=torch.Generator().manual_seed(0)) + 1e-3
+    mask, both = torch.ones(2, 20), Streams.from_seed(0, ["a", "b"], [20, 20])
+    model, plain = Impulsive(rank=2, **penalty), NMF(rank=2, **penalty)
+    start = model.init(power, mask, both)
+    steady = plain.init(power, mask, Streams.from_seed(0, ["a", "b"], [20, 20]))
+    choice = torch.zeros(2, 20, dtype=torch.long)
+    choice[1, 7] = 4
+    state = model.pick([start, *model.rivals(start, power, mask)], choice)
+    for _ in range(5):
+        torch.testing.assert_close(model.variance(state)[0], plain.variance(steady)[0])
+        assert (model.variance(state)[1] > plain.variance(steady)[1]).any()
+        assert (state.h[0, :, 2:] == 0).all()
+        speech, weight = 0.1 * torch.ones(2, 1, 20, 33), torch.zeros(2, 1, 20)
+        state = model.update(state, power, speech, weight, mask)
+        steady = plain.update(steady, power, speech, weight, mask)
+
+
+def test_a_start_that_is_fitted_to_a_proposal_leaves_the_shapes_of_silent_atoms():
+    power = torch.rand(1, 20, 33, generator=torch.Generator().manual_seed(0)) + 1e-3
+    mask = torch.ones(1, 20)
+    model = Impulsive(rank=2)
+    state = model.init(power, mask, streams(20))
+    fitted = fit_start(model, state, 0.1 * power, mask)
+    torch.testing.assert_close(fitted.w[:, 2:], state.w[:, 2:])
+    assert (fitted.h[..., 2:] == 0).all()
 
 
 def test_frames_with_an_impulse_and_no_others_are_picked():
@@ -49,7 +85,8 @@ def test_frames_with_an_impulse_and_no_others_are_picked():
         model = Impulsive(rank=2, margin=margin)
         state = model.init(power, mask, streams(60))
         picked = pick_start(model, state, power, mask, prior, 0.05, streams(60))
-        changed = (picked.h != state.h).any(-1)[0].nonzero()[:, 0].tolist()
+        louder = model.variance(picked).mean(-1) > 1.01 * model.variance(state).mean(-1)
+        changed = louder[0].nonzero()[:, 0].tolist()
         assert changed == expected
 
 

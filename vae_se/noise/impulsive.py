@@ -9,12 +9,13 @@ import torch
 
 from ..rng import Streams
 from .base import NOISES
-from .multiplicative import NMFState, product
+from .multiplicative import NMFState
 from .nmf import NMF
 
 #: Of the power of a frame, the parts that a broad-band atom is proposed to start with.
 SHARES = (0.3, 1.0)
-# Where an atom does not start it is 30 dB below the steady noise: not 0, which no update could leave.
+# Where an atom that some frame wants does not start it is 30 dB below the steady noise: not 0, which no update
+# could leave, as the next blow of a knock is often too faint to be found.
 _REST = 1e-3
 # Frames: a rise is what exceeds the median of so many around it, 0.2 s, which no click outlasts.
 _AROUND = 13
@@ -31,7 +32,9 @@ class Impulsive(NMF):
     EM from an even start lets the speech explain a click, and never leaves that: the noise is quiet there, so
     the latents move to the click, after which there is nothing left for the noise. So each of these atoms is
     proposed for each frame, with SHARES of its power, and inference/start.py keeps what makes the frame
-    likeliest. The atoms are learnt from there on as all others are.
+    likeliest. The atoms are learnt from there on as all others are. Those that no frame wants are not in the
+    model: smooth spectra that are free to grow would take the place of speech, and where nothing is impulsive
+    this model is ``nmf``.
 
     ``margin``: nats by which a frame must be likelier with an impulse than without one. The procedure is ours.
     """
@@ -41,12 +44,11 @@ class Impulsive(NMF):
     margin: float = 15.0
 
     def init(self, power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> NMFState:
-        """The start of ``nmf``, and the broad-band atoms at rest."""
+        """The start of ``nmf``, and the broad-band atoms silent."""
         steady = super().init(power, mask, streams)
-        rest = _REST * product(steady).mean(-1, keepdim=True) * mask.unsqueeze(-1)
         atoms = _shapes(power, mask)
-        h = torch.cat([steady.h, rest.expand(-1, -1, atoms.shape[1])], -1)
-        return NMFState(torch.cat([steady.w, atoms], 1), h)
+        silent = steady.h.new_zeros(*mask.shape, atoms.shape[1])
+        return NMFState(torch.cat([steady.w, atoms], 1), torch.cat([steady.h, silent], -1))
 
     def rivals(self, state: NMFState, power: torch.Tensor, mask: torch.Tensor) -> list[NMFState]:
         """One state for each broad-band atom and share: that atom as loud in every frame."""
@@ -61,10 +63,13 @@ class Impulsive(NMF):
         return states
 
     def pick(self, states: list[NMFState], choice: torch.Tensor) -> NMFState:
-        """In frame n the activations of state ``choice`` (B, N)."""
+        """In frame n the activations of state ``choice`` (B, N); the atoms that any frame chose rest elsewhere."""
         h = torch.stack([state.h for state in states])
         index = choice[None, ..., None].expand(1, *h.shape[1:])
-        return NMFState(states[0].w, h.gather(0, index)[0])
+        h, steady = h.gather(0, index)[0], states[0]
+        rest = _REST * self.variance(steady).mean(-1, keepdim=True)
+        wanted = (h[..., self.rank :] > steady.h[..., self.rank :]).any(1, keepdim=True)
+        return NMFState(steady.w, torch.cat([h[..., : self.rank], h[..., self.rank :] + rest * wanted], -1))
 
 
 def _shapes(power: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -121,7 +121,8 @@ def spectrum_sums(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """sum_n H P and sum_n H Q of docs/noise.md for the spectra after the first ``fixed``, (B, K - fixed, F)."""
     h_t = state.h[..., fixed:].transpose(1, 2)
-    numerator = torch.zeros_like(state.w[:, fixed:])
+    # Not 0 / TINY: the spectrum of an atom that is silent throughout stays what it is.
+    numerator = torch.full_like(state.w[:, fixed:], TINY)
     denominator = torch.full_like(numerator, TINY)
     for frames, above, below in _statistics(state, power, speech, weight):
         numerator += h_t[..., frames] @ above
