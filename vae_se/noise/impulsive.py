@@ -63,7 +63,7 @@ class Impulsive(NMF):
         return states
 
     def pick(self, states: list[NMFState], choice: torch.Tensor) -> NMFState:
-        """In frame n the activations of state ``choice`` (B, N); the atoms that any frame chose rest elsewhere."""
+        """In frame n the activations of state ``choice`` (B, N); atoms that any frame chose rest elsewhere."""
         h = torch.stack([state.h for state in states])
         index = choice[None, ..., None].expand(1, *h.shape[1:])
         h, steady = h.gather(0, index)[0], states[0]
