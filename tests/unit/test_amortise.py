@@ -262,3 +262,24 @@ def test_an_unknown_prior(cli, speech, tmp_path):
     ran = cli(*command(speech, "defalt", tmp_path / "net"), *SMALL)
     assert ran.code != 0
     assert "default" in ran.err
+
+
+def test_a_prior_with_memory_has_a_network_too(job, tmp_path):
+    from vae_se import Enhancer
+    from vae_se.priors import PRIORS, save_prior
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        prior = PRIORS["dkf"](hidden=(16,), latent_dim=2, memory=4)
+    save_prior(prior, tmp_path / "dkf", "dkf", training={})
+    told = train_recogniser(
+        dataclasses.replace(job, prior=str(tmp_path / "dkf"), out=tmp_path / "dkf" / "recogniser")
+    )
+    assert all(np.isfinite(record["valid_kl"]) for record in told["training"]["history"])
+    settings = {"inference.iterations": 2, "estep.name": "vem"}
+    sound = speech_like(0.5, 16000, 1)
+    enhanced = [
+        Enhancer.from_pretrained(str(tmp_path / "dkf"), **settings, **more).enhance(sound, 16000)
+        for more in ({}, {"inference.recogniser": "none"})
+    ]
+    assert not np.array_equal(*enhanced)

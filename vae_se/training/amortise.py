@@ -21,6 +21,7 @@ from ..device import choose_device
 from ..errors import OutputError, PriorError, UsageError, nearest
 from ..numerics import POWER_FLOOR
 from ..priors import load_prior
+from ..priors.frame import complex_gaussian_misfit
 from ..recognition import Recogniser, Recognition
 from ..recognition.store import prior_digest, save_recogniser
 from ..rng import torch_stream
@@ -122,16 +123,17 @@ class Loss:
 def loss_of(prior: Any, found: Recognition, batch: Batch, generator: torch.Generator) -> Loss:
     """Negative ELBO of the clean frames under the frozen decoder with q(z | noisy), and of the noise.
 
-    E_q[-log p(s | z)] by one reparametrised draw, KL(q || N(0, I)) in closed form; the noise is complex
-    Gaussian under the network's variance. All three are sums over bins and means over frames.
+    E_q[-log p(s | z)] by one reparametrised draw; KL(q || p(z)) in closed form where p(z) = N(0, I), else by
+    that draw; the noise is complex Gaussian under the network's variance. All three are sums over bins and
+    means over frames.
     """
-    z, _ = found.posterior.rsample(1, generator)
-    eta = prior.decode(z)[:, 0]
-    speech, noise = _power(batch.speech), _power(batch.noise)
+    z, log_q = found.posterior.rsample(1, generator)
+    eta, log_prior = prior.generate(z)
+    kl = found.posterior.kl() if prior.standard_normal else log_q - log_prior
     return Loss(
-        (eta + (speech + POWER_FLOOR) * torch.exp(-eta)).sum(-1).mean(),
-        found.posterior.kl().mean(),
-        (found.log_noise + (noise + POWER_FLOOR) * torch.exp(-found.log_noise)).sum(-1).mean(),
+        prior.misfit(_power(batch.speech), eta[:, 0]).mean(),
+        kl.mean(),
+        complex_gaussian_misfit(_power(batch.noise), found.log_noise).mean(),
     )
 
 
