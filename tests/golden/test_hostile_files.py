@@ -1,0 +1,38 @@
+"""Every damaged file that the fuzzer (eval/scripts/fuzz.py) once broke something with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vae_se.audio import files
+from vae_se.enhancer import Enhancer
+from vae_se.errors import VaeSeError
+from vae_se.longfile import enhance_long
+
+FILES = sorted((Path(__file__).parent / "hostile").iterdir())
+
+
+@pytest.fixture(scope="module")
+def enhancers(tiny_prior):
+    em = Enhancer.from_pretrained(tiny_prior, inference__iterations=0, inference__averaging=1, device="cpu")
+    return em, Enhancer.from_pretrained(method="log-mmse", device="cpu")
+
+
+@pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
+def test_it_is_enhanced_or_refused_in_words(enhancers, path, tmp_path):
+    for enhancer in enhancers:
+        try:
+            recording = files.read(path)
+            speech = enhancer.enhance(recording.samples, recording.rate)
+        except VaeSeError as error:
+            assert error.hint
+        else:
+            assert speech.shape == recording.samples.shape
+            assert np.isfinite(speech).all()
+    try:
+        enhance_long(enhancers[0], path, tmp_path / "out.wav")
+    except VaeSeError as error:
+        assert error.hint
