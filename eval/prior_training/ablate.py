@@ -10,43 +10,31 @@ Rows go to eval/prior_training/results.csv as they are done; rows that are there
 
 from __future__ import annotations
 
-import argparse
-import csv
 import dataclasses
-import math
-import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
+from short import Rows, arguments_of, frames_of, train
 
-from vae_se.data.corpus import hold_out, scan
-from vae_se.data.features import FrameSet, load_features, log_power_statistics
 from vae_se.numerics import POWER_FLOOR
 from vae_se.priors import PRIORS
 from vae_se.priors.ffvae import FFVAE
-from vae_se.priors.posterior import GaussianPosterior
-from vae_se.rng import derive
-from vae_se.training.loop import Trainer, initialise
 from vae_se.training.recipes import load_recipe
-from vae_se.training.start import set_first_values
 
 
 class PowerInput(FFVAE):
     """The encoder sees |x|^2 as it is."""
 
-    def encode(self, power: torch.Tensor) -> GaussianPosterior:
-        hidden = self.encoder(power)
-        return GaussianPosterior(self.mean_head(hidden), self.log_variance_head(hidden))
+    def features(self, power: torch.Tensor) -> torch.Tensor:
+        return power
 
 
 class LogInput(FFVAE):
     """The encoder sees log(|x|^2 + floor), not standardised."""
 
-    def encode(self, power: torch.Tensor) -> GaussianPosterior:
-        hidden = self.encoder(torch.log(power + POWER_FLOOR))
-        return GaussianPosterior(self.mean_head(hidden), self.log_variance_head(hidden))
+    def features(self, power: torch.Tensor) -> torch.Tensor:
+        return torch.log(power + POWER_FLOOR)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,98 +81,31 @@ FIELDS = ["variant", "recipe", "epochs", "train_frames", "valid_loss", "valid_re
           "valid_itakura_saito", "valid_active", "epoch_1_itakura_saito", "clipped", "seconds"]  # fmt: skip
 
 
-class Silent:
-    """No progress."""
-
-    def step(self, progress: Any, steps_per_epoch: int, running_loss: float) -> None:
-        pass
-
-    def epoch(self, record: dict[str, Any], best: bool) -> None:
-        pass
-
-
-def train(
-    variant: Variant, recipe_name: str, sets: list[FrameSet], epochs: int, more: list[str]
-) -> dict[str, Any]:
-    """Train one variant; the last epoch's record (not the best: the race is to the end)."""
-    recipe = load_recipe(recipe_name, [f"train.epochs={epochs}", *more, *variant.settings])
+def measure(variant: Variant, recipe_name: str, sets: list[Any], settings: list[str]) -> dict[str, Any]:
+    """Train one variant."""
+    recipe = load_recipe(recipe_name, [*settings, *variant.settings])
     kind = {"power": PowerInput, "log": LogInput, "standardised": PRIORS[recipe.architecture]}[variant.input]
-    mean, std = (torch.from_numpy(a).float() for a in log_power_statistics(sets[0], POWER_FLOOR))
-    some = torch.from_numpy(sets[0].gather(slice(None, None, 16)))
 
-    def build() -> FFVAE:
-        model = kind(**recipe.model, signal=recipe.signal)
-        model.set_statistics(mean, std)
-        set_first_values(model, some, recipe.train)
-        return model
-
-    model = initialise(build, 0)
-    with torch.no_grad():
+    def adjust(model: FFVAE) -> None:
         model.output.weight.mul_(variant.output_scale)
         if variant.bias == "zero":
             model.output.bias.zero_()
-    started = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        progress = Trainer(
-            model, *sets, dataclasses.replace(recipe.train, checkpoint_steps=10**9), 0,
-            Path(folder) / "checkpoint.pt", "ablation", lambda _: None, Silent(), torch.device("cpu"),
-        ).run()  # fmt: skip
-    last = progress.history[-1]
-    return last | {
-        "epoch_1_itakura_saito": progress.history[0]["valid_itakura_saito"],
-        "clipped": last["train_clipped"],
-        "seconds": time.monotonic() - started,
-    }
 
-
-def every_tenth(frames: FrameSet) -> FrameSet:
-    """Enough to validate on."""
-    return dataclasses.replace(frames, frames=frames.frames[::10])
+    return train(recipe, sets, kind, adjust)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("train", type=Path)
-    parser.add_argument("valid", type=Path)
-    parser.add_argument("--recipe", default="lab")
-    parser.add_argument("--fraction", type=float, default=0.1, help="of the training speakers")
-    parser.add_argument("--epochs", type=int, default=4)
+    parser = arguments_of(__doc__.splitlines()[0], "lab", Path(__file__).parent / "results.csv")
     parser.add_argument("--only", nargs="*", default=None, help="names of variants")
     parser.add_argument("--set", nargs="*", default=[], help="more settings, for all")
-    parser.add_argument("--cache", type=Path, default=None)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results.csv")
-    parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    signal = load_recipe(arguments.recipe).signal
-    corpus = scan(arguments.train)
-    chosen = hold_out(corpus, arguments.fraction, derive(0, "ablation"))
-    sets = [
-        FrameSet.of(load_features(corpus, signal, arguments.cache), lambda u: u.speaker in chosen),
-        every_tenth(FrameSet.of(load_features(scan(arguments.valid), signal, arguments.cache))),
-    ]
-    done = set()
-    if arguments.out.is_file():
-        with arguments.out.open() as file:
-            done = {(row["variant"], row["recipe"]) for row in csv.DictReader(file)}
-    else:
-        with arguments.out.open("w", newline="") as file:
-            csv.writer(file).writerow(FIELDS)
+    sets = frames_of(arguments)
+    rows = Rows(arguments.out, FIELDS, ["variant", "recipe"])
+    settings = [f"train.epochs={arguments.epochs}", *arguments.set]
     for name in arguments.only or VARIANTS:
-        if (name, arguments.recipe) in done:
-            continue
-        try:
-            record = train(VARIANTS[name], arguments.recipe, sets, arguments.epochs, arguments.set)
-        except Exception as error:  # a variant that diverges is a result
-            print(f"{name}: {error}", flush=True)
-            record = dict.fromkeys(FIELDS, math.nan)
-        row = record | {"variant": name, "recipe": arguments.recipe, "epochs": arguments.epochs,
-                        "train_frames": len(sets[0])}  # fmt: skip
-        with arguments.out.open("a", newline="") as file:
-            csv.writer(file).writerow(
-                [f"{row[k]:.4g}" if isinstance(row[k], float) and k != "valid_loss" else row[k] for k in FIELDS]
-            )
-        print(name, {k: row[k] for k in FIELDS[4:]}, flush=True)
+        key = {"variant": name, "recipe": arguments.recipe, "epochs": arguments.epochs}
+        rows.run(key, lambda name=name: measure(VARIANTS[name], arguments.recipe, sets, settings))
 
 
 if __name__ == "__main__":

@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
-from ..audio import files
-from ..errors import OutputError, PriorError
+from ..errors import PriorError
 from .common import say
+from .morph import morph
+from .outputs import new_file, write_voice
 
 _NAME = click.argument("name", default="default", metavar="[NAME|DIR]")
 
@@ -108,7 +109,7 @@ def _elbo(model: Any, folder: str, limit: int) -> dict[str, Any]:
     """The two terms of the negative ELBO per frame, one draw, and that of the mean spectrum as a yardstick."""
     import torch
 
-    from ..likelihood import complex_gaussian_log_prob, itakura_saito
+    from ..likelihood import LOG_PI, complex_gaussian_log_prob, itakura_saito
     from ..numerics import POWER_FLOOR
     from ..rng import torch_stream
     from .speech import powers
@@ -119,14 +120,12 @@ def _elbo(model: Any, folder: str, limit: int) -> dict[str, Any]:
     frames = 0
     reconstruction = divergence = kl = flat = 0.0
     for power in spectra:
-        power = power.unsqueeze(0) + POWER_FLOOR
-        posterior = model.encode(power)
-        z, _ = posterior.rsample(1, generator)
-        log_variance = model.decode(z)[:, 0]
-        reconstruction -= float(complex_gaussian_log_prob(power, log_variance).sum())
-        divergence += float(itakura_saito(power, log_variance.exp()).sum())
-        kl += float(posterior.kl().sum())
-        flat -= float(complex_gaussian_log_prob(power, mean_spectrum.log()).sum())
+        power = power.unsqueeze(0)
+        result = model.reconstruct(power, generator)
+        reconstruction += float((model.misfit(power, result.log_variance) + power.shape[-1] * LOG_PI).sum())
+        divergence += float(itakura_saito(power + POWER_FLOOR, result.log_variance.exp()).sum())
+        kl += float(result.kl.sum())
+        flat -= float(complex_gaussian_log_prob(power + POWER_FLOOR, mean_spectrum.log()).sum())
         frames += power.shape[1]
     if not math.isfinite(reconstruction + kl):
         raise PriorError("the ELBO is not finite", "retrain the prior")
@@ -165,14 +164,10 @@ def sample(name: str, output: str, seconds: float, seed: int, smooth: float, ove
     from ..priors.voice import sample_voice
     from ..rng import torch_stream
 
-    path = _new(output, overwrite)
+    path = new_file(output, overwrite)
     model: Any = load_prior(name)
     sound = sample_voice(model, seconds, torch_stream(seed, "voice"), smooth).numpy()
-    # Speech has a crest of about 20 dB; -26 dBFS is its usual level in a file.
-    sound = sound * (10 ** (-26 / 20) / model.signal.active_rms)
-    for warning in files.write(path, sound[None], files.Recording(sound[None], model.signal.rate), "rescale"):
-        say(f"warning: {warning}")
-    say(f"wrote {path}")
+    write_voice(sound, model.signal, path)
 
 
 @prior.command()
@@ -192,7 +187,7 @@ def plot(name: str, data: str, limit: int, output: str, overwrite: bool) -> None
     from ..priors import load_prior
     from .speech import powers
 
-    path = _new(output, overwrite)
+    path = new_file(output, overwrite)
     figure(1, 1)  # says now, not after the encoding, that matplotlib is missing
     model: Any = load_prior(name)
     spectra, found = powers(data, model, limit)
@@ -201,12 +196,7 @@ def plot(name: str, data: str, limit: int, output: str, overwrite: bool) -> None
     say(f"wrote {path}")
 
 
-def _new(output: str, overwrite: bool) -> Path:
-    path = Path(output)
-    files.prepare_folder(path)
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists", "give --overwrite, or another -o")
-    return path
+prior.add_command(morph)
 
 
 def _recogniser(folder: Path) -> str:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import OutputError, UsageError
+
+_RANGE_DB = 70.0
 
 
 def figure(width: float, height: float) -> Any:
@@ -33,3 +37,22 @@ def save(made: Any, path: str | Path, dpi: int = 120) -> None:
         ) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def decibels(power: np.ndarray) -> np.ndarray:
+    """10 log10 of powers, -200 dB at least."""
+    return 10 * np.log10(np.maximum(power, 1e-20))
+
+
+def image_of(panel: Any, values: np.ndarray, extent: Any, top: float, span: float = _RANGE_DB) -> Any:
+    """``values`` (rows, columns), the first row lowest, from ``span`` dB below ``top`` up to it."""
+    return panel.imshow(
+        values,
+        origin="lower",
+        aspect="auto",
+        extent=extent,
+        vmin=top - span,
+        vmax=top,
+        cmap="magma",
+        interpolation="nearest",
+    )

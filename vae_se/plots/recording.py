@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .canvas import figure, save
+from .canvas import decibels, figure, image_of, save
 
 # More columns than this are averaged: a picture of an hour would take gigabytes, and no screen shows them.
 _MAX_COLUMNS = 1500
-_RANGE_DB = 70.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +48,7 @@ def draw(picture: Picture, path: str | Path) -> None:
     names = ("noisy", "enhanced", "estimated noise", "uncertainty (posterior variance of the speech)")
     powers = (picture.noisy, picture.speech, picture.noise, picture.uncertainty)
     for panel, name, power in zip(panels.flat, names, powers, strict=False):
-        image = _image(panel, _decibels(thin(power)).T, extent, top)
+        image = image_of(panel, decibels(thin(power)).T, extent, top)
         panel.set(title=name, xlabel="time [s]", ylabel="frequency [kHz]")
     made.colorbar(image, ax=panels[:2], label="power [dB]")
     _draw_factors(made, panels[2], picture)
@@ -81,28 +80,10 @@ def _draw_factors(made: Any, panels: Any, picture: Picture) -> None:
     begin, step = start * picture.hop / picture.rate, picture.hop / picture.rate
     part = "" if picture.pieces == 1 else f", first of {picture.pieces} pieces"
     ends = (0.5, len(w) + 0.5)
-    image = _image(spectra, _decibels(w).T, (*ends, 0, picture.rate / 2000), 10 * np.log10(w.max()), 50)
+    image = image_of(spectra, decibels(w).T, (*ends, 0, picture.rate / 2000), 10 * np.log10(w.max()), 50)
     spectra.set(title=f"noise dictionary W{part}", xlabel="atom", ylabel="frequency [kHz]")
     made.colorbar(image, ax=spectra, label="[dB re mean]")
     top = 10 * np.log10(max(h.max(), 1e-20))
-    image = _image(activations, _decibels(thin(h)).T, (begin, begin + len(h) * step, *ends), top, 50)
+    image = image_of(activations, decibels(thin(h)).T, (begin, begin + len(h) * step, *ends), top, 50)
     activations.set(title=f"its activations H{part}", xlabel="time [s]", ylabel="atom")
     made.colorbar(image, ax=activations, label="[dB]")
-
-
-def _decibels(power: np.ndarray) -> np.ndarray:
-    return 10 * np.log10(np.maximum(power, 1e-20))
-
-
-def _image(panel: Any, values: np.ndarray, extent: Any, top: float, span: float = _RANGE_DB) -> Any:
-    """``values`` (rows, columns), the first row lowest, from ``span`` dB below ``top`` up to it."""
-    return panel.imshow(
-        values,
-        origin="lower",
-        aspect="auto",
-        extent=extent,
-        vmin=top - span,
-        vmax=top,
-        cmap="magma",
-        interpolation="nearest",
-    )

@@ -1,0 +1,68 @@
+"""``vae-se prior morph``: from one recording to another through the latents of a prior."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .common import say
+from .outputs import new_file, write_voice
+
+
+@click.command(short_help="Change one recording into another, through the latents.")
+@click.argument("first", metavar="A.wav")
+@click.argument("second", metavar="B.wav")
+@click.option(
+    "--prior", "name", default="default", show_default=True, metavar="NAME|DIR", help="Whose latents."
+)
+@click.option("-o", "--output", default="morph.wav", show_default=True, metavar="FILE", help="The sound.")
+@click.option("--steps", type=click.IntRange(min=2), metavar="N",
+              help="N files, each a mixture of its own, in place of one that changes over time.")  # fmt: skip
+@click.option("--plot", "picture", metavar="FILE", help="Draw both ends, what is between, and its latents.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the first phases.")
+@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+def morph(
+    first: str, second: str, name: str, output: str, steps: int | None, picture: str | None, seed: int,
+    overwrite: bool,
+) -> None:  # fmt: skip
+    """Write sound whose latents lie between those of two recordings.
+
+    It begins as A.wav and ends as B.wav. With --steps N there are N files, from A (OUTPUT with _000 to its
+    name) to B (_100). Both are stretched to the mean of their lengths. The phase is made anew, hence the ends,
+    too, sound as the prior remembers them.
+    """
+    import torch
+
+    from ..data.features import read_normalised
+    from ..priors import load_prior
+    from ..priors.morph import morph as between
+    from ..priors.morph import morphed_sound
+    from ..rng import torch_stream
+
+    weights = [None] if steps is None else [k / (steps - 1) for k in range(steps)]
+    plain = Path(output)
+    named = [plain if w is None else plain.with_stem(f"{plain.stem}_{round(100 * w):03d}") for w in weights]
+    outputs = [new_file(path, overwrite) for path in named]
+    drawn = None if picture is None else new_file(picture, overwrite)
+    model: Any = load_prior(name)
+    a, b = (torch.from_numpy(read_normalised(Path(path), model.signal)) for path in (first, second))
+    for weight, path in zip(weights, outputs, strict=True):
+        sound = morphed_sound(model, between(model, a, b, weight), torch_stream(seed, "voice")).numpy()
+        write_voice(sound, model.signal, path)
+    if drawn is not None:
+        _draw_morph(model, between(model, a, b, 0.5 if steps else None), (first, second), drawn)
+        say(f"wrote {drawn}")
+
+
+def _draw_morph(model: Any, result: Any, ends: tuple[str, str], path: Path) -> None:
+    import torch
+
+    from ..plots import morph as plots
+
+    with torch.no_grad():
+        tracks = [result.first, result.between, result.second]
+        log_variances = [model.decode(z[None, None])[0, 0].numpy() for z in tracks]
+    names = [Path(ends[0]).name, "between", Path(ends[1]).name]
+    plots.draw(log_variances, [z.numpy() for z in tracks], names, model.signal, path)
