@@ -20,7 +20,7 @@ from vae_se.training.recipes import load_recipe
 
 BETAS = (0.25, 0.5, 1.0, 2.0, 4.0)
 SIZES = (2, 5, 10, 16, 20, 32)
-GRID = [(beta, 16) for beta in BETAS] + [(1.0, size) for size in SIZES if size != 16]
+GRID = {"beta": [(beta, 16) for beta in BETAS], "size": [(1.0, size) for size in SIZES if size != 16]}
 FIELDS = ["beta", "latent_dim", "epochs", "train_frames", "valid_loss", "valid_reconstruction", "valid_kl",
           "valid_itakura_saito", "valid_active", "seconds"]  # fmt: skip
 RESULTS = Path(__file__).resolve().parent.parent / "results"
@@ -55,11 +55,13 @@ def table(rows: list[dict[str, str]], arguments: Any) -> str:
 
 
 def main() -> None:
-    arguments = arguments_of(__doc__.splitlines()[0], "ffvae", RESULTS / "beta_vae.csv").parse_args()
+    parser = arguments_of(__doc__.splitlines()[0], "ffvae", RESULTS / "beta_vae.csv")
+    parser.add_argument("--only", choices=list(GRID), default=None, help="one of the two studies")
+    arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     sets = frames_of(arguments)
     rows = Rows(arguments.out, FIELDS, ["beta", "latent_dim"])
-    for beta, size in GRID:
+    for beta, size in [case for name in GRID if arguments.only in (None, name) for case in GRID[name]]:
         settings = [f"train.epochs={arguments.epochs}", f"beta={beta}", f"latent_dim={size}"]
         key = {"beta": beta, "latent_dim": size, "epochs": arguments.epochs}
         rows.run(key, lambda settings=settings: train(load_recipe(arguments.recipe, settings), sets))

@@ -28,6 +28,9 @@ class Autoencoder(FeedForward):
     kernels start with; from :meth:`finish`.
     """
 
+    summary = "A deterministic autoencoder, with a Gaussian fitted to its codes,"
+    caution = "It is trained by its reconstruction alone: the first figure is no bound on a likelihood."
+    counts_latents = False
     code_log_variance: torch.Tensor
 
     def make_heads(self, size: int) -> None:

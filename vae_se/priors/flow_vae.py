@@ -92,6 +92,8 @@ class BentVAE(FFVAE):
     divergence is estimated at the draw: log q(z | s) - log p(z).
     """
 
+    counts_latents = False
+
     def flow(self, hidden: torch.Tensor) -> Flow:
         """The flow that the encoder's last layer (B, N, H) asks for."""
         raise NotImplementedError
@@ -112,6 +114,8 @@ class FlowVAE(BentVAE):
     2015, algorithm 1; amortised as in van den Berg, Hasenclever, Tomczak and Welling, Sylvester normalizing
     flows for variational inference, 2018, sec. 2.2.
     """
+
+    summary = "A variational autoencoder, its posterior bent by planar flows,"
 
     def __init__(
         self,

@@ -42,6 +42,8 @@ class SplineVAE(BentVAE):
     generator. UsageError where zuko is not installed.
     """
 
+    summary = "A variational autoencoder, its posterior bent by an autoregressive spline flow,"
+
     def __init__(
         self,
         hidden: Sequence[int] = (32, 64, 128, 256),

@@ -33,6 +33,10 @@ class FramePrior(nn.Module):
 
     factorised = True
     standard_normal = True
+    #: For the model card: what the prior is; what its figures do not mean; whether KL falls apart by latents.
+    summary = "A variational autoencoder"
+    caution = ""
+    counts_latents = True
     signal: Signal
     latent_dim: int
 
@@ -48,9 +52,7 @@ class FramePrior(nn.Module):
         """log N(z; 0, I), one value per frame."""
         return standard_normal_log_prob(z)
 
-    def generate(
-        self, z: torch.Tensor, mask: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def generate(self, z: torch.Tensor, mask: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-variances (B, R, N, F) and log p(z) (B, R, N) of latents (B, R, N, L)."""
         return self.decode(z), self.log_prior(z)
 

@@ -34,6 +34,7 @@ class GammaVAE(FFVAE):
     """
 
     standard_normal = False
+    summary = "A variational autoencoder with gamma distributed latents"
 
     def __init__(
         self,

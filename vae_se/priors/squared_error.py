@@ -29,6 +29,12 @@ class SquaredErrorVAE(FFVAE):
     whose E[log |s_f|^2] is m_f. The network's output is eta itself.
     """
 
+    summary = "A variational autoencoder, trained by the squared error of log-power,"
+    caution = (
+        "Its likelihood is not the complex Gaussian's: the reconstruction is on the same scale, but what "
+        "stands under Itakura-Saito is that reconstruction less a constant of the data, and no such divergence."
+    )
+
     def misfit(self, power: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
         """-log p(s_n | z_n) less F log(pi), (..., N), on the same scale as the complex Gaussian's.
 

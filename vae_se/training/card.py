@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..atomic import write_atomically
+from ..priors import PRIORS
 from .progress import clock
 
 
@@ -20,11 +21,12 @@ def card(name: str, config: dict[str, Any]) -> str:
     data, best = training["data"], training["best"]
     model = ", ".join(f"{key} {value}" for key, value in config["model"].items())
     signal = config["signal"]
+    kind = PRIORS[config["architecture"]]
     lines = [
         f"# Speech prior `{name}`",
         "",
-        "A variational autoencoder over short-time power spectra of clean speech, for `vae-se enhance "
-        f"--prior {name}`.",
+        f"{getattr(kind, 'summary', 'A variational autoencoder')} over short-time power spectra of clean "
+        f"speech, for `vae-se enhance --prior {name}`.",
         "",
         f"- Architecture: `{config['architecture']}` with {model}; {training['parameters']:,} parameters.",
         f"- Signal: {signal['rate']} Hz, sine window of {signal['window']} samples, hop {signal['hop']}, "
@@ -61,22 +63,41 @@ def card(name: str, config: dict[str, Any]) -> str:
         "| negative ELBO | reconstruction | KL | Itakura-Saito | active latents |",
         "|---|---|---|---|---|",
         f"| {best['valid_loss']:.2f} | {best['valid_reconstruction']:.2f} | {best['valid_kl']:.2f} "
-        f"| {best['valid_itakura_saito']:.2f} | {best['valid_active']} of {training['latent_dim']} |",
+        f"| {best['valid_itakura_saito']:.2f} | {_active(kind, training)} |",
         "",
+        *_caution(kind),
         f"Of the Itakura-Saito figure {0.5772156649 * training['bins']:.0f} is what one observation of a "
         "complex Gaussian costs under its true variance.",
         "",
         *_score_lines(scores),
         "## Limits",
         "",
-        "- It knows frames, not their order: each frame's latents are drawn independently.",
+        *_order(kind),
         f"- It knows speech at {signal['rate']} Hz, in the languages, voices and rooms named above; voices far "
         "from these are modelled less well.",
         "- Background that the training speech has (room, microphone) counts as speech to it.",
-        "- It is no generator of speech: it has no phase and no memory.",
+        f"- It is no generator of speech: it has no phase{' and no memory' if kind.factorised else ''}.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _active(kind: Any, training: dict[str, Any]) -> str:
+    """Latents whose KL is not zero, where it falls apart by latents."""
+    if not getattr(kind, "counts_latents", True):
+        return "not counted"
+    return f"{training['best']['valid_active']} of {training['latent_dim']}"
+
+
+def _caution(kind: Any) -> list[str]:
+    caution = getattr(kind, "caution", "")
+    return [caution, ""] if caution else []
+
+
+def _order(kind: Any) -> list[str]:
+    if kind.factorised:
+        return ["- It knows frames, not their order: each frame's latents are drawn independently."]
+    return []
 
 
 def _data_row(part: str, data: dict[str, Any]) -> str:
