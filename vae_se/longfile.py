@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .audio.files import peak
+from .audio.files import fingerprint, peak
 from .audio.formats import output_format
 from .audio.level import LevelMeter
 from .audio.raw import RawFormat
@@ -63,7 +63,7 @@ def enhance_long(
 
     Raises AudioError where the file cannot be read or changes meanwhile, OutputError where the disk is full.
     """
-    started, before = time.perf_counter(), _fingerprint(source)
+    started, before = time.perf_counter(), fingerprint(source)
     passes = _Passes(enhancer, Reader(source, label, raw), target.parent)
     channels = [channel for channel in passes.channels if channel is not None]
     enhancer.separator().run(channels, [""] * len(channels), progress)
@@ -79,7 +79,7 @@ def enhance_long(
         with Writer(path, reader.rate, reader.channels, container, subtype) as writer:
             for pair in passes.results():
                 writer.write(limiter.apply(pair[which]))
-            if _fingerprint(source) != before:
+            if fingerprint(source) != before:
                 raise AudioError(f"{reader.label} changed while it was read", "run again when it is complete")
         warnings += limiter.warnings() if path == target else []
     parts = [found for channel in channels for found in channel.diagnostics]
@@ -176,8 +176,3 @@ class _Taker:
             self._rest = np.concatenate([self._rest, next(self._parts)])
         taken, self._rest = self._rest[:samples], self._rest[samples:]
         return taken
-
-
-def _fingerprint(path: Path) -> tuple[int, int]:
-    stat = path.stat()
-    return stat.st_size, stat.st_mtime_ns

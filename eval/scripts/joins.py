@@ -1,12 +1,12 @@
 """What cutting a long recording costs: segments against the whole, at the joins and elsewhere.
 
-    python eval/scripts/joins.py ../shared/data [--minutes 5] [--segments 10 30] [--preset default]
+    python eval/scripts/joins.py ../shared/data [--minutes 5] [--segments 10 30] [--preset default] [--forget]
 
 DATA holds speech/valid and noise/KIND/. Makes a recording of that length, utterances one after the other in a
 noise that changes to another kind half-way, at 5 dB, enhances it whole and in segments, and prints the SI-SDR
 in dB against the clean speech and of the one result against the other: in the cross-faded stretches, in as
 long ones in the middle of segments, and overall. The largest step between neighbouring samples there (in dB
-over that of the whole's result) would show a click.
+over that of the whole's result) would show a click. With --forget no segment knows the noise of the one before.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vae_se import Enhancer, load_prior
+from vae_se import Enhancer, load_prior, separation
 from vae_se.audio.level import active_rms
 from vae_se.chunks import cut
 from vae_se.data.files import list_audio, read_at
@@ -78,7 +78,10 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--segments", type=float, nargs="+", default=[10.0, 30.0])
     parser.add_argument("--preset", default="default")
+    parser.add_argument("--forget", action="store_true")
     options = parser.parse_args()
+    if options.forget:
+        separation.follow = lambda state, spectra, mask: state
     samples = round(options.minutes * 60 * RATE)
     clean, noisy = recording(options.data, samples)
 

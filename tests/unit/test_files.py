@@ -132,6 +132,7 @@ def test_unknown_extensions(tmp_path):
         (b"", "is empty"),
         (b"this is no sound at all\n" * 40, "not audio"),
         (b"RIFF\x24\x00\x00\x00WAVE", "not audio"),
+        (b"\xf0\x7e\x00\x01", "MIDI sample dump"),
     ],
 )
 def test_what_is_not_audio(tmp_path, content, message):

@@ -140,6 +140,8 @@ def test_wrong_arguments(enhancer, tiny_prior):
         OnlineEnhancer(enhancer, 16000, level=0.0)
     with pytest.raises(UsageError, match="channels"):
         OnlineEnhancer(enhancer, 16000, 0)
+    with pytest.raises(UsageError, match="65535 channels"):
+        OnlineEnhancer(enhancer, 16000, 65535)
     with pytest.raises(AudioError, match="rate of 5 Hz"):
         OnlineEnhancer(enhancer, 5)
     with pytest.raises(UsageError, match="whole recordings"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from .raw import RawFormat
 from .reader import Reader
 from .writer import CLIP_MODES, Limiter, Writer, cannot_write
 
-__all__ = ["CLIP_MODES", "RawFormat", "Recording", "fit", "prepare_folder", "read", "to_bytes", "write"]
+__all__ = [
+    "CLIP_MODES", "RawFormat", "Recording", "fingerprint", "fit", "prepare_folder", "read", "to_bytes", "write",
+]  # fmt: skip
 
 _PART = 1 << 20  # frames that are converted at once when a file is written
 # A header may promise this many bytes of samples for every byte of the file before it is mistrusted.
@@ -119,6 +122,16 @@ def to_bytes(samples: np.ndarray, like: Recording, clip: str = "clamp") -> tuple
 def peak(samples: np.ndarray) -> float:
     """The largest magnitude, without a copy."""
     return float(max(samples.max(initial=0.0), -samples.min(initial=0.0)))
+
+
+def fingerprint(path: Path) -> tuple[int, ...] | None:
+    """What is another after a file has changed; None where there is no file, or a pipe."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None  # what is wrong with it is said by the one who reads it
+    # A pipe has no size, and its times change as it is read.
+    return (found.st_ino, found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
 
 
 def prepare_folder(path: Path) -> None:

@@ -22,6 +22,8 @@ LOUDEST = 1e15
 _NEED_DOUBLE = {"PCM_32", "DOUBLE", "ALAC_32"}
 # What libsndfile notes where a header promises more bytes than there are.
 _MISSING = re.compile(r"(?:data|SSND|Data Size|riff)\s*: (\d+) \(should be (\d+)\)")
+# libsndfile says what it thinks of a damaged one on stdout, in the middle of the data.
+_SAMPLE_DUMP = b"\xf0\x7e"
 # Programs that write into a pipe cannot know the length, and promise about as much as the field holds.
 _UNKNOWN_LENGTH = 0x7FFF0000
 
@@ -126,10 +128,12 @@ def _see_that_there_is_something(path: Path, label: str) -> None:
         raise AudioError(f"{label} is a folder", "name a file in it")
     try:
         with path.open("rb") as stream:
-            empty = not stream.read(1)
+            start = stream.read(2)
     except FileNotFoundError:
         raise AudioError(f"{label} does not exist", "check the path") from None
     except OSError as error:
         raise AudioError(f"cannot read {label}: {error.strerror or error}", "check its permissions") from None
-    if empty:
+    if start == _SAMPLE_DUMP:
+        raise AudioError(f"{label} is a MIDI sample dump", "convert it to WAV first")
+    if not start:
         raise AudioError(f"{label} is empty (0 bytes)", "was it recorded or copied to its end?")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import stat
 import sys
 import time
 import traceback
@@ -271,19 +270,10 @@ def died(job: paths.Job, config: Config, death: Died) -> Outcome:
 @contextmanager
 def unchanged(path: Path) -> Iterator[None]:
     """AudioError where a file changes inside the block, as one does that is still being copied."""
-    before = _fingerprint(path)
+    before = files.fingerprint(path)
     yield
-    if _fingerprint(path) != before:
+    if files.fingerprint(path) != before:
         raise AudioError(f"{path} changed while it was read", "run again when nothing writes to it any more")
-
-
-def _fingerprint(path: Path) -> tuple[int, ...] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None  # what is wrong with it is said by the one who reads it
-    # A pipe has no size, and its times change as it is read.
-    return (found.st_ino, found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
 
 
 def make(settings: Settings, progress: Progress | None = None) -> Handle:

@@ -14,6 +14,9 @@ from ..enhancer import Enhancer
 from ..errors import AudioError, UsageError
 from .window import Frames, SlidingWindow
 
+#: Each is enhanced by itself, and a damaged header may ask for thousands.
+MOST_CHANNELS = 64
+
 #: What a stream differs in from a recording: a block is seen again and again while it is in the window, so few
 #: iterations do each time, with the long steps of the noise's updates.
 SETTINGS = {"inference.iterations": 4, "inference.averaging": 2, "noise.exponent": 1.0}
@@ -48,8 +51,8 @@ class OnlineEnhancer:
             raise UsageError(f"{enhancer.config.method} hears whole recordings", "stream with the method mcem")
         if enhancer.config.noise.stretch:
             raise UsageError("a stretch of noise is learnt from a whole recording", "leave --noise-from out")
-        if channels < 1:
-            raise UsageError(f"{channels} channels", "there is at least one")
+        if not 1 <= channels <= MOST_CHANNELS:
+            raise UsageError(f"a stream of {channels} channels", f"it has 1 to {MOST_CHANNELS}")
         if level is not None and not 0 < level < float("inf"):
             raise UsageError(f"a level of {level}", "give an RMS above 0, full scale at 1.0")
         check_rate(rate, "the stream")
