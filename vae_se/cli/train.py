@@ -72,6 +72,8 @@ def train(
     `vae-se enhance --prior DIR` takes that folder. A training that was killed continues where it was when
     the same command is given again.
 
+    Under torchrun several processes share the work (torchrun --nproc-per-node 2 -m vae_se train ...).
+
     With --amortise PRIOR the prior stays as it is, and a network learns to recognise its latents, and the
     noise, in noisy speech: mixtures of the speech in DATA_DIR with noise that is drawn from the model. In the
     folder PRIOR/recogniser, enhancement with that prior starts from it. Its keys for --set are those that
@@ -97,6 +99,7 @@ def train(
     if noise is not None:
         raise UsageError("--noise without --amortise", "a prior is trained on clean speech only")
 
+    from ..training.distributed import leads, own_threads
     from ..training.recipes import load_recipe
     from ..training.run import Job, train_prior
 
@@ -104,7 +107,7 @@ def train(
     if print_config:
         click.echo(json.dumps(chosen.as_dict(), indent=2))
         return
-    torch.set_num_threads(threads)
+    torch.set_num_threads(own_threads(threads))
     job = Job(
         data=data_dir, out=out, recipe=chosen, valid=valid, valid_fraction=valid_fraction, seed=seed,
         device=device, cache=cache, overwrite=overwrite, quiet=quiet, tensorboard=tensorboard,
@@ -112,7 +115,7 @@ def train(
         command=shlex.join(["vae-se", *sys.argv[1:]]),
     )  # fmt: skip
     config = train_prior(job, warn=lambda line: say(f"warning: {line}"))
-    if not quiet:
+    if leads() and not quiet:
         best = config["training"]["best"]
         say(
             f"{out}: validation negative ELBO {best['valid_loss']:.1f} "

@@ -1,4 +1,7 @@
-"""What a step of training sees: frames shuffled one by one, or sequences of them."""
+"""What a step of training sees: frames shuffled one by one, or sequences of them.
+
+Where several processes train together, each sees its part of every batch, and in order every so many-th batch.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import numpy as np
 
 from ..data.features import FrameSet
 from ..rng import numpy_stream
+from .distributed import World
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +36,8 @@ class Batches(Protocol):
     def epoch(self, number: int, first: int = 0) -> Iterator[Batch]:
         """The batches of an epoch in shuffled order, from batch number ``first`` on."""
 
-    def in_order(self) -> Iterator[Batch]:
-        """Every frame once, for validation."""
+    def in_order(self) -> Iterator[tuple[int, Batch]]:
+        """Every frame once, for validation: numbered batches, of which this process takes its own."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +47,7 @@ class FrameBatches:
     frames: FrameSet
     size: int
     seed: int
+    world: World = World()
 
     @property
     def per_epoch(self) -> int:
@@ -53,12 +58,13 @@ class FrameBatches:
         """Batches of the epoch's global shuffle."""
         order = numpy_stream(self.seed, "shuffle", number).permutation(len(self.frames))
         for start in range(first * self.size, len(order), self.size):
-            yield Batch(self.frames.gather(np.sort(order[start : start + self.size])))
+            chosen = np.sort(order[start : start + self.size])
+            yield Batch(self.frames.gather(chosen[self.world.rank :: self.world.size]))
 
-    def in_order(self) -> Iterator[Batch]:
+    def in_order(self) -> Iterator[tuple[int, Batch]]:
         """Every frame once."""
-        for start in range(0, len(self.frames), self.size):
-            yield Batch(self.frames.gather(slice(start, start + self.size)))
+        for number in range(self.world.rank, self.per_epoch, self.world.size):
+            yield number, Batch(self.frames.gather(slice(number * self.size, (number + 1) * self.size)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +80,7 @@ class SequenceBatches:
     length: int
     size: int
     seed: int
+    world: World = World()
 
     @property
     def per_epoch(self) -> int:
@@ -96,20 +103,21 @@ class SequenceBatches:
             base += utterance.frames
         order = generator.permutation(len(pieces))
         for at in range(first * self._rows, len(order), self._rows):
-            yield self._gather([pieces[k] for k in order[at : at + self._rows]])
+            mine = order[at : at + self._rows][self.world.rank :: self.world.size]
+            yield self._gather([pieces[k] for k in mine])
 
-    def in_order(self) -> Iterator[Batch]:
+    def in_order(self) -> Iterator[tuple[int, Batch]]:
         """Every frame once."""
         pieces, base = [], 0
         for utterance in self.frames.utterances:
             for start in range(0, utterance.frames, self.length):
                 pieces.append((base + start, min(self.length, utterance.frames - start)))
             base += utterance.frames
-        for at in range(0, len(pieces), self._rows):
-            yield self._gather(pieces[at : at + self._rows])
+        for number in range(self.world.rank, math.ceil(len(pieces) / self._rows), self.world.size):
+            yield number, self._gather(pieces[number * self._rows : (number + 1) * self._rows])
 
     def _gather(self, pieces: list[tuple[int, int]]) -> Batch:
-        starts, lengths = (np.array(column)[:, None] for column in zip(*pieces, strict=True))
+        starts, lengths = np.array(pieces, np.int64).reshape(-1, 2, 1).transpose(1, 0, 2)
         steps = np.arange(self.length)
         # Padding repeats the last frame: as good as any, since nobody looks at it.
         positions = starts + np.minimum(steps, lengths - 1)

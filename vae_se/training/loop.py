@@ -17,6 +17,7 @@ from ..rng import derive, torch_stream
 from . import schedule
 from .batches import Batch, Batches, FrameBatches, SequenceBatches
 from .checkpoint import Progress, load_checkpoint, save_checkpoint
+from .distributed import World
 from .elbo import elbo_terms, itakura_saito_from, loss
 from .recipes import TrainOptions
 
@@ -39,7 +40,9 @@ class Trainer:
 
     ``save_best`` is called after an epoch whose validation ELBO is the best so far. Every random number
     is a function of (seed, epoch) or (seed, step), hence a run that was killed and continued gives the
-    same weights as an unbroken one (on the same machine and thread count).
+    same weights as an unbroken one (on the same machine and thread count). ``world``: the processes that share
+    the work; each draws its own numbers for its part of a batch, so that their number changes the weights, but
+    not the batches, and what is learnt within the noise of these draws. Only the first one writes.
     """
 
     model: Any
@@ -52,6 +55,7 @@ class Trainer:
     save_best: Callable[[Progress], None]
     listener: Listener
     device: torch.device
+    world: World = World()
 
     def run(self) -> Progress:
         """Train to the last epoch or until patience is spent; returns the final position and history."""
@@ -60,7 +64,7 @@ class Trainer:
         progress = Progress()
         if self.checkpoint.is_file():
             progress = load_checkpoint(self.checkpoint, self.identity, self.model, optimiser, self.device)
-        batches = batches_of(self.train, options, self.seed)
+        batches = batches_of(self.train, options, self.seed, self.world)
         per_epoch = batches.per_epoch
         started = time.monotonic() - progress.seconds
         while progress.epoch < options.epochs and not self._out_of_patience(progress):
@@ -68,7 +72,7 @@ class Trainer:
             for batch in batches.epoch(progress.epoch, progress.step - progress.epoch * per_epoch):
                 self._step(batch, progress, per_epoch, optimiser)
                 self.listener.step(progress, per_epoch, progress.sums["loss"] / progress.sums["frames"])
-                if progress.step % options.checkpoint_steps == 0:
+                if self.world.first and progress.step % options.checkpoint_steps == 0:
                     progress.seconds = time.monotonic() - started
                     self._save(progress, optimiser)
             progress.seconds = time.monotonic() - started
@@ -93,7 +97,8 @@ class Trainer:
 
     def _step(self, batch: Batch, progress: Progress, per_epoch: int, optimiser: torch.optim.Optimizer) -> None:
         options, step = self.options, progress.step
-        generator = torch_stream(self.seed, "step", step, device=self.device)
+        mine = () if self.world.first else (self.world.rank,)
+        generator = torch_stream(self.seed, "step", step, *mine, device=self.device)
         power, mask = _tensors(batch, self.device)
         if options.level_jitter_db > 0:  # of a frame, or of a sequence as a whole
             shape = (len(power), *[1] * (power.ndim - 1))
@@ -107,34 +112,39 @@ class Trainer:
             group["lr"] = rate * group["scale"]
         ramp = (step / per_epoch - options.own_past_from) / max(1e-9, options.own_past_epochs)
         own_past = options.own_past * min(1.0, max(0.0, ramp))
-        terms = elbo_terms(self.model, power, generator, mask, own_past)
-        objective = loss(terms, beta, options.free_bits)
         optimiser.zero_grad()
-        objective.backward()
+        added = torch.zeros(4, device=self.device)  # frames, reconstruction, kl, objective
+        if len(power):
+            terms = elbo_terms(self.model, power, generator, mask, own_past)
+            count = len(terms.kl)
+            objective = loss(terms, beta, options.free_bits) * count
+            objective.backward()
+            sums = (terms.reconstruction.sum(), terms.kl.sum(), objective)
+            added = torch.stack([torch.tensor(count).to(objective), *sums]).detach()
+        added = self.world.average_gradients(self.model.parameters(), added)
+        frames, reconstruction, kl, objective_sum = added.tolist()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), options.clip_norm)
-        if not (torch.isfinite(objective) and torch.isfinite(norm)):
+        if not (math.isfinite(objective_sum) and torch.isfinite(norm)):
             raise PriorError(
                 f"the loss is not finite at step {step} (epoch {progress.epoch})",
                 "lower train.learning_rate or train.clip_norm; the best weights so far are kept",
             )
         optimiser.step()
-        sums, count = progress.sums, len(terms.kl)
-        reconstruction, kl = float(terms.reconstruction.detach().sum()), float(terms.kl.detach().sum())
         for name, value in (
-            ("frames", count),
+            ("frames", frames),
             ("reconstruction", reconstruction),
             ("kl", kl),
             ("loss", reconstruction + kl),
-            ("gradient_norm", float(norm) * count),
-            ("clipped", count * float(norm > options.clip_norm)),
+            ("gradient_norm", float(norm) * frames),
+            ("clipped", frames * float(norm > options.clip_norm)),
         ):
-            sums[name] = sums.get(name, 0.0) + value
+            progress.sums[name] = progress.sums.get(name, 0.0) + value
         progress.step += 1
 
     def _finish_epoch(self, progress: Progress, optimiser: torch.optim.Optimizer) -> None:
         sums = progress.sums
         means = {f"train_{k}": v / sums["frames"] for k, v in sums.items() if k != "frames"}
-        valid = validate(self.model, self.valid, self.options, self.seed, self.device)
+        valid = validate(self.model, self.valid, self.options, self.seed, self.device, self.world)
         if not math.isfinite(valid["valid_loss"]):
             raise PriorError(
                 f"the validation loss is not finite after epoch {progress.epoch}", "lower train.learning_rate"
@@ -150,10 +160,11 @@ class Trainer:
         progress.history.append(record)
         progress.epoch += 1
         progress.sums = {}
-        if best:
-            # Before the checkpoint: a run killed in between repeats some steps and saves the same again.
-            self.save_best(progress)
-        self._save(progress, optimiser)
+        if self.world.first:
+            if best:
+                # Before the checkpoint: a run killed in between repeats some steps and saves the same again.
+                self.save_best(progress)
+            self._save(progress, optimiser)
         self.listener.epoch(record, best)
 
     def _save(self, progress: Progress, optimiser: torch.optim.Optimizer) -> None:
@@ -162,41 +173,48 @@ class Trainer:
 
 @torch.no_grad()
 def validate(
-    model: Any, frames: FrameSet, options: TrainOptions, seed: int, device: torch.device
+    model: Any, frames: FrameSet, options: TrainOptions, seed: int, device: torch.device, world: World
 ) -> dict[str, float]:
     """Means over frames at their own level: valid_loss (negative ELBO), its terms, Itakura-Saito.
 
     ``valid_active`` counts the latent dimensions whose mean KL exceeds 0.01 nepers (where the KL falls apart
-    by dimension). The same draws are used whatever the epoch, so that epochs differ by their weights only.
+    by dimension). The same draws are used whatever the epoch and the number of processes.
     """
     model.eval()
-    generator = torch_stream(seed, "validation", device=device)
-    reconstruction = kl = divergence = 0.0
-    by_dimension: Any = 0.0
+    total: Any = 0.0
     options = dataclasses.replace(options, batch_frames=_VALID_CHUNK)
-    for batch in batches_of(frames, options, seed).in_order():
+    for number, batch in batches_of(frames, options, seed, world).in_order():
+        generator = torch_stream(seed, "validation", number, device=device)
         power, mask = _tensors(batch, device)
         terms = elbo_terms(model, power, generator, mask, options.own_past)
-        reconstruction += float(terms.reconstruction.double().sum())
-        kl += float(terms.kl.double().sum())
         existing = power.flatten(0, -2) if mask is None else power[mask > 0]
-        divergence += float(itakura_saito_from(terms.reconstruction, existing).double().sum())
-        by_dimension = by_dimension + terms.kl_by_dimension * len(terms.kl)
+        divergences = itakura_saito_from(terms.reconstruction, existing)
+        sums = torch.stack([part.double().sum() for part in (terms.reconstruction, terms.kl, divergences)])
+        total = total + torch.cat([sums, terms.kl_by_dimension.double() * len(terms.kl)])
+    if isinstance(total, float):  # more processes than batches
+        total = torch.zeros(3 + _kl_dimensions(model, device), dtype=torch.float64, device=device)
+    reconstruction, kl, divergence, *by_dimension = world.add(total).tolist()
     count = len(frames)
     return {
         "valid_loss": (reconstruction + kl) / count,
         "valid_reconstruction": reconstruction / count,
         "valid_kl": kl / count,
         "valid_itakura_saito": divergence / count,
-        "valid_active": int((by_dimension / count > 0.01).sum()),
+        "valid_active": sum(value / count > 0.01 for value in by_dimension),
     }
 
 
-def batches_of(frames: FrameSet, options: TrainOptions, seed: int) -> Batches:
+def batches_of(frames: FrameSet, options: TrainOptions, seed: int, world: World) -> Batches:
     """Frames, or sequences where the options ask for them."""
     if options.sequence_frames:
-        return SequenceBatches(frames, options.sequence_frames, options.batch_frames, seed)
-    return FrameBatches(frames, options.batch_frames, seed)
+        return SequenceBatches(frames, options.sequence_frames, options.batch_frames, seed, world)
+    return FrameBatches(frames, options.batch_frames, seed, world)
+
+
+def _kl_dimensions(model: Any, device: torch.device) -> int:
+    """In how many parts the model reports its KL."""
+    silence = torch.zeros(1, 1, model.signal.stft.bins, device=device)
+    return int(model.reconstruct(silence).kl.shape[-1])
 
 
 def _tensors(batch: Batch, device: torch.device) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -19,8 +19,10 @@ from ..device import choose_device
 from ..errors import OutputError, UsageError
 from ..numerics import POWER_FLOOR
 from ..priors import PRIORS, load_prior, save_prior
+from ..priors.store import read_config
 from .card import write_card
 from .checkpoint import Progress
+from .distributed import World, joined
 from .loop import Trainer, initialise
 from .progress import FileProgress, TrainingProgress
 from .recipes import Recipe
@@ -71,11 +73,28 @@ def train_prior(job: Job, warn: Callable[[str], None] = lambda _: None) -> dict[
     """Train, score and write a prior; returns its config.json.
 
     A checkpoint in ``job.out`` that belongs to the same job is continued. ``warn`` gets one line for
-    whatever the user should know. Raises subclasses of VaeSeError.
+    whatever the user should know. Under torchrun all processes train the one model (distributed.py), and the
+    number of them may be another when a run is continued. Raises subclasses of VaeSeError.
     """
     device = choose_device(job.device)
-    _prepare_output(job)
+    with joined(device) as world:
+        if world.first:
+            config = _train(job, device, world, warn)
+            world.wait()
+            return config
+        quiet = dataclasses.replace(job, quiet=True, tensorboard=False)
+        return _train(quiet, device, world, lambda _: None)
+
+
+def _train(job: Job, device: torch.device, world: World, warn: Callable[[str], None]) -> dict[str, Any]:
+    """What one process of those that train together does; the first reads the data before the others do."""
+    if not world.first:
+        world.wait()
+    else:
+        _prepare_output(job)
     split = _load_data(job, warn)
+    if world.first:
+        world.wait()
     recipe = job.recipe
     model = initialise(lambda: _untrained(recipe, split.train), job.seed).to(device)
     identity = _identity(job, split)
@@ -87,12 +106,15 @@ def train_prior(job: Job, warn: Callable[[str], None] = lambda _: None) -> dict[
     listener = TrainingProgress(recipe.train.epochs, job.quiet, tensorboard)
     trainer = Trainer(
         model, split.train, split.valid, recipe.train, job.seed, job.out / CHECKPOINT, identity, save, listener,
-        device,
+        device, world,
     )  # fmt: skip
     try:
         progress = trainer.run()
     finally:
         listener.close()
+    if not world.first:
+        world.wait()  # for the first, which finishes the folder
+        return read_config(job.out)
     write_history(job.out / "history.jsonl", progress.history)
     if not plot_curves(job.out / "curves.png", progress.history, progress.best_epoch):
         warn("no curves.png: matplotlib is not installed (pip install 'vae-se[plot]')")
