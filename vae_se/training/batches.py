@@ -14,7 +14,7 @@ import numpy as np
 
 from ..data.features import FrameSet
 from ..rng import numpy_stream
-from .distributed import World
+from .distributed import ALONE, World
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +47,7 @@ class FrameBatches:
     frames: FrameSet
     size: int
     seed: int
-    world: World = World()
+    world: World = ALONE
 
     @property
     def per_epoch(self) -> int:
@@ -80,7 +80,7 @@ class SequenceBatches:
     length: int
     size: int
     seed: int
-    world: World = World()
+    world: World = ALONE
 
     @property
     def per_epoch(self) -> int:

@@ -60,6 +60,10 @@ class World:
         return added
 
 
+#: A process by itself.
+ALONE = World()
+
+
 @contextlib.contextmanager
 def joined(device: torch.device) -> Iterator[World]:
     """The world that torchrun made (RANK and WORLD_SIZE of the environment); else a world of one.
@@ -68,7 +72,7 @@ def joined(device: torch.device) -> Iterator[World]:
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        yield World()
+        yield ALONE
         return
     if device.type == "cuda":
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))

@@ -17,7 +17,7 @@ from ..rng import derive, torch_stream
 from . import schedule
 from .batches import Batch, Batches, FrameBatches, SequenceBatches
 from .checkpoint import Progress, load_checkpoint, save_checkpoint
-from .distributed import World
+from .distributed import ALONE, World
 from .elbo import elbo_terms, itakura_saito_from, loss
 from .recipes import TrainOptions
 
@@ -55,7 +55,7 @@ class Trainer:
     save_best: Callable[[Progress], None]
     listener: Listener
     device: torch.device
-    world: World = World()
+    world: World = ALONE
 
     def run(self) -> Progress:
         """Train to the last epoch or until patience is spent; returns the final position and history."""
