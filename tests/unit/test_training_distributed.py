@@ -17,9 +17,10 @@ from vae_se.data.corpus import scan
 from vae_se.data.features import FrameSet, load_features
 from vae_se.priors import Signal, load_prior
 from vae_se.training.batches import FrameBatches, SequenceBatches
+from vae_se.training.checkpoint import CHECKPOINT
 from vae_se.training.distributed import World, leads, own_threads
 from vae_se.training.recipes import load_recipe
-from vae_se.training.run import CHECKPOINT, Job, train_prior
+from vae_se.training.run import Job, train_prior
 
 SETTINGS = ["rate=8000", "window=256", "hop=64", "hidden=[16, 32]", "latent_dim=4", "batch_frames=256",
             "epochs=6", "checkpoint_steps=4"]  # fmt: skip

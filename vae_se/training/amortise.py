@@ -18,7 +18,7 @@ from ..config import parse_value
 from ..data.corpus import hold_out, scan
 from ..data.waveforms import Waveforms, load_waveforms
 from ..device import choose_device
-from ..errors import OutputError, PriorError, UsageError, nearest
+from ..errors import PriorError, UsageError, nearest
 from ..numerics import POWER_FLOOR
 from ..priors import load_prior
 from ..priors.frame import complex_gaussian_misfit
@@ -27,11 +27,10 @@ from ..recognition.store import prior_digest, save_recogniser
 from ..rng import torch_stream
 from . import schedule
 from .amortise_card import write_card
-from .checkpoint import Progress, load_checkpoint, save_checkpoint
+from .checkpoint import Progress, load_checkpoint, prepare_output, save_checkpoint
 from .loop import initialise
 from .mixtures import Batch, MixtureSource, read_noise
 from .recipes import check_type
-from .run import CHECKPOINT
 
 _VALID_BATCHES = 4
 _STATISTICS_BATCHES = 8
@@ -149,7 +148,7 @@ def train_recogniser(job: AmortiseJob, say: Callable[[str], None] = lambda _: No
     """
     device = choose_device(job.device)
     prior: Any = load_prior(job.prior, "cpu")
-    checkpoint = _prepare(job)
+    checkpoint = prepare_output(job.out, job.overwrite, "is in use already")
     train, valid = _sources(job, prior, say)
     options = job.options
     build = lambda: Recogniser(  # noqa: E731
@@ -239,19 +238,6 @@ def _energy(spectrum: torch.Tensor) -> torch.Tensor:
 
 def _to(batch: Batch, device: torch.device) -> Batch:
     return Batch(batch.speech.to(device), batch.noise.to(device))
-
-
-def _prepare(job: AmortiseJob) -> Path:
-    checkpoint = job.out / CHECKPOINT
-    try:
-        job.out.mkdir(parents=True, exist_ok=True)
-        if job.overwrite:
-            checkpoint.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write to {job.out}: {error}", "choose another folder with --out") from None
-    if (job.out / "config.json").exists() and not (checkpoint.exists() or job.overwrite):
-        raise UsageError(f"{job.out} is in use already", "pass --overwrite to replace it, or another --out")
-    return checkpoint
 
 
 def _sources(job: AmortiseJob, prior: Any, say: Callable[[str], None]) -> tuple[MixtureSource, MixtureSource]:

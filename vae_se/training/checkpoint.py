@@ -10,7 +10,10 @@ from typing import Any
 import torch
 
 from ..atomic import write_atomically
-from ..errors import OutputError, PriorError
+from ..errors import OutputError, PriorError, UsageError
+
+#: Name of a checkpoint in the folder that a training writes to.
+CHECKPOINT = "checkpoint.pt"
 
 
 @dataclasses.dataclass
@@ -29,6 +32,24 @@ class Progress:
     sums: dict[str, float] = dataclasses.field(default_factory=dict)
     history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
+
+
+def prepare_output(out: Path, overwrite: bool, state: str) -> Path:
+    """Make the folder ``out`` ready for a training; returns where its checkpoint is, or will be.
+
+    Raises OutputError where it cannot be written to, and UsageError (the folder and ``state``) where something
+    complete is in it that ``overwrite`` does not let go.
+    """
+    checkpoint = out / CHECKPOINT
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if overwrite:
+            checkpoint.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write to {out}: {error}", "choose another folder with --out") from None
+    if (out / "config.json").exists() and not (checkpoint.exists() or overwrite):
+        raise UsageError(f"{out} {state}", "pass --overwrite to replace it, or another --out")
+    return checkpoint
 
 
 def save_checkpoint(

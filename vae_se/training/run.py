@@ -16,12 +16,12 @@ import torch
 from ..data.corpus import Corpus, hold_out, scan
 from ..data.features import FrameSet, PowerSpectra, cache_key, load_features, log_power_statistics
 from ..device import choose_device
-from ..errors import OutputError, UsageError
+from ..errors import UsageError
 from ..numerics import POWER_FLOOR
 from ..priors import PRIORS, load_prior, save_prior
 from ..priors.store import read_config
 from .card import write_card
-from .checkpoint import Progress
+from .checkpoint import CHECKPOINT, Progress, prepare_output
 from .distributed import World, joined
 from .loop import Trainer, initialise
 from .progress import FileProgress, TrainingProgress
@@ -30,7 +30,6 @@ from .report import TensorBoard, plot_curves, write_history
 from .resynthesis import score_prior
 from .start import set_first_values
 
-CHECKPOINT = "checkpoint.pt"
 _START_FRAMES = 4096  # that the first values, and what is known only at the end, are fitted to
 
 
@@ -91,7 +90,7 @@ def _train(job: Job, device: torch.device, world: World, warn: Callable[[str], N
     if not world.first:
         world.wait()
     else:
-        _prepare_output(job)
+        prepare_output(job.out, job.overwrite, "holds a prior already")
     split = _load_data(job, warn)
     if world.first:
         world.wait()
@@ -149,18 +148,6 @@ def _some_frames(frames: FrameSet) -> torch.Tensor:
     """Power (N, F) of frames from all over the training data."""
     spread = np.linspace(0, len(frames) - 1, min(len(frames), _START_FRAMES)).astype(np.int64)
     return torch.from_numpy(frames.gather(spread))
-
-
-def _prepare_output(job: Job) -> None:
-    checkpoint = job.out / CHECKPOINT
-    try:
-        job.out.mkdir(parents=True, exist_ok=True)
-        if job.overwrite:
-            checkpoint.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write to {job.out}: {error}", "choose another folder with --out") from None
-    if (job.out / "config.json").exists() and not (checkpoint.exists() or job.overwrite):
-        raise UsageError(f"{job.out} holds a prior already", "pass --overwrite to replace it, or another --out")
 
 
 def _load_data(job: Job, warn: Callable[[str], None]) -> _Split:
