@@ -1,6 +1,6 @@
 """What a stream loses against the whole recording, by look-ahead, and whether it keeps up.
 
-python eval/scripts/stream.py ../shared/data [--count 20] > eval/results/stream.md
+    python eval/scripts/stream.py ../shared/data [--count 20] > eval/results/stream.md
 
 DATA holds speech/valid and noise/KIND/. Mixtures of validation speakers at -5 to 15 dB, each enhanced as a
 whole and as a stream that starts with it: level, noise and latents have to be found while it is going on.
