@@ -114,6 +114,46 @@ def test_sample(cli, tiny_prior, tmp_path):
     assert "exists" in ran.err
 
 
+@pytest.fixture
+def two(wav, make_speech):
+    """Two recordings of unlike length and rate."""
+    return wav("one.wav", make_speech(0.6, seed=1)), wav("two.wav", make_speech(1.0, 8000, seed=2), 8000)
+
+
+def test_morph(cli, tiny_prior, two, tmp_path):
+    pytest.importorskip("matplotlib")
+    out, picture = tmp_path / "out" / "m.wav", tmp_path / "m.png"
+    command = ("prior", "morph", *two, "--prior", tiny_prior, "-o", out)
+    ran = cli(*command, "--plot", picture)
+    assert ran.code == 0, ran.err
+    sound, rate = soundfile.read(out)
+    assert rate == 16000
+    assert abs(sound.size / rate - 0.8) < 0.03  # the mean of both
+    assert 0.005 < np.sqrt(np.mean(sound**2)) < 0.5
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    ran = cli(*command)
+    assert ran.code == 1
+    assert "exists" in ran.err
+    before = out.read_bytes()
+    assert cli(*command, "--overwrite").code == 0
+    assert out.read_bytes() == before
+
+
+def test_morph_in_steps(cli, tiny_prior, two, tmp_path):
+    ran = cli("prior", "morph", *two, "--prior", tiny_prior, "-o", tmp_path / "m.wav", "--steps", 3)
+    assert ran.code == 0, ran.err
+    assert sorted(p.name for p in tmp_path.glob("m*.wav")) == ["m_000.wav", "m_050.wav", "m_100.wav"]
+
+
+def test_morph_of_what_is_no_sound(cli, tiny_prior, two, wav, tmp_path):
+    silent = wav("silent.wav", np.zeros(16000))
+    for other, problem in ((silent, "silent"), (tmp_path / "none.wav", "cannot read")):
+        ran = cli("prior", "morph", two[0], other, "--prior", tiny_prior, "-o", tmp_path / "m.wav")
+        assert ran.code == 1
+        assert problem in ran.err
+        assert not (tmp_path / "m.wav").exists()
+
+
 def test_plot(cli, tiny_prior, speech_folder, tmp_path):
     pytest.importorskip("matplotlib")
     picture = tmp_path / "latent.png"

@@ -7,12 +7,13 @@ import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import torch
 from torch import nn
 
 from ..errors import UsageError
 from ..likelihood import standard_normal_log_prob
-from ..rng import torch_stream
+from ..rng import numpy_stream
 from .base import PRIORS, Signal
 from .ffvae import FFVAE
 from .planar import PlanarFlows
@@ -79,10 +80,11 @@ class FlowPosterior:
         return z, standard_normal_log_prob(epsilon) - log_det - self.log_scale.sum(-1).unsqueeze(1)
 
 
+@functools.cache
 def fixed_points(latent_dim: int) -> torch.Tensor:
     """Points (P, L) that stand for N(0, I): mirrored, of unit variance, so that linear maps come out exact."""
-    half = torch.randn(_POINTS // 2, latent_dim, generator=torch_stream(0, "fixed points"))
-    points = torch.cat([half, -half])
+    half = numpy_stream(0, "fixed points").standard_normal((_POINTS // 2, latent_dim))
+    points = torch.from_numpy(np.concatenate([half, -half]))
     return points / points.square().mean(0).sqrt()
 
 
