@@ -56,13 +56,13 @@ def wait_for(condition, seconds: float = 120.0) -> None:
 
 
 def test_the_same_files_from_processes_and_from_shards(cli, quick, folder, tmp_path):
-    common = ("enhance", folder, *quick, "-q")
+    common = ("enhance", folder, *quick, "-q", "--batch", 2)  # 16 kHz: three of two files; 8 kHz: one of one
     assert cli(*common, "-o", tmp_path / "serial", "--executor", "serial").code == 0
     assert cli(*common, "-o", tmp_path / "two", "--jobs", 2).code == 0
     for shard in ("1/3", "2/3", "3/3"):
         ran = cli(*common, "-o", tmp_path / "shards", "--shard", shard, "--json")
         assert ran.code == 0
-        assert 1 <= len(ran.out.splitlines()) <= 6
+        assert 1 <= len(ran.out.splitlines()) <= 3
     serial = contents(tmp_path / "serial")
     assert len(serial) == 7
     assert contents(tmp_path / "two") == contents(tmp_path / "shards") == serial
