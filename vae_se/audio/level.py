@@ -11,7 +11,7 @@ from scipy.signal import lfilter
 TIME_CONSTANT = 0.03  # seconds, of each of the two smoothing poles
 HANGOVER = 0.2  # seconds
 _BLOCK = 1 << 18  # samples: what comes is looked at in parts of some seconds
-_MARGIN_DB = 15.9  # between the active level and the activity threshold
+MARGIN_DB = 15.9  # between the active level and the activity threshold
 _IN_MEMORY = 1 << 24  # bytes of envelope, half an hour of it: more goes to disk
 
 
@@ -35,7 +35,7 @@ def rms(waveform: np.ndarray, rate: int) -> float:
     return meter.rms()
 
 
-def read_ladder(power: float, thresholds: Sequence[float], activities: Sequence[float]) -> float:
+def _read_ladder(power: float, thresholds: Sequence[float], activities: Sequence[float]) -> float:
     """The active level, from the mean square of a sound and the part of the time that its envelope is above
     each of ``thresholds``, which fall."""
     levels_db, margins = [], []
@@ -45,10 +45,10 @@ def read_ladder(power: float, thresholds: Sequence[float], activities: Sequence[
         level = 10 * np.log10(power / activity)
         levels_db.append(level)
         margins.append(level - 20 * np.log10(threshold))
-    if not margins or margins[0] >= _MARGIN_DB:
+    if not margins or margins[0] >= MARGIN_DB:
         # A sound so short or so even that the margin is passed at the top already.
         return float(np.sqrt(power)) if not levels_db else float(10 ** (levels_db[0] / 20))
-    level = np.interp(_MARGIN_DB, margins, levels_db)
+    level = np.interp(MARGIN_DB, margins, levels_db)
     return float(10 ** (level / 20))
 
 
@@ -104,7 +104,7 @@ class LevelMeter:
             return 0.0
         # One threshold every 6.02 dB, from far below any envelope up to its maximum.
         thresholds = max(self._top, 1e-20) * 2.0 ** -np.arange(1, 18)
-        return read_ladder(power, thresholds.tolist(), self._activities(thresholds))
+        return _read_ladder(power, thresholds.tolist(), self._activities(thresholds))
 
     def _add(self, part: np.ndarray) -> None:
         """``_length`` samples, or fewer at the end: energy, and the magnitude smoothed by two equal poles."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .level import HANGOVER, TIME_CONSTANT, read_ladder, smooth_envelope
+from .level import HANGOVER, MARGIN_DB, TIME_CONSTANT, smooth_envelope
 
-# One threshold every 6.02 dB, from +60 to -180 dB of full scale: nobody knows what will come.
-_THRESHOLDS = 2.0 ** -np.arange(-10, 31)
+# One threshold every 6.02 dB, from -180 to +60 dB of full scale: nobody knows what will come.
+_THRESHOLDS = 2.0 ** np.arange(-30, 11)
 
 
 #: Seconds, of levels that follow a stream: what lies so far back counts 1/e.
@@ -51,9 +51,20 @@ class RunningLevel:
         self._since = np.minimum(since[-1], self._hang + 1)
 
     def active_rms(self) -> float:
-        """The active level so far; 0.0 for silence."""
-        if self._energy == 0.0:
-            return 0.0
-        return read_ladder(
-            self._energy / self._samples, _THRESHOLDS.tolist(), (self._active / self._looks).tolist()
-        )
+        """The active level so far; 0.0 for silence.
+
+        It is read at the lowest threshold that has the margin: higher ones may have it once more where sound
+        that was louder is all but forgotten.
+        """
+        heard = int(np.count_nonzero(self._active))
+        if not heard:
+            return float(np.sqrt(self._energy / self._samples)) if self._samples else 0.0
+        power, activity = self._energy / self._samples, self._active[:heard] / self._looks
+        levels = 10 * np.log10(power / activity)
+        margins = levels - 20 * np.log10(_THRESHOLDS[:heard])
+        below = np.flatnonzero(margins < MARGIN_DB)
+        if not below.size or below[0] == 0:
+            return float(10 ** (levels[-1 if not below.size else 0] / 20))
+        top = int(below[0])
+        part = (margins[top - 1] - MARGIN_DB) / (margins[top - 1] - margins[top])
+        return float(10 ** ((levels[top - 1] + part * (levels[top] - levels[top - 1])) / 20))
