@@ -62,7 +62,7 @@ def test_unknown_recipe_names_the_nearest() -> None:
 
 def test_recipe_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
-    path.write_text('[model]\nhidden = [4]\n[train]\nepochs = 2\n')
+    path.write_text("[model]\nhidden = [4]\n[train]\nepochs = 2\n")
     assert load_recipe(str(path)).train.epochs == 2
     path.write_text("[trian]\nepochs = 2\n")
     with pytest.raises(UsageError) as caught:
