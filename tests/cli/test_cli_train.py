@@ -70,6 +70,15 @@ def test_usage_errors_exit_with_2_and_say_what_to_do(
     assert "Traceback" not in error
 
 
+def test_a_prior_s_name_is_its_recipe_s(tmp_path: Path, capsys) -> None:
+    said = []
+    for option in ("--prior", "--recipe"):
+        assert call("train", str(tmp_path), "--out", "x", option, "gamma-vae", "--print-config") == 0
+        said.append(json.loads(capsys.readouterr().out))
+    assert said[0] == said[1]
+    assert said[0]["architecture"] == "gamma-vae"
+
+
 def test_print_config(tmp_path: Path, capsys) -> None:
     assert call("train", str(tmp_path), "--out", "x", "--recipe", "lab", "--print-config") == 0
     assert json.loads(capsys.readouterr().out)["model"]["hidden"] == [32, 64, 128, 256]

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,7 +11,10 @@ from tests.toys import SIGNAL
 from vae_se.errors import PriorError
 from vae_se.likelihood import LOG_PI
 from vae_se.priors import PRIORS, SpeechPrior, load_prior, save_prior
+from vae_se.priors.morph import morph
+from vae_se.priors.voice import sample_voice
 from vae_se.rng import Streams
+from vae_se.training.resynthesis import resynthesise
 
 SMALL = {"hidden": (6, 12), "latent_dim": 3}
 #: What makes small models of architectures that have more to choose.
@@ -174,6 +178,18 @@ def test_sampling_from_the_prior(prior):
     if prior.factorised:  # kernels rely on latents of unit size
         assert z.mean().abs() < 0.05
         assert (z.std() - 1).abs() < 0.05
+
+
+def test_speaks_says_again_and_morphs(prior):
+    """What `prior sample`, the re-synthesis of training and `prior morph` ask of a prior."""
+    prior = prior.float().eval().requires_grad_(False)
+    sound = sample_voice(prior, 0.02, torch.Generator().manual_seed(8), iterations=2)
+    assert sound.shape == (320,)
+    assert torch.isfinite(sound).all()
+    again = resynthesise(prior, sound.numpy())
+    assert again.shape == (320,)
+    assert np.isfinite(again).all()
+    assert torch.isfinite(morph(prior, sound, 2 * sound).log_variance).all()
 
 
 def test_saved_and_loaded_is_the_same(prior, architecture, power, tmp_path):

@@ -83,6 +83,31 @@ def test_a_minute_of_speech_gives_a_prior(job: Job) -> None:
         assert expected in card
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("ae", "A deterministic autoencoder"),
+        ("ffvae-squared-error", "squared error"),
+        ("beta-vae", "`ffvae`"),
+        ("flow-vae", "planar flows"),
+        ("flow-vae-zuko", "spline flow"),
+        ("gamma-vae", "gamma distributed"),
+    ],
+)
+def test_every_prior_without_memory_trains(job: Job, name: str, expected: str) -> None:
+    if name == "flow-vae-zuko":
+        pytest.importorskip("zuko")
+    train_prior(dataclasses.replace(job, recipe=load_recipe(name, [*SETTINGS, "epochs=2"])))
+    history = [json.loads(line) for line in (job.out / "history.jsonl").read_text().splitlines()]
+    assert history[-1]["valid_loss"] < history[0]["valid_loss"]
+    card = (job.out / "README.md").read_text()
+    assert expected in card
+    counted = name not in ("ae", "flow-vae", "flow-vae-zuko")
+    assert (" of 4 |" in card) is counted
+    if name == "ae":  # what is known only after training is in the weights
+        assert (weights(job.out)["code_log_variance"] < 0).all()
+
+
 class Killed(Exception):
     pass
 

@@ -15,6 +15,17 @@ from .frame import EULER
 LOG_POWER_VARIANCE = math.pi**2 / 6
 
 
+def log_normal_misfit(power: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
+    """-log p(s) less F log(pi), summed over bins, (..., N), on the same scale as the complex Gaussian's.
+
+    p(s) = N(t; m, pi^2 / 6) / (pi (|s|^2 + floor)) with t = log(|s|^2 + floor) and m = eta - gamma: with
+    |s|^2 = r and a uniform phase p(s) = p(r) / pi, and dt / dr = 1 / (r + floor).
+    """
+    log_power = torch.log(power + POWER_FLOOR)
+    squared = (log_power - log_variance + EULER).square() / LOG_POWER_VARIANCE
+    return (0.5 * (squared + math.log(2 * math.pi * LOG_POWER_VARIANCE)) + log_power).sum(-1)
+
+
 @PRIORS.add("ffvae-squared-error")
 class SquaredErrorVAE(FFVAE):
     """z ~ N(0, I_L);  t_f | z ~ N(m_f(z), pi^2 / 6) with t_f = log(|s_f|^2 + floor), q as in ``ffvae``.
@@ -36,11 +47,5 @@ class SquaredErrorVAE(FFVAE):
     )
 
     def misfit(self, power: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
-        """-log p(s_n | z_n) less F log(pi), (..., N), on the same scale as the complex Gaussian's.
-
-        p(s) = N(t; m, pi^2 / 6) / (pi (|s|^2 + floor)): with |s|^2 = r and a uniform phase p(s) = p(r) / pi,
-        and dt / dr = 1 / (r + floor).
-        """
-        log_power = torch.log(power + POWER_FLOOR)
-        squared = (log_power - log_variance + EULER).square() / LOG_POWER_VARIANCE
-        return (0.5 * (squared + math.log(2 * math.pi * LOG_POWER_VARIANCE)) + log_power).sum(-1)
+        """-log p(s_n | z_n) less F log(pi), (..., N)."""
+        return log_normal_misfit(power, log_variance)
