@@ -68,21 +68,6 @@ def test_the_same_files_from_processes_and_from_shards(cli, quick, folder, tmp_p
     assert contents(tmp_path / "two") == contents(tmp_path / "shards") == serial
 
 
-@pytest.mark.parametrize("executor", ["ray", "slurm"])
-def test_the_same_files_from_an_engine(cli, quick, folder, tmp_path, monkeypatch, executor):
-    pytest.importorskip(
-        {"ray": "ray", "slurm": "submitit"}[executor], reason=f"the extra {executor} is not installed"
-    )
-    monkeypatch.chdir(tmp_path)
-    engine = {"ray": ["ray", "--jobs", 1], "slurm": ["slurm", "--address", "local", "--slurm", "timeout_min=5"]}
-    (folder / "bad.wav").write_text("no sound")
-    assert cli("enhance", folder, *quick, "-o", "serial", "--executor", "serial").code == 1
-    ran = cli("enhance", folder, *quick, "-o", "engine", "--executor", *engine[executor])
-    assert ran.code == 1, ran.err
-    assert "7 done, 1 failed" in ran.err
-    assert contents(tmp_path / "engine") == contents(tmp_path / "serial")
-
-
 def test_a_worker_killed_in_the_middle_costs_nothing(cli, quick, folder, tmp_path):
     arguments = ["enhance", str(folder), *quick, "-q", "--batch", "1"]
     assert cli(*arguments, "-o", tmp_path / "serial").code == 0

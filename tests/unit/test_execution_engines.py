@@ -64,6 +64,38 @@ def test_ray_reports_what_kills_and_raises_what_is_raised(cluster, tmp_path):
     assert dict(executor.run(handlers.threads, [[0]])) == {0: ["1"]}
 
 
+def enhance_both_ways(cli, folder, tiny_prior, *engine):
+    """``vae-se enhance`` in this process and on an engine: the same files, and the same failure."""
+    (folder / "bad.wav").write_text("no sound")
+    quick = ["--prior", tiny_prior, "--set", "inference.iterations=3", "--device", "cpu", "--batch", 2]
+    for name, options in (("serial", ["--executor", "serial"]), ("engine", engine)):
+        ran = cli("enhance", folder, *quick, "-o", folder.parent / name, *options)
+        assert ran.code == 1, ran.err
+        assert "4 done, 1 failed" in ran.err
+    serial, other = (
+        {p.name: p.read_bytes() for p in (folder.parent / n).iterdir()} for n in ("serial", "engine")
+    )
+    assert len(serial) == 4
+    assert serial == other
+
+
+@pytest.fixture
+def folder(wav, make_noisy, tmp_path):
+    """Four recordings."""
+    for seed in range(4):
+        wav(f"in/{seed}.wav", make_noisy(0.3 + 0.1 * seed, seed=seed))
+    return tmp_path / "in"
+
+
+def test_enhance_on_ray_makes_the_same_files(cluster, cli, folder, tiny_prior):
+    enhance_both_ways(cli, folder, tiny_prior, "--executor", "ray", "--address", cluster)
+
+
+def test_enhance_on_slurm_makes_the_same_files(submitit, cli, folder, tiny_prior):
+    engine = ["--executor", "slurm", "--address", "local", "--slurm", "timeout_min=5"]
+    enhance_both_ways(cli, folder, tiny_prior, *engine)
+
+
 def test_no_cluster(monkeypatch):
     ray = pytest.importorskip("ray", reason="the extra ray is not installed")
 

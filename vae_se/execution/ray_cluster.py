@@ -105,7 +105,7 @@ class Ray:
                 log_to_driver=False,
                 logging_level="ERROR",
             )
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except Exception as error:  # Ray raises what it likes, bare Exceptions too
             raise ExecutionError(
                 f"no Ray cluster: {' '.join(str(error).split())}", "is it up? ray status"
             ) from None
