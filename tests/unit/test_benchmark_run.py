@@ -212,9 +212,10 @@ def test_shards_and_jobs_give_the_table_of_one_run(run: Callable[..., Done], tmp
     assert run(*common, "--out", tmp_path / "one").returncode == 0
     for which in ("1/2", "2/2"):
         assert run(*common, "--out", tmp_path / "two", "--shard", which, "--jobs", "2").returncode == 0
-    one, two = load_results([tmp_path / "one"]), load_results([tmp_path / "two"])
+    assert run(*common, "--out", tmp_path / "here", "--executor", "serial").returncode == 0
+    one, two, here = (load_results([tmp_path / name]) for name in ("one", "two", "here"))
     assert len(two.sources) == 2
-    assert to_csv(one) == to_csv(two)
+    assert to_csv(one) == to_csv(two) == to_csv(here)
     assert one.missing() == two.missing() == 0
 
 
