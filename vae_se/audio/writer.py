@@ -9,6 +9,7 @@ from types import TracebackType
 import numpy as np
 import soundfile
 
+from ..atomic import sync_folder
 from ..errors import AudioError, OutputError, UsageError
 
 CLIP_MODES = ("clamp", "rescale", "none")
@@ -120,6 +121,7 @@ class Writer:
                 with self._temporary.open("rb+") as file:
                     os.fsync(file.fileno())
                 self._temporary.replace(self.path)
+                sync_folder(self.path.parent)
         except OSError as failure:
             raise cannot_write(self.path, failure) from None
         finally:
