@@ -21,8 +21,9 @@ _ALIASES = {
     "sph": "NIST",
     "wave": "WAV",
 }
-# Without a header (RAW), or data files that happen to hold numbers: never taken for audio in a folder.
-_NOT_LISTED = {"RAW", "MAT4", "MAT5", "HTK", "XI", "SDS", "MPC2K"}
+# Without a header (RAW), in two files (SD2), or data files that happen to hold numbers: never taken for audio in a
+# folder.
+_NOT_LISTED = {"RAW", "SD2", "MAT4", "MAT5", "HTK", "XI", "SDS", "MPC2K"}
 
 # One of these may be read under another's extension and is written back as it was.
 _RIFF = {"WAV", "WAVEX", "RF64"}
