@@ -21,7 +21,7 @@ _ALIASES = {
     "sph": "NIST",
     "wave": "WAV",
 }
-# Without a header (RAW), in two files (SD2), or data that happen to be numbers: never taken for audio in a folder.
+# No header (RAW), two files (SD2), or data that happen to be numbers: never taken for audio in a folder.
 _NOT_LISTED = {"RAW", "SD2", "MAT4", "MAT5", "HTK", "XI", "SDS", "MPC2K"}
 
 # One of these may be read under another's extension and is written back as it was.
