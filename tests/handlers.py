@@ -51,6 +51,17 @@ def slow(seconds: float):
     return handle
 
 
+def naps():
+    """Seconds to the process, after so long."""
+
+    def handle(items):
+        for seconds in items:
+            time.sleep(seconds)
+        return [os.getpid() for _ in items]
+
+    return handle
+
+
 def cannot_start():
     """A worker that finds no model."""
     raise vae_se.errors.PriorError("no such prior", "choose another")

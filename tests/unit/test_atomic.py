@@ -16,9 +16,8 @@ def test_the_old_file_stays_until_the_new_one_is_complete(tmp_path):
         temporary.write_text("new")
         assert path.read_text() == "old"
     assert path.read_text() == "new"
-    with pytest.raises(RuntimeError), replacing(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
+    with pytest.raises(TypeError), replacing(path) as temporary, temporary.open("w") as file:
+        print("half", file=file, end=7)
     assert path.read_text() == "new"
     assert os.listdir(tmp_path) == ["x"]
 

@@ -109,9 +109,9 @@ def test_closing_drops_what_is_under_way():
 
 def test_workers_end_with_a_parent_that_is_killed(pytestconfig):
     code = (
-        "from functools import partial; from tests import handlers\n"
+        "from tests import handlers\n"
         "from vae_se.execution.local import Processes\n"
-        "for _, [(_, pid)] in Processes(1).run(partial(handlers.slow, 0.1), ([i] for i in range(10**6))):\n"
+        "for _, [pid] in Processes(1).run(handlers.naps, [[0], [600]]):\n"
         "    print(pid, flush=True)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=pytestconfig.rootpath)
