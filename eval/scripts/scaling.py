@@ -111,16 +111,15 @@ def main() -> None:
         f"For {HOURS:,} hours: days on a machine of {CORES} cores, and dollars at {options.price:g} a core "
         "hour.",
         "",
-        f"| stage | core s per s | core h per h of sound, 1/1000 | stored, MB per h | {HOURS:,} h: core hours "
-        "| days | $ | TB |",
-        "|---|---|---|---|---|---|---|---|",
+        f"| stage | core s per s | stored, MB per h | {HOURS:,} h: core hours | days | $ | TB |",
+        "|---|---|---|---|---|---|---|",
     ]
     with tempfile.TemporaryDirectory() as folder:
         for name, cost, size in stages(options.minutes, Path(folder)):
             hours = cost * HOURS
             stored = ("", "") if size is None else (f"{size:.0f}", f"{size * HOURS / 1e6:.2f}")
             lines.append(
-                f"| {name} | {cost:.5f} | {1000 * cost:.2f} | {stored[0]} | {hours:,.0f} | "
+                f"| {name} | {cost:.5f} | {stored[0]} | {hours:,.0f} | "
                 f"{hours / CORES / 24:.2f} | {hours * options.price:,.0f} | {stored[1]} |"
             )
             print(lines[-1], flush=True)
