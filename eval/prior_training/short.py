@@ -113,7 +113,7 @@ class Rows:
 
     def run(self, key: dict[str, Any], measure: Callable[[], dict[str, Any]]) -> None:
         """Measure the row of this key, unless it is there. A training that diverges is a result."""
-        if any(all(row[k] == str(key[k]) for k in self.keys) for row in self.read()):
+        if any(all(row[k] == _spelled(k, key[k]) for k in self.keys) for row in self.read()):
             return
         try:
             record = measure()
@@ -121,11 +121,13 @@ class Rows:
             print(f"{key}: {error}", flush=True)
             record = dict.fromkeys(self.fields, math.nan)
         row = record | key
-        self._append(
-            f"{row[k]:.4g}" if isinstance(row[k], float) and k != "valid_loss" else row[k] for k in self.fields
-        )
+        self._append([_spelled(k, row[k]) for k in self.fields])
         print({k: row[k] for k in self.fields}, flush=True)
 
     def _append(self, values: Any) -> None:
         with self.path.open("a", newline="") as file:
             csv.writer(file).writerow(values)
+
+
+def _spelled(name: str, value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) and name != "valid_loss" else str(value)
