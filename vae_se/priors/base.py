@@ -86,9 +86,7 @@ class SpeechPrior(Protocol):
     def misfit(self, power: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
         """-log p(s_n | z_n) less F log(pi), summed over bins: (..., N) of (..., N, F)."""
 
-    def generate(
-        self, z: torch.Tensor, mask: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def generate(self, z: torch.Tensor, mask: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """What ``decode`` and ``log_prior`` give, in one pass."""
 
     def sample(self, frames: int, generator: torch.Generator) -> torch.Tensor:
