@@ -8,7 +8,8 @@ from vae_se.assemble import build_em
 from vae_se.config import Config
 from vae_se.errors import UsageError
 from vae_se.inference.estep import ESTEPS
-from vae_se.priors import PRIORS
+from vae_se.inference.estep.proposal import Proposal
+from vae_se.priors import PRIORS, GaussianPosterior
 from vae_se.rng import Streams
 
 LENGTHS = [9, 4, 1]
@@ -66,3 +67,16 @@ def test_the_others_say_that_they_need_independent_frames(estep):
     with pytest.raises(UsageError, match="treats frames as independent") as caught:
         loop(small_prior("dkf"), estep)
     assert "vem" in caught.value.hint
+
+
+@pytest.mark.parametrize("architecture", ["flow-vae", "gamma-vae", "ae"])
+def test_what_is_drawn_around_an_encoder_has_the_density_that_it_says(architecture):
+    """Encoders whose posterior is no Gaussian still propose from one, by their moments."""
+    power, _ = power_of([4])
+    proposal = Proposal.start(small_prior(architecture).encode(power))
+    z, log_q = proposal.draw(4000, streams([4]))
+    # The mean of 1 / q over draws from q is the volume they fill; of r / q, for any density r, it is 1.
+    wide = GaussianPosterior(proposal.learnt.mean, proposal.learnt.log_variance - 0.5)
+    ratio = torch.exp(wide.log_prob(z) - log_q)
+    error = ratio.std(1) / 4000**0.5
+    assert ((ratio.mean(1) - 1).abs() < 5 * error + 1e-6).all()

@@ -52,7 +52,7 @@ class EncoderIS:
         if self.refresh:
             old = state.samples
             shown = target.speech_power(old.log_variance, old.log_weight)
-            proposal = dataclasses.replace(proposal, encoder=target.encode(shown))
+            proposal = proposal.shown(target.encode(shown))
         samples, log_weight = self._draw(target, proposal, streams)
         bound = torch.logsumexp(log_weight, dim=1) - math.log(self.draws)
         info = Info(

@@ -58,7 +58,7 @@ class EncoderMH:
         adapting = state.steps < self.adaptation
         if adapting and self.refresh:
             shown = target.speech_power(state.samples.log_variance, state.samples.log_weight)
-            proposal = dataclasses.replace(proposal, encoder=target.encode(shown))
+            proposal = proposal.shown(target.encode(shown))
         current = chains.log_joint(target) - proposal.log_prob(chains.z)
         accepted = torch.zeros_like(current)
         tried, weights = [], []

@@ -39,13 +39,18 @@ class Proposal:
     learning from flattened weights. Departures: they are flattened by a power, and only part of a step is made.
     """
 
-    encoder: Any
+    encoder: GaussianPosterior
     learnt: GaussianPosterior
 
     @classmethod
     def start(cls, encoder: Any) -> Proposal:
         """Nothing learnt; ``encoder`` is a posterior object with ``mean`` and ``log_variance`` (B, N, L)."""
-        return cls(encoder, GaussianPosterior(encoder.mean, encoder.log_variance.clamp(*_LOG_VARIANCE_RANGE)))
+        learnt = GaussianPosterior(encoder.mean, encoder.log_variance.clamp(*_LOG_VARIANCE_RANGE))
+        return cls(learnt, learnt).shown(encoder)
+
+    def shown(self, encoder: Any) -> Proposal:
+        """The same with what an encoder says anew: the Gaussian of its moments, whatever its posterior is."""
+        return dataclasses.replace(self, encoder=GaussianPosterior(encoder.mean, encoder.log_variance))
 
     def draw(self, draws: int, streams: Streams) -> tuple[torch.Tensor, torch.Tensor]:
         """z (B, R, N, L), each independently of one of the two parts, and log q (B, R, N)."""
