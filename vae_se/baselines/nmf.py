@@ -145,4 +145,3 @@ def nmf_supervised(noisy: np.ndarray, rate: int, clean: np.ndarray | None) -> np
         return spectral.synthesise(speech / (speech + noise) * spectrogram, wave.size)
 
     return at_rate(noisy, rate, spectral.rate, method)
-
