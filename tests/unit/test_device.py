@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from tests.conftest import noisy_like, speech_like
+from vae_se.device import mixed_precision
 from vae_se.enhancer import Enhancer
 from vae_se.inference.estep import ESTEPS
 from vae_se.noise import NOISES
@@ -56,3 +57,14 @@ def test_cuda_enhances_as_the_cpu_does():
     assert np.corrcoef(*results)[0, 1] > 0.98
     gains = [np.corrcoef(clean, result)[0, 1] for result in results]
     assert abs(gains[0] - gains[1]) < 0.01
+
+
+def test_mixed_precision_is_for_gpus_and_leaves_no_trace():
+    before = torch.get_float32_matmul_precision()
+    for kind, inside in (("cuda", "high"), ("cpu", before)):
+        with mixed_precision(torch.device(kind)):
+            assert torch.get_float32_matmul_precision() == inside
+        assert torch.get_float32_matmul_precision() == before
+    with pytest.raises(RuntimeError, match="in the middle"), mixed_precision(torch.device("cuda")):
+        raise RuntimeError("in the middle")
+    assert torch.get_float32_matmul_precision() == before

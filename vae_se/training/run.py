@@ -15,7 +15,7 @@ import torch
 
 from ..data.corpus import Corpus, hold_out, scan
 from ..data.features import FrameSet, PowerSpectra, cache_key, load_features, log_power_statistics
-from ..device import choose_device
+from ..device import choose_device, mixed_precision
 from ..errors import UsageError
 from ..numerics import POWER_FLOOR
 from ..priors import PRIORS, load_prior, save_prior
@@ -76,7 +76,7 @@ def train_prior(job: Job, warn: Callable[[str], None] = lambda _: None) -> dict[
     number of them may be another when a run is continued. Raises subclasses of VaeSeError.
     """
     device = choose_device(job.device)
-    with joined(device) as world:
+    with joined(device) as world, mixed_precision(device):
         if world.first:
             config = _train(job, device, world, warn)
             world.wait()
