@@ -27,6 +27,7 @@ from vae_se.priors import load_prior, store
 from vae_se.rng import numpy_stream, torch_stream
 from vae_se.training.bound import importance_bound
 from vae_se.training.elbo import elbo_terms
+from vae_se.training.resynthesis import SayAgain, at_posterior_mean, resynthesise
 
 FILES, DRAWS, LONGEST = 40, 100, 6.0
 _ENHANCED = ("si_sdr", "pesq_wb", "estoi", "rtf")
@@ -61,24 +62,20 @@ def bounds(prior: Any, powers: Sequence[torch.Tensor]) -> dict[str, float]:
     return dict(zip(("reconstruction", "kl", "iwae"), total / frames, strict=True))
 
 
-@torch.no_grad()
-def said_again(prior: Any, power: torch.Tensor, true_past: bool) -> torch.Tensor:
-    """Log-variance (N, F) at the posterior's mean, by roll-out or with the speech's true past."""
-    z = prior.encode(power.unsqueeze(0)).mean
-    if true_past:
-        eta: torch.Tensor = prior.given(z, prior.features(power.unsqueeze(0)))[0]
-        return eta[0]
-    return prior.decode(z.unsqueeze(1))[0, 0]
+def with_true_past(prior: Any, power: torch.Tensor) -> torch.Tensor:
+    """Log-variance (1, N, F) at the posterior's mean, with the speech's own past in place of a roll-out."""
+    eta: torch.Tensor = prior.given(prior.encode(power).mean, prior.features(power))[0]
+    return eta
 
 
-def resynthesis(prior: Any, waves: Sequence[np.ndarray], true_past: bool = False) -> dict[str, float]:
+def resynthesis(
+    prior: Any, waves: Sequence[np.ndarray], say_again: SayAgain = at_posterior_mean
+) -> dict[str, float]:
     """Mean scores of clean speech said again by the prior, with the phase of the original."""
-    stft, rows = prior.signal.stft, []
+    rows = []
     for wave in waves:
-        spectrum = stft.analyse(torch.from_numpy(wave))
-        eta = said_again(prior, torch.view_as_real(spectrum).square().sum(-1), true_past)
-        again = stft.synthesise(torch.polar(torch.exp(0.5 * eta), torch.angle(spectrum)), wave.size).numpy()
-        rows.append([score(METRICS, wave, again, prior.signal.rate)[name].value for name in METRICS])
+        scores = score(METRICS, wave, resynthesise(prior, wave, say_again), prior.signal.rate)
+        rows.append([scores[name].value for name in METRICS])
     return dict(zip(METRICS, np.nanmean(rows, 0), strict=True))
 
 
@@ -127,7 +124,7 @@ def main(data: Path, run: Path | None) -> None:
         ]  # fmt: skip
         lines.append("| " + " | ".join(map(str, cells)) + " |")
         if hasattr(prior, "roll_out"):
-            forced = spelled(resynthesis(prior, waves, true_past=True))
+            forced = spelled(resynthesis(prior, waves, with_true_past))
             again.append(f"| `{name}` | " + " | ".join(forced) + " |")
         print(f"{name}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
     print("| prior | L | parameters | epochs | minutes | reconstruction | KL | ELBO | IWAE | SI-SDR | PESQ-wb "

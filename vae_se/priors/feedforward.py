@@ -11,14 +11,15 @@ from torch import nn
 from torch.nn import functional
 
 from ..errors import UsageError
-from ..numerics import LOG_VARIANCE_MAX, LOG_VARIANCE_MIN, POWER_FLOOR
+from ..numerics import LOG_VARIANCE_MAX, LOG_VARIANCE_MIN
 from ..rng import torch_stream
 from .base import Signal
-from .frame import EULER, FramePrior
+from .frame import FramePrior
 from .layers import stack
+from .statistics import Standardising
 
 
-class FeedForward(FramePrior):
+class FeedForward(Standardising, FramePrior):
     """Encoder: standardised log-power through the ``hidden`` layers backwards, then a subclass's heads.
     Decoder: the mirror image, then a linear layer to F log-variances.
 
@@ -26,8 +27,6 @@ class FeedForward(FramePrior):
     encoder's input is standardised, are buffers, stored with the weights.
     """
 
-    log_power_mean: torch.Tensor
-    log_power_std: torch.Tensor
     thin_in: torch.Tensor | None
     thin_out: torch.Tensor
     thin_bias: torch.Tensor
@@ -59,22 +58,6 @@ class FeedForward(FramePrior):
     def make_heads(self, size: int) -> None:
         """Register what makes a posterior of the encoder's last ``size`` units."""
         raise NotImplementedError
-
-    def set_statistics(self, mean: torch.Tensor, std: torch.Tensor) -> None:
-        """Standardise the encoder's input and start the output at the mean log-power; both (F,).
-
-        An exponentially distributed power lies e^gamma above the exponential of its mean logarithm, hence
-        Euler's constant in the bias.
-        """
-        self.log_power_mean.copy_(mean)
-        self.log_power_std.copy_(std)
-        with torch.no_grad():
-            self.output.bias.copy_(mean + EULER)
-            self.output.weight.mul_(0.1)
-
-    def features(self, power: torch.Tensor) -> torch.Tensor:
-        """What the encoder sees of |s|^2 (..., F): its standardised logarithm."""
-        return (torch.log(power + POWER_FLOOR) - self.log_power_mean) / self.log_power_std
 
     def decode(self, z: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """eta(z): log-variances (..., F) of latents (..., L), within the range of numerics.py."""

@@ -110,8 +110,9 @@ class Trainer:
         )
         for group in optimiser.param_groups:
             group["lr"] = rate * group["scale"]
-        ramp = (step / per_epoch - options.own_past_from) / max(1e-9, options.own_past_epochs)
-        own_past = options.own_past * min(1.0, max(0.0, ramp))
+        own_past = schedule.own_past(
+            step, per_epoch, options.own_past, options.own_past_from, options.own_past_epochs
+        )
         optimiser.zero_grad()
         added = torch.zeros(4, device=self.device)  # frames, reconstruction, kl, objective
         if len(power):
@@ -181,7 +182,8 @@ def validate(
     by dimension). The same draws are used whatever the epoch and the number of processes.
     """
     model.eval()
-    total: Any = 0.0
+    # Also of a process that has no batch: there may be more processes than batches.
+    total = torch.zeros(3 + _kl_dimensions(model, device), dtype=torch.float64, device=device)
     options = dataclasses.replace(options, batch_frames=_VALID_CHUNK)
     for number, batch in batches_of(frames, options, seed, world).in_order():
         generator = torch_stream(seed, "validation", number, device=device)
@@ -190,9 +192,7 @@ def validate(
         existing = power.flatten(0, -2) if mask is None else power[mask > 0]
         divergences = itakura_saito_from(terms.reconstruction, existing)
         sums = torch.stack([part.double().sum() for part in (terms.reconstruction, terms.kl, divergences)])
-        total = total + torch.cat([sums, terms.kl_by_dimension.double() * len(terms.kl)])
-    if isinstance(total, float):  # more processes than batches
-        total = torch.zeros(3 + _kl_dimensions(model, device), dtype=torch.float64, device=device)
+        total += torch.cat([sums, terms.kl_by_dimension.double() * len(terms.kl)])
     reconstruction, kl, divergence, *by_dimension = world.add(total).tolist()
     count = len(frames)
     return {
@@ -214,7 +214,8 @@ def batches_of(frames: FrameSet, options: TrainOptions, seed: int, world: World)
 def _kl_dimensions(model: Any, device: torch.device) -> int:
     """In how many parts the model reports its KL."""
     silence = torch.zeros(1, 1, model.signal.stft.bins, device=device)
-    return int(model.reconstruct(silence).kl.shape[-1])
+    generator = torch_stream(0, "silence", device=device)
+    return int(model.reconstruct(silence, generator).kl.shape[-1])
 
 
 def _tensors(batch: Batch, device: torch.device) -> tuple[torch.Tensor, torch.Tensor | None]:

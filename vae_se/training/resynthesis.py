@@ -18,18 +18,28 @@ METRICS = ("si_sdr", "pesq_wb", "estoi")
 _SHORTEST_SECONDS = 1.0  # PESQ and STOI need some speech to look at
 
 
+#: A prior and power (1, N, F) of clean speech to the log-variance (1, N, F) that it makes of it.
+SayAgain = Callable[[Any, torch.Tensor], torch.Tensor]
+
+
+def at_posterior_mean(prior: Any, power: torch.Tensor) -> torch.Tensor:
+    """eta(mu(|s|^2)), with mu the posterior mean of z."""
+    log_variance: torch.Tensor = prior.decode(prior.encode(power).mean.unsqueeze(1))[:, 0]
+    return log_variance
+
+
 @torch.no_grad()
-def resynthesise(prior: Any, waveform: np.ndarray) -> np.ndarray:
+def resynthesise(prior: Any, waveform: np.ndarray, say_again: SayAgain = at_posterior_mean) -> np.ndarray:
     """Replace the modulus by the decoder's, keep the phase: (T,) to (T,) float32.
 
-    s_hat = exp(eta(mu(|s|^2)) / 2) * s / |s|, with mu the posterior mean of z. Bie, Leglaive, Girin and
+    s_hat = exp(eta / 2) * s / |s|, with eta = ``say_again(prior, |s|^2)``. Bie, Leglaive, Girin and
     Horaud's re-synthesis experiments (Dynamical variational autoencoders: a comprehensive review, 2021,
     sec. 13) combine the same modulus and phase. Level as given: the prior's convention is the caller's affair.
     """
     stft = prior.signal.stft
     spectrum = stft.analyse(torch.from_numpy(np.asarray(waveform, np.float32)))
     power = torch.view_as_real(spectrum).square().sum(-1)
-    eta = prior.decode(prior.encode(power.unsqueeze(0)).mean.unsqueeze(1))[0, 0]
+    eta = say_again(prior, power.unsqueeze(0))[0]
     phase = torch.polar(torch.ones_like(power), torch.angle(spectrum))
     return np.asarray(stft.synthesise(torch.exp(0.5 * eta) * phase, waveform.size).numpy())
 

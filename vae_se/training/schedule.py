@@ -25,3 +25,12 @@ def beta(step: int, steps_per_epoch: int, top: float, warmup_epochs: float) -> f
     """
     warmup = warmup_epochs * steps_per_epoch
     return top if step >= warmup else top * step / warmup
+
+
+def own_past(step: int, steps_per_epoch: int, top: float, first_epochs: float, rise_epochs: float) -> float:
+    """How often a model hears itself: 0 for ``first_epochs``, then linear to ``top`` over ``rise_epochs``.
+
+    Bengio et al., Scheduled sampling for sequence prediction with recurrent neural networks, 2015, sec. 2.4.
+    """
+    rise = (step / steps_per_epoch - first_epochs) / max(1e-9, rise_epochs)
+    return top * min(1.0, max(0.0, rise))

@@ -62,11 +62,10 @@ class Variational:
 
     def step(self, target: Target, state: VariationalState, streams: Streams) -> tuple[VariationalState, Info]:
         """``steps`` gradient steps; the draws handed on are those of the last one."""
-        adam = state.adam
+        adam, closed = state.adam, target.prior.standard_normal
+        at = likelihood_point if closed else joint_point
         for _ in range(self.steps):
             mean, log_var = adam.parameters
-            closed = target.prior.standard_normal
-            at = likelihood_point if closed else joint_point
             point = at(target, adam.parameters, lambda leaf: self._draw(leaf, streams))
             gradient = point.gradient / self.draws
             if closed:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import cast
 
 import torch
 from torch import nn
 
-from ...likelihood import gaussian_kl_between
-from ..base import Reconstruction, Signal
+from ..base import Reconstruction
+from ..frame import EULER
 from ..layers import stack
-from .base import EULER, Dynamical, Transition
+from .base import Dynamical, Transition, moved
 from .sequences import shifted
 
 #: Mean and log-variance of p(z_n | ...), (M, L) each, to z_n.
@@ -36,24 +36,15 @@ class AutoRegressive(Dynamical):
     avoided; TorchScript gains a sixth of its time (docs/dynamical.md), and is deprecated.
     """
 
-    def __init__(
-        self,
-        hidden: Sequence[int],
-        latent_dim: int,
-        memory: int,
-        activation: str,
-        signal: Signal | None,
-        *,
-        driven: bool,
-        heard: int = 0,
-        tracked: int = 0,
-    ) -> None:
-        """``driven``: latents enter the recurrent network beside the past; the others as in the base."""
-        super().__init__(
-            hidden, latent_dim, memory, activation, signal, heard=heard, tracked=tracked, emitting=memory
-        )
-        self.hear = stack([self.signal.stft.bins, memory], activation)
-        self.recurrent = nn.GRU(memory + (latent_dim if driven else 0), memory, batch_first=True)
+    #: Whether latents enter the recurrent network beside the past.
+    driven = False
+    emitted = 1
+
+    def make_parts(self) -> None:
+        """The ear for the past, and the recurrent network behind it."""
+        self.hear = stack([self.signal.stft.bins, self.memory], self.activation)
+        size = self.memory + (self.latent_dim if self.driven else 0)
+        self.recurrent = nn.GRU(size, self.memory, batch_first=True)
 
     def past(self, features: torch.Tensor) -> torch.Tensor:
         """What is heard (M, N, E) of the frame before each; nothing before the first."""
@@ -105,7 +96,7 @@ class AutoRegressive(Dynamical):
         """Drawn while the model hears itself."""
 
         def choose(n: int, mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
-            return mean + torch.exp(0.5 * log_variance) * epsilon[:, n]
+            return moved(mean, log_variance, epsilon[:, n])
 
         return self.roll_out(epsilon, choose)[0]
 
@@ -126,6 +117,4 @@ class AutoRegressive(Dynamical):
                 for _ in range(PASSES):
                     eta, _ = self.given(path.z, features, mask)
                     features = torch.where(uniform < own_past, self.own_features(eta), true)
-        eta, transition = self.given(path.z, features, mask)
-        mean, log_variance = transition or (torch.zeros_like(path.z), torch.zeros_like(path.z))
-        return Reconstruction(eta, gaussian_kl_between(path.mean, path.log_variance, mean, log_variance))
+        return self.along(path, features, mask)

@@ -14,23 +14,23 @@ from ...errors import UsageError
 from ...likelihood import (
     LOG_PI,
     gaussian_kl_between,
+    gaussian_kl_by_dimension,
     gaussian_log_prob,
     standard_normal_log_prob,
 )
-from ...numerics import LOG_VARIANCE_MAX, LOG_VARIANCE_MIN, POWER_FLOOR
+from ...numerics import LOG_VARIANCE_MAX, LOG_VARIANCE_MIN
 from ..base import Reconstruction, Signal
 from ..frame import complex_gaussian_misfit
 from ..layers import stack
-from .posterior import SequencePosterior
+from ..statistics import Standardising
+from .posterior import SequencePosterior, Trajectory
 from .sequences import run, run_backwards
-
-EULER = 0.5772156649
 
 #: Mean and log-variance of p(z_n | what came before), each (M, N, L); None for N(0, I).
 Transition = tuple[torch.Tensor, torch.Tensor] | None
 
 
-class Dynamical(nn.Module):
+class Dynamical(Standardising, nn.Module):
     """p(s_1..N, z_1..N) = prod_n p(s_n | s_1..n-1, z_1..n) p(z_n | s_1..n-1, z_1..n-1), with simplifications.
 
     Girin, Leglaive, Bie, Diard, Hueber and Alameda-Pineda, Dynamical variational autoencoders: a
@@ -38,10 +38,11 @@ class Dynamical(nn.Module):
     says), the bound and the names. Speech s_n is a complex Gaussian frame, as in ``ffvae``, and is heard as
     standardised log-power.
 
-    A subclass defines :meth:`given` and, where its posterior differs from the one here, ``encode``. Parts that
-    all have: ``listen``, then recurrent networks over time (from the end, with ``both_ways`` also from the
-    start), which make the posterior's context; ``direct``, what this alone says of the latents; ``inner``,
-    ``outer`` and ``head``, which weigh it against the latents before; ``decoder`` and ``output``.
+    A subclass defines :meth:`make_parts`, :meth:`given` and, where its posterior differs from the one here,
+    ``encode``. Parts that all have: ``listen``, then recurrent networks over time (from the end, with
+    ``both_ways`` also from the start), which make the posterior's context; ``direct``, what this alone says of
+    the latents; ``inner``, ``outer`` and ``head``, which weigh it against the latents before; ``decoder`` and
+    ``output``.
 
     ``hidden``: sizes of the decoder's layers, the encoder's backwards; ``latent_dim``: L; ``memory``: units of
     every recurrent network. Departure from the review: GRU in place of LSTM.
@@ -50,8 +51,10 @@ class Dynamical(nn.Module):
     factorised = False
     standard_normal = False
     both_ways = False
-    log_power_mean: torch.Tensor
-    log_power_std: torch.Tensor
+    #: What the context hears beside the speech, and what the decoder sees beside z: so many recurrent states.
+    heard = emitted = 0
+    #: Whether the posterior knows all earlier latents, by a recurrent state, or the last one alone.
+    tracked = False
 
     def __init__(
         self,
@@ -60,13 +63,7 @@ class Dynamical(nn.Module):
         memory: int = 128,
         activation: str = "silu",
         signal: Signal | None = None,
-        *,
-        heard: int = 0,
-        tracked: int = 0,
-        emitting: int = 0,
     ) -> None:
-        """``heard``: size of what the context hears beside the speech; ``tracked``: of the tracker's state (0:
-        there is none); ``emitting``: of what the decoder sees beside z."""
         super().__init__()
         for name, value in (("latent_dim", latent_dim), ("memory", memory)):
             if not isinstance(value, int) or value < 1:
@@ -76,37 +73,32 @@ class Dynamical(nn.Module):
         self.activation = activation
         bins = self.signal.stft.bins
         self.listen = stack([bins, *reversed(self.hidden)], activation)
-        self.backward_context = nn.GRU(self.hidden[0] + heard, memory, batch_first=True)
+        listened = self.hidden[0] + self.heard * memory
+        self.backward_context = nn.GRU(listened, memory, batch_first=True)
         self.forward_context: nn.GRU | None = None
         if self.both_ways:
-            self.forward_context = nn.GRU(self.hidden[0] + heard, memory, batch_first=True)
+            self.forward_context = nn.GRU(listened, memory, batch_first=True)
         known = self.hidden[0] + memory * (2 if self.both_ways else 1)
         self.outer = nn.Linear(known, memory)
         nn.init.xavier_normal_(self.outer.weight, gain=1.4)
         self.direct = moments_layer(known, latent_dim)
-        self.inner = nn.Linear(tracked or latent_dim, memory, bias=False)
+        self.inner = nn.Linear(memory if self.tracked else latent_dim, memory, bias=False)
         self.head = moments_layer(memory, latent_dim)
-        self.decoder = stack([latent_dim + emitting, *self.hidden], activation)
+        self.decoder = stack([latent_dim + self.emitted * memory, *self.hidden], activation)
         self.output = nn.Linear(self.hidden[-1], bins)
         self.register_buffer("log_power_mean", torch.zeros(bins))
         self.register_buffer("log_power_std", torch.ones(bins))
+        self.follow: nn.GRU | None = None
+        self.make_parts()
+
+    def make_parts(self) -> None:
+        """Register what a subclass has besides; ``follow`` where its posterior has a tracker of its own."""
+        raise NotImplementedError
 
     @property
     def tracker(self) -> nn.GRU | None:
         """The recurrent network by which the posterior knows earlier latents; None: it knows the last one."""
-        return None
-
-    def set_statistics(self, mean: torch.Tensor, std: torch.Tensor) -> None:
-        """Standardise what is heard and start the output at the mean log-power, as in ``ffvae``; both (F,)."""
-        self.log_power_mean.copy_(mean)
-        self.log_power_std.copy_(std)
-        with torch.no_grad():
-            self.output.bias.copy_(mean + EULER)
-            self.output.weight.mul_(0.1)
-
-    def features(self, power: torch.Tensor) -> torch.Tensor:
-        """What is heard of |s|^2 (..., F): its standardised logarithm."""
-        return (torch.log(power + POWER_FLOOR) - self.log_power_mean) / self.log_power_std
+        return self.follow
 
     def encode(self, power: torch.Tensor, mask: torch.Tensor | None = None) -> SequencePosterior:
         """Posterior of the latents of |s|^2 (B, N, F)."""
@@ -172,9 +164,14 @@ class Dynamical(nn.Module):
         The review's eq. 4.24: KL(q(z_n | z_1..n-1, x) || p(z_n | ...)) in closed form, given the draw.
         """
         path = self.encode(power, mask).draw(1, generator)
-        eta, transition = self.given(path.z, self.features(power), mask)
-        mean, log_variance = transition or (torch.zeros_like(path.z), torch.zeros_like(path.z))
-        return Reconstruction(eta, gaussian_kl_between(path.mean, path.log_variance, mean, log_variance))
+        return self.along(path, self.features(power), mask)
+
+    def along(self, path: Trajectory, features: torch.Tensor, mask: torch.Tensor | None) -> Reconstruction:
+        """The same for a trajectory that was drawn, and features of the speech (B, N, F)."""
+        eta, transition = self.given(path.z, features, mask)
+        if transition is None:
+            return Reconstruction(eta, gaussian_kl_by_dimension(path.mean, path.log_variance))
+        return Reconstruction(eta, gaussian_kl_between(path.mean, path.log_variance, *transition))
 
     def log_weight(
         self,
@@ -195,7 +192,7 @@ class Dynamical(nn.Module):
         """Parameters of q(z | s) alone: what it shares with p is not among them."""
         parts = (
             self.listen, self.backward_context, self.forward_context, self.outer, self.direct, self.inner,
-            self.head,
+            self.head, self.follow,
         )  # fmt: skip
         return itertools.chain.from_iterable(part.parameters() for part in parts if part is not None)
 
@@ -223,7 +220,7 @@ def moments_layer(size: int, latent_dim: int) -> nn.Linear:
     """From ``size`` numbers to a mean and a log-variance: means that spread as the latents do, variance 1.
 
     With the usual smaller weights the draws hardly follow the means at first, the decoder learns to ignore
-    them, and the bound stays hundreds of nats behind (docs/priors.md).
+    them, and the bound stays hundreds of nats behind (docs/dynamical.md).
     """
     layer = nn.Linear(size, 2 * latent_dim)
     nn.init.xavier_normal_(layer.weight, gain=1.4)
@@ -247,6 +244,11 @@ def moments(raw: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and bounded log-variance of what such a network says."""
     mean, log_variance = raw.chunk(2, -1)
     return mean, functional.hardtanh(log_variance, -12.0, 4.0)
+
+
+def moved(mean: torch.Tensor, log_variance: torch.Tensor, epsilon: torch.Tensor) -> torch.Tensor:
+    """What standard normal numbers make of these moments."""
+    return mean + torch.exp(0.5 * log_variance) * epsilon
 
 
 def _log_prior(z: torch.Tensor, transition: Transition) -> torch.Tensor:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 
-from ..base import PRIORS, Signal
-from .base import Dynamical, Transition, moments, transition_net
+from ..base import PRIORS
+from .base import Dynamical, Transition, moments, moved, transition_net
 from .sequences import shifted
 
 
@@ -20,28 +18,32 @@ class DKF(Dynamical):
     gates, and z_1 follows z_0 = 0.
     """
 
-    def __init__(
-        self,
-        hidden: Sequence[int] = (256, 512),
-        latent_dim: int = 16,
-        memory: int = 128,
-        activation: str = "silu",
-        signal: Signal | None = None,
-    ) -> None:
-        super().__init__(hidden, latent_dim, memory, activation, signal)
-        self.transition = transition_net(latent_dim, memory, latent_dim, activation)
+    #: Numbers that steer the transition from outside.
+    inputs = 0
+
+    def make_parts(self) -> None:
+        """The transition."""
+        size = self.latent_dim + self.inputs
+        self.transition = transition_net(size, self.memory, self.latent_dim, self.activation)
 
     def given(
         self, z: torch.Tensor, features: torch.Tensor, mask: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, Transition]:
         """All steps at once: the speech's past has no part."""
-        return self.emit(z), moments(self.transition(shifted(z)))
+        return self.steered(z, self.drive_of(z))
+
+    def steered(self, z: torch.Tensor, drive: torch.Tensor) -> tuple[torch.Tensor, Transition]:
+        """Log-variances and p(z_n | z_{n-1}, u_n) under inputs u (M, N, U)."""
+        return self.emit(z), moments(self.transition(torch.cat([shifted(z), drive], -1)))
+
+    def drive_of(self, z: torch.Tensor) -> torch.Tensor:
+        """The inputs (M, N, U) where nothing is heard; here there are none, U = 0."""
+        return z[..., :0]
 
     def ancestral(self, epsilon: torch.Tensor) -> torch.Tensor:
         """One state after the other."""
-        z, steps = torch.zeros_like(epsilon[:, 0]), []
-        for noise in epsilon.unbind(1):
-            mean, log_variance = moments(self.transition(z))
-            z = mean + torch.exp(0.5 * log_variance) * noise
+        z, steps, drive = torch.zeros_like(epsilon[:, 0]), [], self.drive_of(epsilon)
+        for n in range(epsilon.shape[1]):
+            z = moved(*moments(self.transition(torch.cat([z, drive[:, n]], -1))), epsilon[:, n])
             steps.append(z)
         return torch.stack(steps, 1)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
 
 import torch
 
-from ..base import PRIORS, Signal
-from .base import Transition, moments, transition_net
+from ..base import PRIORS
+from .base import Transition
 from .dkf import DKF
-from .sequences import shifted
 
 #: Mean power of a frame, in dB of the active level, at which activity is one half; width of the logistic in dB.
 THRESHOLD_DB, SLOPE_DB = -25.0, 3.0
@@ -29,16 +27,7 @@ class DrivenDKF(DKF):
 
     drive: torch.Tensor | None = None
 
-    def __init__(
-        self,
-        hidden: Sequence[int] = (256, 512),
-        latent_dim: int = 16,
-        memory: int = 128,
-        activation: str = "silu",
-        signal: Signal | None = None,
-    ) -> None:
-        super().__init__(hidden, latent_dim, memory, activation, signal)
-        self.transition = transition_net(latent_dim + 1, memory, latent_dim, activation)
+    inputs = 1
 
     @staticmethod
     def activity(power: torch.Tensor) -> torch.Tensor:
@@ -57,25 +46,14 @@ class DrivenDKF(DKF):
     ) -> tuple[torch.Tensor, Transition]:
         """All steps at once; u is the activity of the speech itself."""
         power = torch.exp(features * self.log_power_std + self.log_power_mean)
-        return self._steered(z, self.activity(power))
+        return self.steered(z, self.activity(power))
 
     def unheard(self, z: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tensor, Transition]:
         """All steps at once; u is what drives the model."""
-        return self._steered(z, self._drive_for(z))
+        return self.steered(z, self.drive_of(z))
 
-    def _drive_for(self, z: torch.Tensor) -> torch.Tensor:
+    def drive_of(self, z: torch.Tensor) -> torch.Tensor:
+        """What drives the model, for every draw."""
         if self.drive is None:
             return torch.ones_like(z[..., :1])
         return self.drive.repeat_interleave(len(z) // len(self.drive), 0).to(z)
-
-    def _steered(self, z: torch.Tensor, drive: torch.Tensor) -> tuple[torch.Tensor, Transition]:
-        return self.emit(z), moments(self.transition(torch.cat([shifted(z), drive], -1)))
-
-    def ancestral(self, epsilon: torch.Tensor) -> torch.Tensor:
-        """One state after the other."""
-        z, steps, drive = torch.zeros_like(epsilon[:, 0]), [], self._drive_for(epsilon)
-        for n in range(epsilon.shape[1]):
-            mean, log_variance = moments(self.transition(torch.cat([z, drive[:, n]], -1)))
-            z = mean + torch.exp(0.5 * log_variance) * epsilon[:, n]
-            steps.append(z)
-        return torch.stack(steps, 1)

@@ -10,7 +10,7 @@ from torch import nn
 
 from ...errors import UsageError
 from ..base import PRIORS, Signal
-from .base import Dynamical, Transition, moments, transition_net
+from .base import Dynamical, Transition, moments, moved, transition_net
 from .posterior import SequencePosterior
 from .sequences import run, shifted, step
 
@@ -25,7 +25,7 @@ class DSAE(Dynamical):
     latents before it by a recurrent network, and z_1 does not know v.
     """
 
-    both_ways = True
+    both_ways = tracked = True
 
     def __init__(
         self,
@@ -36,18 +36,17 @@ class DSAE(Dynamical):
         static: int = 4,
         signal: Signal | None = None,
     ) -> None:
-        super().__init__(hidden, latent_dim, memory, activation, signal, tracked=memory)
-        if not isinstance(static, int) or not 0 < static < latent_dim:
-            raise UsageError(f"static = {static!r} of a prior", f"it is from 1 to {latent_dim - 1}")
         self.static = static
-        self.follow = nn.GRU(latent_dim, memory, batch_first=True)
-        self.dynamics = nn.GRU(latent_dim - static, memory, batch_first=True)
-        self.transition = transition_net(memory, memory, latent_dim - static, activation)
+        super().__init__(hidden, latent_dim, memory, activation, signal)
 
-    @property
-    def tracker(self) -> nn.GRU:
-        """Over v and z_1..n-1."""
-        return self.follow
+    def make_parts(self) -> None:
+        """The posterior's tracker, over v and z_1..n-1, and the dynamics of z."""
+        moving = self.latent_dim - self.static if isinstance(self.static, int) else 0
+        if not 0 < moving < self.latent_dim:
+            raise UsageError(f"static = {self.static!r} of a prior", f"it is from 1 to {self.latent_dim - 1}")
+        self.follow = nn.GRU(self.latent_dim, self.memory, batch_first=True)
+        self.dynamics = nn.GRU(moving, self.memory, batch_first=True)
+        self.transition = transition_net(self.memory, self.memory, moving, self.activation)
 
     def encode(self, power: torch.Tensor, mask: torch.Tensor | None = None) -> SequencePosterior:
         """Posterior of the latents of |s|^2 (B, N, F)."""
@@ -74,8 +73,7 @@ class DSAE(Dynamical):
         state = z.new_zeros(len(z), self.memory)
         for n in range(noise.shape[1]):
             state = step(self.dynamics, z, state)
-            mean, log_variance = moments(self.transition(state))
-            z = mean + torch.exp(0.5 * log_variance) * noise[:, n]
+            z = moved(*moments(self.transition(state)), noise[:, n])
             steps.append(z)
         return torch.cat([epsilon[..., : self.static], torch.stack(steps, 1)], -1)
 

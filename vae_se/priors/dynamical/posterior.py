@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional
 
 from ...likelihood import gaussian_log_prob
+from ..posterior import standard_normal
 from .sequences import run, shifted, step
 
 if TYPE_CHECKING:
@@ -86,14 +87,8 @@ class SequencePosterior:
 
     def draw(self, draws: int, generator: torch.Generator | Streams | None = None) -> Trajectory:
         """``draws`` trajectories of each utterance, M = B R, with the moments along them."""
-        batch, frames = self.context.shape[:2]
-        latents, like = self.prior.latent_dim, self.context
-        if generator is None or isinstance(generator, torch.Generator):
-            shape = (batch, draws, frames, latents)
-            epsilon = torch.randn(shape, generator=generator, dtype=like.dtype, device=like.device)
-        else:
-            epsilon = generator.normal(draws, latents, dtype=like.dtype).transpose(1, 2)
-        return self.along(epsilon.flatten(0, 1))
+        like = self.direct[..., : self.prior.latent_dim]
+        return self.along(standard_normal(like, draws, generator).flatten(0, 1))
 
     def log_prob(self, z: torch.Tensor) -> torch.Tensor:
         """log q(z_n | z_1..n-1, x) of z (B, R, N, L), (B, R, N): all steps at once."""
@@ -110,8 +105,7 @@ class SequencePosterior:
 
     @functools.cached_property
     def _central(self) -> Trajectory:
-        batch, frames = self.context.shape[:2]
-        return self.along(self.context.new_zeros(batch, frames, self.prior.latent_dim))
+        return self.along(torch.zeros_like(self.direct[..., : self.prior.latent_dim]))
 
     @property
     def mean(self) -> torch.Tensor:

@@ -22,7 +22,7 @@ class RVAE(Dynamical):
     of the same latents.
     """
 
-    standard_normal = True
+    standard_normal = tracked = True
 
     def __init__(
         self,
@@ -33,18 +33,16 @@ class RVAE(Dynamical):
         causal: bool = True,
         signal: Signal | None = None,
     ) -> None:
-        self.both_ways = not causal
-        seen = memory if causal else 2 * memory
-        super().__init__(hidden, latent_dim, memory, activation, signal, tracked=memory, emitting=seen)
-        self.causal = causal
-        self.follow = nn.GRU(latent_dim, memory, batch_first=True)
-        self.onwards = nn.GRU(latent_dim, memory, batch_first=True)
-        self.backwards = None if causal else nn.GRU(latent_dim, memory, batch_first=True)
+        self.causal, self.both_ways, self.emitted = causal, not causal, 1 if causal else 2
+        super().__init__(hidden, latent_dim, memory, activation, signal)
 
-    @property
-    def tracker(self) -> nn.GRU:
-        """Over z_1..n-1."""
-        return self.follow
+    def make_parts(self) -> None:
+        """The posterior's tracker, over z_1..n-1, and the decoder's memory of the latents."""
+        self.follow = nn.GRU(self.latent_dim, self.memory, batch_first=True)
+        self.onwards = nn.GRU(self.latent_dim, self.memory, batch_first=True)
+        self.backwards = None
+        if not self.causal:
+            self.backwards = nn.GRU(self.latent_dim, self.memory, batch_first=True)
 
     def given(
         self, z: torch.Tensor, features: torch.Tensor, mask: torch.Tensor | None = None

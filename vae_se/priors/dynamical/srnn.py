@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 
-from ..base import PRIORS, Signal
+from ..base import PRIORS
 from .autoregressive import AutoRegressive, Choice
 from .base import Transition, moments, transition_net
 from .posterior import SequencePosterior
@@ -21,16 +19,13 @@ class SRNN(AutoRegressive):
     10; the review, sec. 8. Departure: q does not add its mean to that of p(z_n | ...).
     """
 
-    def __init__(
-        self,
-        hidden: Sequence[int] = (256, 512),
-        latent_dim: int = 16,
-        memory: int = 128,
-        activation: str = "silu",
-        signal: Signal | None = None,
-    ) -> None:
-        super().__init__(hidden, latent_dim, memory, activation, signal, driven=False, heard=memory)
-        self.transition = transition_net(latent_dim + memory, memory, latent_dim, activation)
+    heard = 1
+
+    def make_parts(self) -> None:
+        """From z_{n-1} and h_n to p(z_n | ...)."""
+        super().make_parts()
+        size = self.latent_dim + self.memory
+        self.transition = transition_net(size, self.memory, self.latent_dim, self.activation)
 
     def encode(self, power: torch.Tensor, mask: torch.Tensor | None = None) -> SequencePosterior:
         """Posterior of the latents of |s|^2 (B, N, F)."""

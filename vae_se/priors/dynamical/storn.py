@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import nn
 
-from ..base import PRIORS, Signal
+from ..base import PRIORS
 from .autoregressive import AutoRegressive, Choice
 from .base import Transition
 from .sequences import run, step
@@ -23,23 +21,12 @@ class STORN(AutoRegressive):
     """
 
     standard_normal = True
-    both_ways = True
+    both_ways = tracked = driven = True
 
-    def __init__(
-        self,
-        hidden: Sequence[int] = (256, 512),
-        latent_dim: int = 16,
-        memory: int = 128,
-        activation: str = "silu",
-        signal: Signal | None = None,
-    ) -> None:
-        super().__init__(hidden, latent_dim, memory, activation, signal, driven=True, tracked=memory)
-        self.follow = nn.GRU(latent_dim, memory, batch_first=True)
-
-    @property
-    def tracker(self) -> nn.GRU:
-        """Over z_1..n-1."""
-        return self.follow
+    def make_parts(self) -> None:
+        """The posterior's tracker, over z_1..n-1."""
+        super().make_parts()
+        self.follow = nn.GRU(self.latent_dim, self.memory, batch_first=True)
 
     def given(
         self, z: torch.Tensor, features: torch.Tensor, mask: torch.Tensor | None = None

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import nn
 
-from ..base import PRIORS, Signal
+from ..base import PRIORS
 from .autoregressive import AutoRegressive, Choice
 from .base import Transition, moments, transition_net
 from .posterior import SequencePosterior
@@ -23,16 +21,12 @@ class VRNN(AutoRegressive):
     d-separation asks (the review, sec. 7.3); the original filters.
     """
 
-    def __init__(
-        self,
-        hidden: Sequence[int] = (256, 512),
-        latent_dim: int = 16,
-        memory: int = 128,
-        activation: str = "silu",
-        signal: Signal | None = None,
-    ) -> None:
-        super().__init__(hidden, latent_dim, memory, activation, signal, driven=True, tracked=memory)
-        self.transition = transition_net(memory, memory, latent_dim, activation)
+    tracked = driven = True
+
+    def make_parts(self) -> None:
+        """From h_n to p(z_n | h_n)."""
+        super().make_parts()
+        self.transition = transition_net(self.memory, self.memory, self.latent_dim, self.activation)
 
     @property
     def tracker(self) -> nn.GRU:
