@@ -70,6 +70,18 @@ def test_usage_errors_exit_with_2_and_say_what_to_do(
     assert "Traceback" not in error
 
 
+def test_a_recipe_that_starts_from_another_prior(speech: Path, tmp_path: Path, capsys) -> None:
+    """With other layers it cannot, and says how to do without."""
+    out = tmp_path / "p"
+    arguments = ["train", str(speech), "--out", str(out), "--cache", str(tmp_path / "cache"), *SMALL]
+    arguments += ["--prior", "rvae", "--set", "sequence_frames=8"]
+    assert call(*arguments) == 2
+    error = capsys.readouterr().err
+    assert """--set 'start=""'""" in error
+    assert call(*arguments, "--set", 'start=""') == 0
+    assert "It started" not in (out / "README.md").read_text()
+
+
 def test_a_prior_s_name_is_its_recipe_s(tmp_path: Path, capsys) -> None:
     said = []
     for option in ("--prior", "--recipe"):

@@ -54,6 +54,7 @@ def card(name: str, config: dict[str, Any]) -> str:
         f"Seed {training['seed']}; {training['epochs_run']} epochs, the best on validation is "
         f"number {best['epoch'] + 1}, whose weights these are. {clock(training['seconds'])} on "
         f"{training['machine']}. Curves: `curves.png`, numbers: `history.jsonl`.",
+        *_start(training["recipe"]["train"].get("start")),
         "",
         "## Scores",
         "",
@@ -80,6 +81,10 @@ def card(name: str, config: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _start(donor: str | None) -> list[str]:
+    return [f"It started from the layers of `{donor}`, whose epochs and data come on top."] if donor else []
 
 
 def _active(kind: Any, training: dict[str, Any]) -> str:

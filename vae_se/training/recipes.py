@@ -40,6 +40,7 @@ class TrainOptions:
     initial_log_variance  of q(z|s), before training
     fitted_start        hidden layers start as orthogonal matrices, the first scaled to the data, the last
                         layer's bias at the mean power
+    start               a trained ffvae (name or folder) whose layers a prior with memory starts from, or ""
     patience            epochs without a better validation ELBO before training stops
     checkpoint_steps    steps between two checkpoints (there is one after every epoch as well)
     """
@@ -62,6 +63,7 @@ class TrainOptions:
     level_jitter_db: float = 6.0
     initial_log_variance: float = 0.0
     fitted_start: bool = False
+    start: str = ""
     patience: int = 6
     checkpoint_steps: int = 500
 

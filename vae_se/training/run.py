@@ -28,7 +28,7 @@ from .progress import FileProgress, TrainingProgress
 from .recipes import Recipe
 from .report import TensorBoard, plot_curves, write_history
 from .resynthesis import score_prior
-from .start import set_first_values
+from .start import set_first_values, take_layers
 
 _START_FRAMES = 4096  # that the first values, and what is known only at the end, are fitted to
 
@@ -141,6 +141,8 @@ def _untrained(recipe: Recipe, frames: FrameSet) -> Any:
     mean, std = log_power_statistics(frames, POWER_FLOOR)
     model.set_statistics(torch.from_numpy(mean).float(), torch.from_numpy(std).float())
     set_first_values(model, _some_frames(frames), recipe.train)
+    if recipe.train.start:
+        take_layers(model, load_prior(recipe.train.start))
     return model
 
 
