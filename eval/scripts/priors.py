@@ -119,7 +119,7 @@ def main(data: Path, run: Path | None) -> None:
             f"`{name}`", training["latent_dim"], f"{training['parameters'] / 1e6:.2f} M",
             training["epochs_run"], f"{training['seconds'] / 60:.0f}",
             f"{bound['reconstruction']:.0f}", f"{bound['kl']:.1f}",
-            f"{-bound['reconstruction'] - bound['kl']:.0f}", "" if name == "ae" else f"{bound['iwae']:.0f}",
+            f"{-bound['reconstruction'] - bound['kl']:.0f}" if bound["kl"] else "", f"{bound['iwae']:.0f}",
             *spelled(resynthesis(prior, waves)), *spelled(enhanced.get(name, {}) or dict.fromkeys(_ENHANCED)),
         ]  # fmt: skip
         lines.append("| " + " | ".join(map(str, cells)) + " |")

@@ -36,6 +36,10 @@ class AutoRegressive(Dynamical):
     avoided; TorchScript gains a sixth of its time (docs/dynamical.md), and is deprecated.
     """
 
+    caution = (
+        "The past that it heard for these figures was its own in as many frames as `own_past` says; in "
+        "re-synthesis it rolls out, as in enhancement."
+    )
     #: Whether latents enter the recurrent network beside the past.
     driven = False
     emitted = 1

@@ -18,6 +18,7 @@ class DKF(Dynamical):
     gates, and z_1 follows z_0 = 0.
     """
 
+    summary = "A deep Kalman filter"
     #: Numbers that steer the transition from outside.
     inputs = 0
 

@@ -25,6 +25,7 @@ class DSAE(Dynamical):
     latents before it by a recurrent network, and z_1 does not know v.
     """
 
+    summary = "A disentangled sequential autoencoder"
     both_ways = tracked = True
 
     def __init__(

@@ -22,6 +22,7 @@ class RVAE(Dynamical):
     of the same latents.
     """
 
+    summary = "A recurrent variational autoencoder"
     standard_normal = tracked = True
 
     def __init__(

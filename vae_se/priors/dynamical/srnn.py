@@ -19,6 +19,7 @@ class SRNN(AutoRegressive):
     10; the review, sec. 8. Departure: q does not add its mean to that of p(z_n | ...).
     """
 
+    summary = "A stochastic recurrent neural network"
     heard = 1
 
     def make_parts(self) -> None:

@@ -20,6 +20,7 @@ class STORN(AutoRegressive):
     decoder sees z_n beside h_n.
     """
 
+    summary = "A stochastic recurrent network"
     standard_normal = True
     both_ways = tracked = driven = True
 

@@ -21,6 +21,7 @@ class VRNN(AutoRegressive):
     d-separation asks (the review, sec. 7.3); the original filters.
     """
 
+    summary = "A variational recurrent neural network"
     tracked = driven = True
 
     def make_parts(self) -> None:
