@@ -1,6 +1,6 @@
 """All priors side by side: size, training, bounds on validation speech, re-synthesis, enhancement.
 
-    vae-se benchmark priors --out runs/priors
+    vae-se benchmark priors --out runs/priors -j 2
     python eval/scripts/priors.py ../shared/data runs/priors > eval/results/priors.md
 
 DATA holds speech/valid; RUN is that benchmark's folder (without it the last columns stay empty). Bounds and

@@ -10,6 +10,9 @@ import pytest
 import soundfile
 import torch
 
+from vae_se.priors import store
+from vae_se.training import recipes
+
 
 @pytest.fixture
 def speech_folder(wav, make_speech, tmp_path):
@@ -44,6 +47,23 @@ def test_verify(cli, tiny_prior, speech_folder):
     assert found["files"] == 4
     assert found["itakura_saito_per_frame"] > 0
     assert found["kl_per_frame"] >= 0
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_every_recipe_has_weights_that_it_makes(cli, name):
+    """What ships was trained as the recipe says, is whole, and speaks at a level that speech has."""
+    if name == "flow-vae-zuko":
+        pytest.importorskip("zuko")
+    ran = cli("prior", "verify", name, "--json")
+    assert ran.code == 0, ran.err
+    assert -50 < json.loads(ran.out)["generated_db"] < -10
+    stored, recipe = (
+        store.read_config(store.locate(name))["training"]["recipe"],
+        recipes.load_recipe(name).as_dict(),
+    )
+    for table in ("model", "signal", "train"):  # a key that is younger than the weights is not stored
+        assert stored[table] == {key: recipe[table][key] for key in stored[table]}
+    assert stored["architecture"] == recipe["architecture"]
 
 
 def test_verify_finds_a_damaged_prior(cli, tiny_prior, tmp_path):

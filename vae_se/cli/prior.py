@@ -29,12 +29,13 @@ def list_(as_json: bool) -> None:
     from ..priors import store
 
     names = store.names()
+    width = max(map(len, names), default=0)
     for name in names:
         config = store.read_config(store.locate(name))
         if as_json:
             click.echo(json.dumps({"name": name, "folder": str(store.locate(name)), **config}))
         else:
-            click.echo(f"{name:<12} {_line(config)}")
+            click.echo(f"{name:<{width}}  {_line(config)}")
     if not names:
         say(f"no prior in {store.pretrained_folder()}; vae-se train makes one")
 
