@@ -3,8 +3,9 @@
     vae-se benchmark priors --out runs/priors -j 2
     python eval/scripts/priors.py ../shared/data runs/priors > eval/results/priors.md
 
-DATA holds speech/valid; RUN is that benchmark's folder (without it the last columns stay empty). Bounds and
-re-synthesis are those of 40 validation files, the same for all, drawn by a seed. Twenty minutes on one core.
+DATA holds speech/valid; RUN is that benchmark's folder, or - for none (the last columns then stay empty). Names
+or folders of priors may follow; otherwise it is those that ship. Bounds and re-synthesis are those of 40
+validation files, the same for all, drawn by a seed. Twenty minutes on one core.
 """
 
 from __future__ import annotations
@@ -100,16 +101,17 @@ def spelled(scores: dict[str, Any]) -> list[str]:
     return ["" if v is None else f"{v:.{_DIGITS.get(name, 2)}f}" for name, v in scores.items()]
 
 
-def main(data: Path, run: Path | None) -> None:
+def main(data: Path, run: Path | None, names: Sequence[str]) -> None:
     """Print the tables, Markdown."""
     torch.set_num_threads(1)
     enhanced = enhancement(run)
     waves: list[np.ndarray] = []
     powers: list[torch.Tensor] = []
     lines, again = [], []
-    for name in store.names():
-        prior: Any = load_prior(name)
-        config = store.read_config(store.locate(name))
+    for place in names or store.names():
+        prior: Any = load_prior(place)
+        config = store.read_config(store.locate(place))
+        name = Path(place).name
         if not waves:
             waves = choose(data / "speech" / "valid", prior)
             powers = [torch.from_numpy(power_spectra(wave, prior.signal)) for wave in waves]
@@ -131,10 +133,14 @@ def main(data: Path, run: Path | None) -> None:
           "| PESQ-nb | ESTOI | SI-SDR | PESQ-wb | ESTOI | s/s |")  # fmt: skip
     print("|---" * 17 + "|")
     print("\n".join(lines))
-    print("\nRe-synthesis with the speech's true past (the table above: rolled out, as in enhancement)\n")
-    print("| prior | SI-SDR | PESQ-wb | PESQ-nb | ESTOI |\n|---|---|---|---|---|")
+    if not again:
+        return
+    print("\nBounds are those with the speech's true past; re-synthesis above rolls out, as in enhancement. "
+          "Re-synthesis with the true past:\n\n"
+          "| prior | SI-SDR | PESQ-wb | PESQ-nb | ESTOI |\n|---|---|---|---|---|")  # fmt: skip
     print("\n".join(again))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None)
+    where, *others = sys.argv[2:] or ["-"]
+    main(Path(sys.argv[1]), None if where == "-" else Path(where), others)

@@ -21,11 +21,11 @@ from vae_se.errors import UsageError
 MACHINE = {"processor": "x", "cores": 2, "memory_gib": 1.0, "system": "Linux"}
 
 
-def write(path: Path, cells: dict[tuple[str, str], dict[str, Any]], digest: str = "d", jobs: int = 2) -> Path:
+def write(path: Path, cells: dict[tuple[str, str], dict[str, Any]], digest: str = "d") -> Path:
     """Rows and their header; a cell may replace any key of its row."""
     path.parent.mkdir(parents=True, exist_ok=True)
     methods = list(dict.fromkeys(method for _, method in cells))
-    run = {"started": "t", "command": ["vae-se", "benchmark", "p q.toml"], "methods": methods, "jobs": jobs,
+    run = {"started": "t", "command": ["vae-se", "benchmark", "p q.toml"], "methods": methods, "executor": "E",
            "shard": "1/1", "versions": {"numpy": "2", "pesq": "absent"}, "machine": MACHINE}  # fmt: skip
     meta = {
         "protocol": {"name": "p", "description": "A | B", "digest": digest, "set": "pairs", "data": {}},
@@ -181,3 +181,12 @@ def test_plots_are_written(results: Results, tmp_path: Path) -> None:
     made = write_plots(results, tmp_path / "plots")
     assert [path.name for path in made] == ["score-by-snr.png", "quality-by-time.png", "per-file.png"]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in made)
+
+
+def test_runs_of_before_there_were_executors(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", cells("noisy", [1.0]))
+    meta = json.loads(path.with_suffix(".meta.json").read_text())
+    del meta["runs"][0]["executor"]
+    meta["runs"][0]["jobs"] = 2
+    path.with_suffix(".meta.json").write_text(json.dumps(meta))
+    assert "one thread a file, 2 files at a time." in markdown(load_results([path]))

@@ -22,7 +22,7 @@ from vae_se.benchmark.report import load_results
 from vae_se.benchmark.rows import RowFile, read_rows
 from vae_se.benchmark.runner import Options
 from vae_se.benchmark.runner import run as run_protocol
-from vae_se.benchmark.tables import to_csv
+from vae_se.benchmark.tables import markdown, to_csv
 from vae_se.cli import main
 from vae_se.errors import OutputError, UsageError
 from vae_se.execution.local import Processes
@@ -217,6 +217,9 @@ def test_shards_and_jobs_give_the_table_of_one_run(run: Callable[..., Done], tmp
     assert len(two.sources) == 2
     assert to_csv(one) == to_csv(two) == to_csv(here)
     assert one.missing() == two.missing() == 0
+    # What they say of themselves is what the report reads.
+    assert "Processes(jobs=2" in markdown(two)
+    assert "Serial()" in markdown(here)
 
 
 def test_one_row_for_every_fault(run: Callable[..., Done], tmp_path: Path, plugged: None) -> None:

@@ -224,9 +224,14 @@ def _speed(results: Results) -> list[str]:
     for method in results.methods:
         total, median = real_time_factor(results, method)
         rows.append([name(results, method), number(total), number(median)])
-    jobs = sorted({run["jobs"] for meta in results.metas for run in meta["runs"]})
-    text = f"Processing time over duration, one thread a file, {' or '.join(map(str, jobs))} files at a time."
+    how = sorted({_workers(run) for meta in results.metas for run in meta["runs"]})
+    text = f"Processing time over duration, one thread a file, {' or '.join(how)}."
     return ["## Real-time factor", "", text, "", *_table(["method", "all files", "median file"], rows)]
+
+
+def _workers(run: dict[str, Any]) -> str:
+    """Who ran it; runs of before there were executors kept the number of workers."""
+    return str(run["executor"]) if "executor" in run else f"{run['jobs']} files at a time"
 
 
 def _failures(results: Results) -> list[str]:
