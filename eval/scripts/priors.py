@@ -96,6 +96,12 @@ def enhancement(run: Path | None) -> dict[str, dict[str, float]]:
     return found
 
 
+def epochs(training: dict[str, Any]) -> str:
+    """How many, and from whose layers it started."""
+    donor = training["recipe"]["train"].get("start")
+    return f"{training['epochs_run']}" + (f" after `{donor}`" if donor else "")
+
+
 def spelled(scores: dict[str, Any]) -> list[str]:
     """Scores with the digits that they deserve."""
     return ["" if v is None else f"{v:.{_DIGITS.get(name, 2)}f}" for name, v in scores.items()]
@@ -119,7 +125,7 @@ def main(data: Path, run: Path | None, names: Sequence[str]) -> None:
         bound, training = bounds(prior, powers), config["training"]
         cells = [
             f"`{name}`", training["latent_dim"], f"{training['parameters'] / 1e6:.2f} M",
-            training["epochs_run"], f"{training['seconds'] / 60:.0f}",
+            epochs(training), f"{training['seconds'] / 60:.0f}",
             f"{bound['reconstruction']:.0f}", f"{bound['kl']:.1f}",
             f"{-bound['reconstruction'] - bound['kl']:.0f}" if bound["kl"] else "", f"{bound['iwae']:.0f}",
             *spelled(resynthesis(prior, waves)), *spelled(enhanced.get(name, {}) or dict.fromkeys(_ENHANCED)),

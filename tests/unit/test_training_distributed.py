@@ -78,7 +78,7 @@ def test_two_processes_have_the_curve_of_one(job, tmp_path):
 
 def test_sequences_and_a_run_that_goes_on_with_two(job, tmp_path, monkeypatch):
     settings = [s for s in SETTINGS if not s.startswith("hidden")] + ["hidden=[16, 32]", "memory=6"]
-    settings += ["sequence_frames=16"]
+    settings += ["sequence_frames=16", 'start=""']
     recipe = load_recipe("dkf", settings)
     whole = train_prior(dataclasses.replace(job, recipe=recipe, out=tmp_path / "whole"))
     killed = dataclasses.replace(job, recipe=recipe, out=tmp_path / "killed")
