@@ -33,7 +33,7 @@ class AutoRegressive(Dynamical):
     :meth:`decode` has no speech to listen to and rolls out: the log-power that the model expects, log v less
     Euler's constant, stands in for the speech's (Bie, Leglaive, Alameda-Pineda and Girin, Unsupervised speech
     enhancement using dynamical variational autoencoders, 2022, sec. III). That loop over frames cannot be
-    avoided; TorchScript gains a sixth of its time (docs/dynamical.md), and is deprecated.
+    avoided; TorchScript gains a quarter of its time at best (docs/dynamical.md), and is deprecated.
     """
 
     caution = (
