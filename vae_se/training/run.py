@@ -136,13 +136,14 @@ def _train(job: Job, device: torch.device, world: World, warn: Callable[[str], N
 
 
 def _untrained(recipe: Recipe, frames: FrameSet) -> Any:
-    """A model that knows the statistics of its training data and nothing else."""
+    """A model that knows the statistics of its training data and nothing else, or what it starts from."""
     model = PRIORS[recipe.architecture](**recipe.model, signal=recipe.signal)
+    if recipe.train.start:
+        take_layers(model, load_prior(recipe.train.start))
+        return model
     mean, std = log_power_statistics(frames, POWER_FLOOR)
     model.set_statistics(torch.from_numpy(mean).float(), torch.from_numpy(std).float())
     set_first_values(model, _some_frames(frames), recipe.train)
-    if recipe.train.start:
-        take_layers(model, load_prior(recipe.train.start))
     return model
 
 

@@ -12,7 +12,8 @@ from torch import nn
 from ..base import Reconstruction
 from ..frame import EULER
 from ..layers import stack
-from .base import Dynamical, Transition, moved
+from .base import Dynamical, Transition
+from .posterior import moved
 from .sequences import shifted
 
 #: Mean and log-variance of p(z_n | ...), (M, L) each, to z_n.

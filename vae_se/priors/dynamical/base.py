@@ -240,17 +240,6 @@ def transition_net(size: int, memory: int, latent_dim: int, activation: str) -> 
     return net
 
 
-def moments(raw: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and bounded log-variance of what such a network says."""
-    mean, log_variance = raw.chunk(2, -1)
-    return mean, functional.hardtanh(log_variance, -12.0, 4.0)
-
-
-def moved(mean: torch.Tensor, log_variance: torch.Tensor, epsilon: torch.Tensor) -> torch.Tensor:
-    """What standard normal numbers make of these moments."""
-    return mean + torch.exp(0.5 * log_variance) * epsilon
-
-
 def _log_prior(z: torch.Tensor, transition: Transition) -> torch.Tensor:
     return standard_normal_log_prob(z) if transition is None else gaussian_log_prob(z, *transition)
 

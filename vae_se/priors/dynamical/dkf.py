@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from ..base import PRIORS
-from .base import Dynamical, Transition, moments, moved, transition_net
+from .base import Dynamical, Transition, transition_net
+from .posterior import moments, moved
 from .sequences import shifted
 
 

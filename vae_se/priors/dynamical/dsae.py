@@ -10,8 +10,8 @@ from torch import nn
 
 from ...errors import UsageError
 from ..base import PRIORS, Signal
-from .base import Dynamical, Transition, moments, moved, transition_net
-from .posterior import SequencePosterior
+from .base import Dynamical, Transition, transition_net
+from .posterior import SequencePosterior, moments, moved
 from .sequences import run, shifted, step
 
 

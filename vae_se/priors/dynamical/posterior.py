@@ -62,7 +62,7 @@ class SequencePosterior:
             else:
                 state = step(prior.tracker, z if past is None else torch.cat([past[:, n], z], -1), state)
             mean, log_variance = self._moments(context[:, n], direct[:, n], state, n)
-            z = mean + torch.exp(0.5 * log_variance) * epsilon[:, n]
+            z = moved(mean, log_variance, epsilon[:, n])
             steps.append(torch.stack([z, mean, log_variance]))
         return Trajectory(*torch.stack(steps, 2))
 
@@ -70,8 +70,7 @@ class SequencePosterior:
         self, context: torch.Tensor, direct: torch.Tensor, state: torch.Tensor, at: int | slice
     ) -> tuple[torch.Tensor, torch.Tensor]:
         hidden = functional.silu(context + self.prior.inner(state))
-        mean, log_variance = (direct + self.prior.head(hidden)).chunk(2, -1)
-        log_variance = functional.hardtanh(log_variance, -12.0, 4.0)
+        mean, log_variance = moments(direct + self.prior.head(hidden))
         if self.present is not None:
             mean, log_variance = mean * self.present[at], log_variance * self.present[at]
         return mean, log_variance
@@ -116,3 +115,14 @@ class SequencePosterior:
     def log_variance(self) -> torch.Tensor:
         """Log-variance (B, N, L) of each step given the steps before it, along that trajectory."""
         return self._central.log_variance
+
+
+def moments(raw: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and bounded log-variance of what such a network says."""
+    mean, log_variance = raw.chunk(2, -1)
+    return mean, functional.hardtanh(log_variance, -12.0, 4.0)
+
+
+def moved(mean: torch.Tensor, log_variance: torch.Tensor, epsilon: torch.Tensor) -> torch.Tensor:
+    """What standard normal numbers make of these moments."""
+    return mean + torch.exp(0.5 * log_variance) * epsilon

@@ -6,8 +6,8 @@ import torch
 
 from ..base import PRIORS
 from .autoregressive import AutoRegressive, Choice
-from .base import Transition, moments, transition_net
-from .posterior import SequencePosterior
+from .base import Transition, transition_net
+from .posterior import SequencePosterior, moments
 from .sequences import run, shifted, step
 
 
