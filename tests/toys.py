@@ -8,10 +8,10 @@ import math
 import torch
 
 from vae_se.likelihood import gaussian_log_prob, standard_normal_log_prob
-from vae_se.priors import PRIORS, GaussianPosterior, Signal
+from vae_se.priors import PRIORS, GaussianPosterior, SignalSpec
 from vae_se.priors.ffvae import FFVAE
 
-SIGNAL = Signal(rate=16000, window=64, hop=16)
+SIGNAL = SignalSpec(rate=16000, window=64, hop=16)
 
 
 def tiny_prior(latent_dim: int = 4, seed: int = 0, dtype: torch.dtype = torch.float32) -> FFVAE:
@@ -36,6 +36,7 @@ class LinearPrior:
     """decode(z) = A z; the encoder is a wide Gaussian around the origin, so that it covers any posterior."""
 
     factorised = standard_normal = True
+    takes_activity = False
 
     def __init__(self, matrix: torch.Tensor, proposal_std: float = 1.3) -> None:
         self.matrix, self.latent_dim, self.proposal_std = matrix, matrix.shape[1], proposal_std
@@ -117,6 +118,7 @@ class ChainPrior(LinearPrior):
     """The same with memory: z_n = rate z_{n-1} + sqrt(1 - rate^2) e_n, each still N(0, I)."""
 
     factorised = standard_normal = False
+    takes_activity = False
 
     def __init__(self, matrix: torch.Tensor, rate: float = 0.8) -> None:
         super().__init__(matrix)

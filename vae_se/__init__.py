@@ -13,15 +13,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from . import deprecated
+
 __version__ = "0.1.0"
 __all__ = ["Enhancer", "VaeSeError", "__version__", "enhance", "load_prior"]
 
 if TYPE_CHECKING:
-    from .enhancer import Enhancer, enhance
+    from .enhancement.enhancer import Enhancer, enhance
     from .errors import VaeSeError
     from .priors import load_prior
 
-_HOME = {"Enhancer": "enhancer", "enhance": "enhancer", "load_prior": "priors", "VaeSeError": "errors"}
+_HOME = {
+    "Enhancer": "enhancement.enhancer",
+    "enhance": "enhancement.enhancer",
+    "load_prior": "priors",
+    "VaeSeError": "errors",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -36,3 +43,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+deprecated.install()

@@ -10,11 +10,11 @@ from .config import Config
 from .errors import UsageError
 from .inference.em import MonteCarloEM
 from .inference.estep import ESTEPS
-from .inference.mstep import Gain
+from .inference.gain import Gain
 from .noise import NOISES
 from .noise.dictionary import Dictionary
+from .noisy_encoder.store import belongs, load_noisy_encoder
 from .priors.store import locate
-from .recognition.store import belongs, load_recogniser
 
 #: Methods that the enhancer itself runs; other names are baselines.
 METHODS = ("mcem",)
@@ -41,7 +41,7 @@ def build_em(config: Config, prior: Any) -> MonteCarloEM:
         averaging=config.inference.averaging,
         encoder_floor=config.inference.encoder_floor,
         pause_db=config.inference.pause_db,
-        recogniser=_recogniser(config, prior),
+        noisy_encoder=_noisy_encoder(config, prior),
         starts=config.inference.starts,
     )
 
@@ -57,19 +57,19 @@ def _check_fit(name: str, estep: Any, prior: Any) -> None:
     )
 
 
-def _recogniser(config: Config, prior: Any) -> Any:
-    """The recognition network that the configuration asks for, on the prior's device, or None."""
-    chosen = config.inference.recogniser
+def _noisy_encoder(config: Config, prior: Any) -> Any:
+    """The noisy encoder that the configuration asks for, on the prior's device, or None."""
+    chosen = config.inference.noisy_encoder
     if chosen is None:
         return None
     if chosen == "auto":
-        folder = locate(config.prior) / "recogniser"
+        folder = locate(config.prior) / "noisy_encoder"
         # A caller may bring a prior of its own, whatever the configuration calls it.
         if not belongs(folder, prior):
             return None
     else:
         folder = Path(chosen)
-    return load_recogniser(folder, prior, next(prior.parameters()).device)
+    return load_noisy_encoder(folder, prior, next(prior.parameters()).device)
 
 
 def _part(section: str, cls: Any, settings: Any) -> Any:

@@ -16,9 +16,22 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .deprecated import current_name
 from .errors import UsageError, nearest
 
 D = TypeVar("D")
+
+#: Keys of release 0.1.0 that were renamed: old to new. They still work, with a warning, for one release.
+RENAMED_KEYS = {
+    "estep.rate": "estep.learning_rate",
+    "estep.warm": "estep.warmup",
+    "noise.start": "noise.init_spectrum",
+    "noise.level": "noise.init_scale",
+    "noise.spread": "noise.init_jitter",
+    "noise.stretch": "noise.noise_segment",
+    "noise.freedom": "noise.dof",
+    "inference.recogniser": "inference.noisy_encoder",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,13 +44,13 @@ class EStepConfig:
     name: str = "vem"
     draws: int | None = None
     steps: int | None = None
-    rate: float | None = None
+    learning_rate: float | None = None
     sweeps: int | None = None
     step_size: float | None = None
     target_acceptance: float | None = None
     adaptation: int | None = None
     refresh: bool | None = None
-    warm: int | None = None
+    warmup: int | None = None
     precondition: bool | None = None
     total_variation: float | None = None
 
@@ -46,21 +59,21 @@ class EStepConfig:
 class NoiseConfig:
     """The model of the noise, and where it starts (vae_se/noise).
 
-    ``rank`` is that of the learnt factorisation; ``file`` or ``stretch`` (a part of the recording such as
+    ``rank`` is that of the learnt factorisation; ``file`` or ``noise_segment`` (a part of the recording such as
     0:00-0:02.5), and ``free`` atoms beside those, are for ``dictionary``; ``sparsity``, ``smoothness`` and
     ``relevance`` hold the activations of ``nmf``, ``gamma`` and ``inverse_gamma`` its spectra, and
     ``smoothness`` the level of ``stationary``; ``exponent`` is of the updates of ``nmf``; ``margin`` is for
-    ``impulsive``, ``freedom`` for ``student-t``, ``alpha`` and ``sweeps`` for ``alpha-stable``. None
+    ``impulsive``, ``dof`` for ``student-t``, ``alpha`` and ``sweeps`` for ``alpha-stable``. None
     leaves a setting at the model's own default; one that the model does not have is an error.
     """
 
     name: str = "nmf"
     rank: int | None = None
-    start: str = "quiet"
-    level: float = 2.0
-    spread: float = 0.8
+    init_spectrum: str = "quiet"
+    init_scale: float = 2.0
+    init_jitter: float = 0.8
     file: str | None = None
-    stretch: str | None = None
+    noise_segment: str | None = None
     free: int | None = None
     sparsity: float | None = None
     smoothness: float | None = None
@@ -69,14 +82,14 @@ class NoiseConfig:
     inverse_gamma: float | None = None
     exponent: float | None = None
     margin: float | None = None
-    freedom: float | None = None
+    dof: float | None = None
     alpha: float | None = None
     sweeps: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class GainConfig:
-    """The gain of the speech (vae_se/inference/mstep.py): fixed, one per file, or one per frame."""
+    """The gain of the speech (vae_se/inference/gain.py): fixed, one per file, or one per frame."""
 
     kind: str = "frame"
     concentration: float = 5.0
@@ -87,9 +100,9 @@ class InferenceConfig:
     """The EM loop. ``segment`` and ``overlap`` are in seconds: longer recordings are cut and cross-faded.
 
     ``pause_db``: how much further frames in which the model finds noise only are turned down, in dB.
-    ``decoder_error``: how far, in nepers (root mean square over what the prior generates), a cheaper form of
-    the prior's decoder may be from it, where it has one; 0 is the decoder itself. ``recogniser``: a folder with
-    a recognition network for the prior, "auto" for the one that comes with the prior, where one does, or none
+    ``decoder_error``: how far, in nats (root mean square over what the prior generates), a cheaper form of
+    the prior's decoder may be from it, where it has one; 0 is the decoder itself. ``noisy_encoder``: a folder with
+    a noisy encoder for the prior, "auto" for the one that comes with the prior, where one does, or none
     to start from the prior's own encoder. ``starts``: how many starts are tried, of which the likeliest is gone
     on with.
     """
@@ -101,7 +114,7 @@ class InferenceConfig:
     segment: float = 30.0
     overlap: float = 2.0
     decoder_error: float = 0.03
-    recogniser: str | None = "auto"
+    noisy_encoder: str | None = "auto"
     starts: int = 1
 
 
@@ -159,6 +172,7 @@ class Config:
         """
         out = self
         for key, value in values.items():
+            key = current_name(key, RENAMED_KEYS)
             out = _replace(out, key.split("."), value, key)
         return out
 
@@ -195,7 +209,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     "best": {
         "estep.name": "vem-mh",
-        "estep.warm": 40,
+        "estep.warmup": 40,
         "inference.iterations": 50,
         "inference.averaging": 10,
     },

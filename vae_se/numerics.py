@@ -15,7 +15,7 @@ POWER_FLOOR = 1e-8
 # frame finite.
 VARIANCE_FLOOR = 1e-10
 
-# Range of a decoder's log-variance in nepers of power: from far below the floor to 104 dB above the
+# Range of a decoder's log-variance in nats of power: from far below the floor to 104 dB above the
 # active level. A decoder far from its training data otherwise overflows float32 in exp().
 LOG_VARIANCE_MIN = -24.0
 LOG_VARIANCE_MAX = 24.0

@@ -20,7 +20,7 @@ class STFT:
 
     The waveform is padded with zeros by ``window - hop`` samples in front and by as many as needed behind,
     so that every sample is seen by ``window / hop`` frames; files of any length from one sample up are
-    reconstructed exactly. Synthesis divides by the sum of the squared windows (Griffin and Lim, Signal
+    reconstructed exactly. Synthesis divides by the sum of the squared windows (Griffin and Lim, SignalSpec
     estimation from modified short-time Fourier transform, 1984, eq. 6), which makes it the
     pseudo-inverse of the analysis.
 

@@ -36,7 +36,7 @@ def table(rows: list[dict[str, str]], arguments: Any) -> str:
         f"`{arguments.recipe}`, {arguments.epochs} epochs over {rows[0]['train_frames']} frames (a part of "
         f"{arguments.fraction:g} of the training speakers), validation on every tenth frame; seed 0; "
         f"{platform.machine()}, {arguments.threads} thread(s), torch {torch.__version__}. Means per frame in "
-        "nepers. Short trainings: to compare, not to quote.",
+        "nats. Short trainings: to compare, not to quote.",
     ]
     for title, own in (
         ("beta, at 16 latents", [r for r in rows if r["latent_dim"] == "16"]),

@@ -21,12 +21,12 @@ from vae_se.data.corpus import scan
 from vae_se.data.features import FrameSet, load_features
 from vae_se.numerics import POWER_FLOOR
 from vae_se.priors import load_prior
-from vae_se.priors.frame import complex_gaussian_misfit
+from vae_se.priors.frame import complex_gaussian_nll
 from vae_se.priors.squared_error import log_normal_misfit
 from vae_se.rng import torch_stream
 
 PRIORS = ("ffvae", "ffvae-squared-error")
-LIKELIHOODS = {"complex Gaussian": complex_gaussian_misfit, "Gaussian on log-power": log_normal_misfit}
+LIKELIHOODS = {"complex Gaussian": complex_gaussian_nll, "Gaussian on log-power": log_normal_misfit}
 EDGES = (-20.0, -10.0, 0.0, 5.0, 10.0, 20.0)  # dB
 
 
@@ -51,7 +51,7 @@ def main() -> None:
         prior: Any = load_prior(name)
         result = prior.reconstruct(power, torch_stream(0, "likelihoods"))
         kl = result.kl.sum(-1).mean()
-        costs = [float(misfit(power, result.log_variance).mean() + kl) for misfit in LIKELIHOODS.values()]
+        costs = [float(nll(power, result.log_variance).mean() + kl) for nll in LIKELIHOODS.values()]
         lines.append(f"| `{name}` | " + " | ".join(f"{cost:.1f}" for cost in costs) + " |")
         tails[f"`{name}`"] = shares(torch.log(floored) - result.log_variance)
     generator = torch_stream(0, "exponential")
@@ -59,7 +59,7 @@ def main() -> None:
     tails["exact variance"] = shares(exact)
     print("# Two likelihoods of the same spectra\n")
     print(f"    python eval/prior_training/likelihoods.py {arguments.valid} > eval/results/likelihoods.md\n")
-    print(f"{power.shape[1]} frames; negative ELBO per frame in nepers, less F log pi; seed 0; "
+    print(f"{power.shape[1]} frames; negative ELBO per frame in nats, less F log pi; seed 0; "
           f"{platform.machine()}, torch {torch.__version__}.\n")  # fmt: skip
     print("| trained as | " + " | ".join(LIKELIHOODS) + " |\n|---|---|---|")
     print("\n".join(lines))

@@ -15,7 +15,7 @@ import soundfile
 import torch
 from corpus import EXAMPLE
 
-from vae_se.enhancer import Enhancer
+from vae_se.enhancement.enhancer import Enhancer
 
 LENGTHS = {0.5: 32, 1.0: 32, 2.0: 24, 4.0: 16, 8.0: 8}  # seconds of a file: how many of them
 SIZES = (1, 2, 4, 8, 16, 32)

@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from mutants import mutate, save_recogniser_of, seeds, small_prior
+from mutants import mutate, save_noisy_encoder_of, seeds, small_prior
 
 MEMORY = 6 << 30  # bytes of address space of a child; torch alone maps half of it
 SECONDS = 20.0  # for one file
@@ -42,13 +42,13 @@ class Target:
     def __init__(self, folder: Path) -> None:
         import torch
 
-        from vae_se.enhancer import Enhancer
+        from vae_se.enhancement.enhancer import Enhancer
         from vae_se.priors import save_prior
 
         torch.set_num_threads(1)
         self.folder, self.turn = folder, 0
         save_prior(small_prior(), folder / "prior", "ffvae")
-        save_recogniser_of(folder)
+        save_noisy_encoder_of(folder)
         em = {"inference__iterations": 0, "inference__averaging": 1, "device": "cpu"}
         self.em = Enhancer.from_pretrained(folder / "prior", **em)
         self.baseline = Enhancer.from_pretrained(method="log-mmse", device="cpu")
@@ -67,7 +67,7 @@ class Target:
 
     def do_audio(self, path: Path) -> None:
         from vae_se.audio import files
-        from vae_se.longfile import enhance_long
+        from vae_se.enhancement.long_file import enhance_long
 
         self.turn += 1
         out = self.folder / "out.wav"
@@ -85,7 +85,7 @@ class Target:
 
     def do_stream(self, path: Path) -> None:
         from vae_se.audio.pcm import Decoder, read_wav_header
-        from vae_se.streaming import OnlineEnhancer
+        from vae_se.enhancement.online import OnlineEnhancer
 
         with path.open("rb") as stream:
             start = read_wav_header(stream)
@@ -103,16 +103,16 @@ class Target:
     def do_prior_weights(self, path: Path) -> None:
         self._load("prior/weights.safetensors", path)
 
-    def do_recogniser_config(self, path: Path) -> None:
-        self._load("recogniser/config.json", path)
+    def do_noisy_encoder_config(self, path: Path) -> None:
+        self._load("noisy_encoder/config.json", path)
 
-    def do_recogniser_weights(self, path: Path) -> None:
-        self._load("recogniser/weights.safetensors", path)
+    def do_noisy_encoder_weights(self, path: Path) -> None:
+        self._load("noisy_encoder/weights.safetensors", path)
 
     def _load(self, name: str, path: Path) -> None:
         """Load what ``path`` would be in place of ``name``."""
+        from vae_se.noisy_encoder.store import load_noisy_encoder
         from vae_se.priors import load_prior
-        from vae_se.recognition.store import load_recogniser
 
         place = self.folder / name
         before = place.read_bytes()
@@ -121,7 +121,7 @@ class Target:
             if name.startswith("prior"):
                 load_prior(place.parent)
             else:
-                load_recogniser(place.parent, small_prior())
+                load_noisy_encoder(place.parent, small_prior())
         finally:
             place.write_bytes(before)
 

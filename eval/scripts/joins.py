@@ -17,11 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from vae_se import Enhancer, load_prior, separation
+from vae_se import Enhancer, load_prior
+from vae_se.enhancement import separation
 from vae_se.audio.level import active_rms
-from vae_se.chunks import cut
 from vae_se.data.files import list_audio, read_at
-from vae_se.priors import Signal
+from vae_se.enhancement.segments import cut
+from vae_se.priors import SignalSpec
 
 RATE, SNR_DB, OVERLAP = 16000, 5.0, 2.0
 KINDS = ("aircon", "rain")
@@ -55,7 +56,7 @@ def si_sdr(clean: np.ndarray, estimate: np.ndarray) -> float:
     return float(10 * np.log10((target @ target) / np.sum((target - estimate) ** 2)))
 
 
-def stretches(samples: int, segment: float, signal: Signal) -> tuple[np.ndarray, np.ndarray]:
+def stretches(samples: int, segment: float, signal: SignalSpec) -> tuple[np.ndarray, np.ndarray]:
     """Which samples (T,) lie in cross-fades, and which in as long stretches half-way between them."""
     length, overlap = (round(seconds * signal.rate / signal.hop) for seconds in (segment, OVERLAP))
     chunks = cut(0, signal.stft.frames(samples), length, overlap)

@@ -41,7 +41,7 @@ def seeds(folder: Path) -> list[tuple[str, str, bytes]]:
 
 
 def others(folder: Path) -> list[tuple[str, str, bytes]]:
-    """A prior, a recognition network, a noise dictionary and a manifest, all small."""
+    """A prior, a noisy encoder, a noise dictionary and a manifest, all small."""
     import torch
 
     from vae_se.data.manifest import write_manifest
@@ -55,12 +55,12 @@ def others(folder: Path) -> list[tuple[str, str, bytes]]:
     )
     draw = Draw("0000_a", ("a.wav",), ("0",), 1.0, 1600, "n.wav", "0", 0, False, 0.5, 5.0, "n", "a", 16000, 0)
     write_manifest(folder / "manifest.jsonl", Recipe(), [draw, draw])
-    save_recogniser_of(folder)
+    save_noisy_encoder_of(folder)
     named = {
         "prior-config": folder / "prior/config.json",
         "prior-weights": folder / "prior/weights.safetensors",
-        "recogniser-config": folder / "recogniser/config.json",
-        "recogniser-weights": folder / "recogniser/weights.safetensors",
+        "noisy_encoder-config": folder / "noisy_encoder/config.json",
+        "noisy_encoder-weights": folder / "noisy_encoder/weights.safetensors",
         "noise": folder / "noise.safetensors",
         "manifest": folder / "manifest.jsonl",
     }
@@ -71,19 +71,19 @@ def small_prior() -> Any:
     """A prior of the least size, the same every time."""
     import torch
 
-    from vae_se.priors import PRIORS, Signal
+    from vae_se.priors import PRIORS, SignalSpec
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return PRIORS["ffvae"]((8,), 2, "tanh", Signal(16000, 64, 16))
+        return PRIORS["ffvae"]((8,), 2, "tanh", SignalSpec(16000, 64, 16))
 
 
-def save_recogniser_of(folder: Path) -> None:
-    """A recognition network for :func:`small_prior`."""
-    from vae_se.recognition.network import Recogniser
-    from vae_se.recognition.store import save_recogniser
+def save_noisy_encoder_of(folder: Path) -> None:
+    """A noisy encoder for :func:`small_prior`."""
+    from vae_se.noisy_encoder.network import NoisyEncoder
+    from vae_se.noisy_encoder.store import save_noisy_encoder
 
-    save_recogniser(Recogniser(33, 2, 8, 4), small_prior(), folder / "recogniser")
+    save_noisy_encoder(NoisyEncoder(33, 2, 8, 4), small_prior(), folder / "noisy_encoder")
 
 
 def mutate(data: bytes, kind: str, rng: np.random.Generator) -> bytes:

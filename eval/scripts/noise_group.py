@@ -20,9 +20,9 @@ from noise_dictionary import read
 from vae_se import Enhancer
 from vae_se.audio import paths
 from vae_se.audio.level import active_rms
+from vae_se.enhancement.shared_noise import share_noise, sharing
 from vae_se.metrics import score
 from vae_se.noise.store import save_dictionary
-from vae_se.shared_noise import share_noise, sharing
 
 KINDS = ("aircon", "dishwasher", "fridge", "running-tap", "street", "boat", "birds", "8talker")
 METRICS = ("si_sdr", "pesq_wb", "estoi")

@@ -26,9 +26,9 @@ from vae_se.baselines import BASELINES
 from vae_se.benchmark.protocol import find_protocol, load_protocol
 from vae_se.data.mixture import Mixture
 from vae_se.data.testsets import TESTSETS
+from vae_se.inference.draws import Draws, frame_mean
 from vae_se.inference.em import MonteCarloEM
 from vae_se.inference.estep.base import Info
-from vae_se.inference.particles import Samples, frame_mean
 from vae_se.inference.target import Target
 from vae_se.metrics import score
 from vae_se.noise import NoiseModel
@@ -59,7 +59,7 @@ class Known(NoiseModel):
         """The known part, and level activations."""
         if self.h is not None:
             return NMFState(self.w.unsqueeze(0), self.h.unsqueeze(0))
-        level = NMF(1, start="quiet", level=2.0).init(power, mask, streams).h.mean(1, keepdim=True)
+        level = NMF(1, init_spectrum="quiet", init_scale=2.0).init(power, mask, streams).h.mean(1, keepdim=True)
         h = (level / len(self.w)).expand(-1, power.shape[1], len(self.w))
         return NMFState(self.w.unsqueeze(0), h.clone())
 
@@ -91,7 +91,7 @@ class KnownLatents:
     def init(self, target: Target, power: torch.Tensor, streams: Streams) -> Any:
         """Draws, which nothing will change."""
         z, _ = target.prior.encode(self.clean).rsample(self.draws, streams)
-        return _Drawn(Samples.equal(z, target.prior.decode(z)))
+        return _Drawn(Draws.equal(z, target.prior.decode(z)))
 
     def step(self, target: Target, state: Any, streams: Streams) -> tuple[Any, Info]:
         """Fresh draws."""
@@ -102,7 +102,7 @@ class KnownLatents:
 
 @dataclasses.dataclass(frozen=True)
 class _Drawn:
-    samples: Samples
+    samples: Draws
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,8 +146,8 @@ def factorise(power: torch.Tensor, rank: int) -> NMFState:
 def ladder(enhancer: Enhancer) -> Iterator[tuple[str, Callable[[Spectra], MonteCarloEM]]]:
     """Labels, and for each the EM loop given the spectra."""
     prior = enhancer.prior
-    # Without the recognition network, so that what is known is the only difference.
-    config = enhancer.config.override({"inference.recogniser": None})
+    # Without the noisy encoder, so that what is known is the only difference.
+    config = enhancer.config.override({"inference.noisy_encoder": None})
     default = build_em(config, prior)
 
     def settings(**values: Any) -> Callable[[Spectra], MonteCarloEM]:
@@ -174,10 +174,10 @@ def ladder(enhancer: Enhancer) -> Iterator[tuple[str, Callable[[Spectra], MonteC
     def latents(em: MonteCarloEM, spectra: Spectra) -> MonteCarloEM:
         return dataclasses.replace(em, estep=KnownLatents(spectra.clean.unsqueeze(0)))
 
-    yield "nothing: random W and H, rank 2", settings(rank=2, start="mean", level=1.0)
-    yield "nothing: random W and H, rank 8", settings(start="mean", level=1.0)
+    yield "nothing: random W and H, rank 2", settings(rank=2, init_spectrum="mean", init_scale=1.0)
+    yield "nothing: random W and H, rank 8", settings(init_spectrum="mean", init_scale=1.0)
     yield "nothing: start at the quiet spectrum", lambda _: default
-    yield "nothing: start from the recognition network (`default`)", lambda _: build_em(enhancer.config, prior)
+    yield "nothing: start from the noisy encoder (`default`)", lambda _: build_em(enhancer.config, prior)
     yield "W of the true pauses (rank 1 to 4), H free", noise(pauses)
     yield "the noise's true mean spectrum, level free per frame", noise(mean)
     yield "the true W (rank 8), H free", noise(lambda s: Known(s.truth.w[0]))
@@ -191,7 +191,7 @@ def separate(em: MonteCarloEM, spectra: Spectra, mixture: Mixture, signal: Any) 
     power = spectra.noisy.abs().square()
     frames = power.shape[1]
     streams = Streams([torch_stream(0, mixture.id)], [frames])
-    mask = em.run(power, torch.ones(1, frames), streams).mask
+    mask = em.run(power, torch.ones(1, frames), streams).wiener
     return signal.stft.synthesise((spectra.noisy * mask)[0], mixture.noisy.size).numpy() * spectra.scale
 
 

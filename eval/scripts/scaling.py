@@ -26,7 +26,7 @@ from corpus import write_corpus
 from vae_se.audio import files
 from vae_se.audio.resample import resample
 from vae_se.cli.batching import BUDGET
-from vae_se.enhancer import Enhancer
+from vae_se.enhancement.enhancer import Enhancer
 from vae_se.metrics import score
 
 FORMATS = {

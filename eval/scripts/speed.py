@@ -29,10 +29,10 @@ import torch
 from vae_se.audio import files
 from vae_se.audio.level import active_rms
 from vae_se.audio.resample import resample
-from vae_se.channel import Channel
-from vae_se.enhancer import Enhancer
+from vae_se.enhancement.channel import Channel
+from vae_se.enhancement.enhancer import Enhancer
+from vae_se.inference.draws import Draws
 from vae_se.inference.estep.gradient import Adam
-from vae_se.inference.particles import Samples
 from vae_se.inference.target import Target
 from vae_se.inference.wiener import FilterMoments
 from vae_se.noise.multiplicative import NMFState, draw_weight, product, update_h, update_w
@@ -138,7 +138,7 @@ def stages(seconds: float, repeats: int) -> Iterator[tuple[str, float, str]]:
     yield "E-step: back through the decoder", back, every
     adam = Adam.start(torch.stack([z[:, 0], z[:, 0]]))
     yield "E-step: Adam", median(lambda: adam.ascend(adam.parameters, 0.1), repeats), every
-    samples_drawn = Samples.equal(z, eta)
+    samples_drawn = Draws.equal(z, eta)
     with torch.no_grad():
         log_weight, gain = samples_drawn.log_weight, enhancer._em.gain
         each = f"{settings.iterations}"
@@ -153,7 +153,7 @@ def stages(seconds: float, repeats: int) -> Iterator[tuple[str, float, str]]:
 
 def start_up() -> float:
     """Seconds of a process that loads the enhancer and does nothing."""
-    code = "from vae_se.enhancer import Enhancer; Enhancer.from_pretrained(device='cpu')"
+    code = "from vae_se.enhancement.enhancer import Enhancer; Enhancer.from_pretrained(device='cpu')"
     return median(lambda: subprocess.run([sys.executable, "-c", code], check=True), 1)
 
 

@@ -25,8 +25,8 @@ import torch
 
 from vae_se import Enhancer
 from vae_se.data.mixing import Mixture, Recipe, mixtures
+from vae_se.enhancement.online import OnlineEnhancer
 from vae_se.metrics import score
-from vae_se.streaming import OnlineEnhancer
 
 METRICS = ("si_sdr", "pesq_wb", "estoi")
 #: Block, look-ahead and context, in seconds.

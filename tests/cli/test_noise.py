@@ -105,7 +105,7 @@ def test_errors(cli, wav, make_noisy, dictionary, tiny_prior, tmp_path):
         (1, ("enhance", path, *prior, "--noise", cut), "cannot read"),
         (1, ("enhance", path, *prior, "--noise", new), "does not exist"),
         (2, ("enhance", path, *prior, "--noise", "dictionary"), "needs a file"),
-        (2, ("enhance", path, *prior, "--noise-from", "soon"), "no stretch of time"),
+        (2, ("enhance", path, *prior, "--noise-from", "soon"), "no time range"),
         (2, ("enhance", path, *prior, "--noise-from", "0-1", "--noise", "nmf"), "give one of them"),
         (1, ("enhance", path, *prior, "--noise-from", "0-99"), "leaves the recording"),
         (2, ("enhance", path, *prior, "--noise", dictionary, "--set", "noise.rank=3"), "noise.rank"),

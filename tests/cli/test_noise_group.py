@@ -11,9 +11,9 @@ from tests.cli.test_noise import RATE, peaky, si_sdr
 from vae_se import Enhancer
 from vae_se.audio import paths
 from vae_se.cli.groups import groups
+from vae_se.enhancement.shared_noise import share_noise, sharing
 from vae_se.errors import AudioError
 from vae_se.noise.store import save_dictionary
-from vae_se.shared_noise import share_noise, sharing
 
 
 @pytest.fixture

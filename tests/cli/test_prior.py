@@ -78,19 +78,19 @@ def test_verify_finds_a_damaged_prior(cli, tiny_prior, tmp_path):
 
 @pytest.fixture
 def with_network(tiny_prior, tmp_path):
-    """A prior with a recognition network beside it, as ``vae-se train --amortise`` leaves it."""
+    """A prior with a noisy encoder beside it, as ``vae-se train --amortise`` leaves it."""
+    from vae_se.noisy_encoder import NoisyEncoder
+    from vae_se.noisy_encoder.store import save_noisy_encoder
     from vae_se.priors import load_prior
-    from vae_se.recognition import Recogniser
-    from vae_se.recognition.store import save_recogniser
 
     shutil.copytree(tiny_prior, tmp_path / "prior")
     prior = load_prior(tiny_prior)
     with torch.random.fork_rng(devices=[]):
-        network = Recogniser(prior.signal.stft.bins, prior.latent_dim, width=8, memory=4)
-    save_recogniser(
+        network = NoisyEncoder(prior.signal.stft.bins, prior.latent_dim, width=8, hidden_size=4)
+    save_noisy_encoder(
         network,
         prior,
-        tmp_path / "prior" / "recogniser",
+        tmp_path / "prior" / "noisy_encoder",
         training={"options": {"steps": 7}, "noise": "simulated"},
     )
     return tmp_path / "prior", sum(p.numel() for p in network.parameters())
@@ -98,23 +98,23 @@ def with_network(tiny_prior, tmp_path):
 
 def test_show_and_verify_know_of_the_recognition_network(cli, tiny_prior, with_network):
     folder, parameters = with_network
-    assert "recogniser = none" in cli("prior", "show", tiny_prior).out
+    assert "noisy_encoder = none" in cli("prior", "show", tiny_prior).out
     assert (
-        "recogniser = two-way, width 8, memory 4, 7 steps on simulated noise"
+        "noisy_encoder = two-way, width 8, hidden size 4, 7 steps on simulated noise"
         in cli("prior", "show", folder).out
     )
-    assert "recogniser_parameters" not in cli("prior", "verify", tiny_prior).out
-    assert json.loads(cli("prior", "verify", folder, "--json").out)["recogniser_parameters"] == parameters
+    assert "noisy_encoder_parameters" not in cli("prior", "verify", tiny_prior).out
+    assert json.loads(cli("prior", "verify", folder, "--json").out)["noisy_encoder_parameters"] == parameters
 
 
 def test_verify_finds_a_recognition_network_that_is_not_the_prior_s(cli, with_network):
     folder, _ = with_network
-    config = folder / "recogniser" / "config.json"
+    config = folder / "noisy_encoder" / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"prior": "another"}))
     ran = cli("prior", "verify", folder)
     assert ran.code == 1
     assert "belongs to another prior" in ran.err
-    (folder / "recogniser" / "config.json").unlink()
+    (folder / "noisy_encoder" / "config.json").unlink()
     assert cli("prior", "verify", folder).code == 1
     assert cli("prior", "show", folder).code == 1
 

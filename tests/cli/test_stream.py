@@ -148,12 +148,12 @@ def test_enhance_takes_bare_samples(stream, tmp_path):
 
 
 def test_long_files_go_through_the_command_in_parts(stream, wav, tmp_path, monkeypatch):
-    from vae_se import longfile
+    from vae_se.enhancement import long_file
 
     path = wav("x.wav", noisy_like(0.5))
     options = ("--set", "inference.iterations=2", "--jobs", 1, "--save-noise")
     stream(path, "-o", tmp_path / "whole.wav", *options, command="enhance")
-    monkeypatch.setattr(longfile, "LONG", 100)
+    monkeypatch.setattr(long_file, "LONG", 100)
     ran, _ = stream(path, "-o", tmp_path / "parts.wav", *options, command="enhance")
     assert ran.code == 0, ran.err
     for name in ("{}.wav", "{}_noise.wav"):

@@ -21,8 +21,8 @@ AUTOREGRESSIVE = ["storn", "vrnn", "srnn"]
 FRAMES = 7
 
 
-def make(kind, latent_dim=3, hidden=(6, 12), memory=5, spread=0.15):
-    settings = dict(KINDS[kind], hidden=hidden, latent_dim=latent_dim, memory=memory, signal=SIGNAL)
+def make(kind, latent_dim=3, hidden=(6, 12), hidden_size=5, spread=0.15):
+    settings = dict(KINDS[kind], hidden=hidden, latent_dim=latent_dim, hidden_size=hidden_size, signal=SIGNAL)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         prior = PRIORS[kind.removesuffix("-noncausal")](**settings).double()
@@ -235,8 +235,8 @@ def test_bound_of_a_sequence_against_brute_force(kind):
 
     prior.requires_grad_(False)
     drawn = prior.reconstruct(power.expand(20000, -1, -1), torch.Generator().manual_seed(0))
-    misfit = prior.misfit(power, drawn.log_variance).sum(-1)
-    elbo = -misfit - drawn.kl.sum((1, 2)) - 3 * SIGNAL.stft.bins * LOG_PI
+    nll = prior.nll(power, drawn.log_variance).sum(-1)
+    elbo = -nll - drawn.kl.sum((1, 2)) - 3 * SIGNAL.stft.bins * LOG_PI
     assert elbo.mean().item() == pytest.approx(bound, abs=5 * (elbo.std() / 20000**0.5).item() + 1e-6)
     weight = prior.log_weight(power, 20000, torch.Generator().manual_seed(1)).sum(-1)[0]
     importance = torch.logsumexp(weight, 0).item() - math.log(20000)
@@ -278,7 +278,7 @@ def test_activity_follows_the_level():
 def test_what_is_not_a_size():
     from vae_se.errors import UsageError
 
-    for settings in ({"latent_dim": 0}, {"memory": 2.5}):
+    for settings in ({"latent_dim": 0}, {"hidden_size": 2.5}):
         with pytest.raises(UsageError, match="of a prior"):
             PRIORS["dkf"](**settings)
     with pytest.raises(UsageError, match="static"):

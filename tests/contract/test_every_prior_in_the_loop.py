@@ -49,7 +49,7 @@ def test_ragged_batch_equals_one_by_one(prior, estep):
         alone = loop(prior, estep).run(
             power[row : row + 1, :n], mask[row : row + 1, :n], streams([n], first=row)
         )
-        torch.testing.assert_close(together.mask[row, :n], alone.mask[0], rtol=1e-6, atol=1e-9)
+        torch.testing.assert_close(together.wiener[row, :n], alone.wiener[0], rtol=1e-6, atol=1e-9)
         for a, b in zip(together.state.trace, alone.state.trace, strict=True):
             torch.testing.assert_close(a[0][row], b[0][0], rtol=1e-6, atol=1e-9)
 

@@ -17,7 +17,7 @@ NMF = {"noise.name": "nmf", "noise.rank": 3}
 
 def loop(estep="vem", noise=None, prior=None, **overrides):
     # Few enough E-steps of the fit that the chains run, too.
-    warm = {"estep.warm": 2} if estep == "vem-mh" else {}
+    warm = {"estep.warmup": 2} if estep == "vem-mh" else {}
     config = Config().override({"estep.name": estep, **warm, **(noise or NMF), **SETTINGS, **overrides})
     return build_em(config, prior or tiny_prior())
 
@@ -56,8 +56,8 @@ def test_shapes_ranges_and_diagnostics(estep, noise):
     prior = tiny_prior()
     power = model_power(prior, 2, 12)
     found = run(loop(estep, noise), power)
-    assert found.mask.shape == found.variance.shape == found.noise.shape == power.shape
-    assert ((found.mask >= 0) & (found.mask <= 1 + 1e-6)).all()
+    assert found.wiener.shape == found.variance.shape == found.noise.shape == power.shape
+    assert ((found.wiener >= 0) & (found.wiener <= 1 + 1e-6)).all()
     assert (found.variance >= 0).all()
     assert len(found.state.trace) == found.state.iteration == 6
     for objective, ess, acceptance in found.state.trace:
@@ -73,8 +73,8 @@ def test_shapes_ranges_and_diagnostics(estep, noise):
 
 def test_same_seed_same_result_other_seed_other_result(estep):
     power = model_power(tiny_prior(), 1, 10)
-    first, second = (run(loop(estep), power).mask for _ in range(2))
-    other = run(loop(estep), power, streams=streams_for([10], seed=1)).mask
+    first, second = (run(loop(estep), power).wiener for _ in range(2))
+    other = run(loop(estep), power, streams=streams_for([10], seed=1)).wiener
     assert torch.equal(first, second)
     assert not torch.equal(first, other)
 
@@ -115,7 +115,7 @@ def check_ragged_batch(estep, noise, **options):
     for row, n in enumerate(lengths):
         mine = Streams.from_seed(0, [f"utterance {row}"], [n])
         alone = run(loop(estep, noise, prior, **options), power[row : row + 1, :n], [n], streams=mine)
-        torch.testing.assert_close(together.mask[row, :n], alone.mask[0], rtol=1e-6, atol=1e-9)
+        torch.testing.assert_close(together.wiener[row, :n], alone.wiener[0], rtol=1e-6, atol=1e-9)
         torch.testing.assert_close(together.noise[row, :n], alone.noise[0], rtol=1e-6, atol=1e-12)
         for a, b in zip(together.state.trace, alone.state.trace, strict=True):
             torch.testing.assert_close(a[0][row], b[0][0], rtol=1e-6, atol=1e-9)
@@ -138,14 +138,14 @@ def test_resume_equals_an_unbroken_run(estep):
     fresh = streams_for(lengths)
     fresh.restore(saved)
     resumed = run(loop(estep), power, streams=fresh, state=state)
-    assert torch.equal(resumed.mask, whole.mask)
+    assert torch.equal(resumed.wiener, whole.wiener)
 
 
 def test_silence_inside_leaves_the_rest_finite(estep, noise):
     power = model_power(tiny_prior(), 1, 20)
     power[:, 5:12] = 0
     found = run(loop(estep, noise), power)
-    assert torch.isfinite(found.mask).all()
+    assert torch.isfinite(found.wiener).all()
     assert torch.isfinite(found.noise).all()
     for objective, _, _ in found.state.trace:
         assert torch.isfinite(objective).all()
@@ -154,14 +154,14 @@ def test_silence_inside_leaves_the_rest_finite(estep, noise):
 @pytest.mark.parametrize("scale", [1e-8, 1e-4, 1e4, 1e8])
 def test_extreme_levels_stay_finite(estep, noise, scale):
     found = run(loop(estep, noise), model_power(tiny_prior(), 1, 6) * scale)
-    assert torch.isfinite(found.mask).all()
+    assert torch.isfinite(found.wiener).all()
     assert torch.isfinite(found.variance).all()
 
 
 def test_all_silent_and_one_frame(estep, noise):
     bins = tiny_prior().signal.stft.bins
     for power in (torch.zeros(1, 4, bins), model_power(tiny_prior(), 1, 1)):
-        assert torch.isfinite(run(loop(estep, noise), power).mask).all()
+        assert torch.isfinite(run(loop(estep, noise), power).wiener).all()
 
 
 def test_objective_rises_on_average(estep):

@@ -21,8 +21,8 @@ SMALL = {"hidden": (6, 12), "latent_dim": 3}
 MORE = {
     "flow-vae": {"flows": 2},
     "flow-vae-zuko": {"bins": 4, "width": 8},
-    "dsae": {"static": 1, "memory": 5},
-    **{name: {"memory": 5} for name in ("dkf", "dkf-driven", "storn", "vrnn", "srnn", "rvae")},
+    "dsae": {"static": 1, "hidden_size": 5},
+    **{name: {"hidden_size": 5} for name in ("dkf", "dkf-driven", "storn", "vrnn", "srnn", "rvae")},
 }
 BATCH, FRAMES, DRAWS = 2, 7, 5
 
@@ -90,16 +90,16 @@ def test_a_gaussian_posterior_is_one():
 
 
 def test_both_terms_of_the_bound_agree_with_importance_weights(prior, architecture, power):
-    """-E[misfit] - E[KL], of training, and E[log p(s, z) - log q(z | s)], of the ranking, are the same ELBO."""
+    """-E[nll] - E[KL], of training, and E[log p(s, z) - log q(z | s)], of the ranking, are the same ELBO."""
     if architecture == "ae":
         pytest.skip("its q has no density; its importance weights are those of a Gaussian")
     with torch.no_grad():
-        prior.output.weight.mul_(0.01)  # what z does to the misfit would drown the rest
+        prior.output.weight.mul_(0.01)  # what z does to the nll would drown the rest
     count = 4000
     many = power[:1].expand(count, -1, -1)
     with torch.no_grad():
         result = prior.reconstruct(many, torch.Generator().manual_seed(3))
-        trained = -(prior.misfit(many, result.log_variance) + result.kl.sum(-1)).sum(-1)
+        trained = -(prior.nll(many, result.log_variance) + result.kl.sum(-1)).sum(-1)
         weights = prior.log_weight(power[:1], count, torch.Generator().manual_seed(4))[0].sum(-1)
     trained = trained - FRAMES * power.shape[-1] * LOG_PI
     error = ((trained.var() + weights.var()) / count).sqrt()
@@ -112,7 +112,7 @@ def test_shapes_and_ranges(prior, power):
     log_variance = prior.decode(z)
     assert log_variance.shape == (BATCH, DRAWS, FRAMES, power.shape[-1])
     assert prior.log_prior(z).shape == (BATCH, DRAWS, FRAMES)
-    assert prior.misfit(power.unsqueeze(1), log_variance).shape == (BATCH, DRAWS, FRAMES)
+    assert prior.nll(power.unsqueeze(1), log_variance).shape == (BATCH, DRAWS, FRAMES)
     result = prior.reconstruct(power, torch.Generator().manual_seed(2))
     assert result.log_variance.shape == power.shape
     assert result.kl.shape[:2] == (BATCH, FRAMES)
@@ -152,7 +152,7 @@ def test_factorised_means_that_frames_do_not_meet(prior):
 
 def test_gradients_reach_every_parameter(prior, power):
     result = prior.reconstruct(power, torch.Generator().manual_seed(6))
-    (prior.misfit(power, result.log_variance).mean() + result.kl.sum(-1).mean()).backward()
+    (prior.nll(power, result.log_variance).mean() + result.kl.sum(-1).mean()).backward()
     for name, parameter in prior.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name

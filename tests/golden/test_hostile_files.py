@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from vae_se.audio import files
-from vae_se.enhancer import Enhancer
+from vae_se.enhancement.enhancer import Enhancer
+from vae_se.enhancement.long_file import enhance_long
 from vae_se.errors import VaeSeError
-from vae_se.longfile import enhance_long
 
 FILES = sorted((Path(__file__).parent / "hostile").iterdir())
 

@@ -39,7 +39,7 @@ def test_student_t_impulses_without_speech_are_the_exact_posterior(freedom, powe
         return phi * inverse_gamma(phi, freedom) * likelihood / (phi if inverse else 1)
 
     evidence, above = (quad(density, -8, 18, args=(i,), limit=400, epsabs=1e-14)[0] for i in (False, True))
-    new = StudentT(rank=1, freedom=freedom).update(*single(power, 2.0, 0.0))
+    new = StudentT(rank=1, dof=freedom).update(*single(power, 2.0, 0.0))
     assert float(1 / new.impulse) == pytest.approx(above / evidence, rel=1e-5)
     # Phi integrated out, this is the complex Student-t.
     shape = (1 + 2 * power / (freedom * 2)) ** (-freedom / 2 - 1)
@@ -49,7 +49,7 @@ def test_student_t_impulses_without_speech_are_the_exact_posterior(freedom, powe
 def test_student_t_bound_rises_beside_speech_and_stays_below_the_evidence():
     """With W and H held: log N_c(x; 0, s + phi n) + E log p(phi) - E log q(phi) + E[...] under q(b) q(phi)."""
     freedom, power, scale, speech = 2.0, 40.0, 1.5, 3.0
-    model = StudentT(rank=1, freedom=freedom)
+    model = StudentT(rank=1, dof=freedom)
     state, x, s, weight, mask = single(power, scale, speech)
 
     def evidence():

@@ -8,8 +8,8 @@ import torch
 
 from tests.reference import loops
 from tests.toys import SIGNAL, tiny_prior
-from vae_se.inference.mstep import Gain
-from vae_se.inference.particles import Samples
+from vae_se.inference.draws import Draws
+from vae_se.inference.gain import Gain
 from vae_se.inference.target import Target
 from vae_se.inference.wiener import FilterMoments
 from vae_se.likelihood import complex_gaussian_log_prob
@@ -34,7 +34,7 @@ def case(request):
 
     state = NMFState(random(BATCH, ATOMS, bins), random(BATCH, FRAMES, ATOMS) * request.param)
     z = torch.randn(BATCH, DRAWS, FRAMES, prior.latent_dim, generator=generator, dtype=torch.float64)
-    samples = Samples.weighted(z, random(BATCH, DRAWS, FRAMES) * 3, prior.decode(z))
+    samples = Draws.weighted(z, random(BATCH, DRAWS, FRAMES) * 3, prior.decode(z))
     target = Target(
         prior,
         random(BATCH, FRAMES, bins) * request.param,

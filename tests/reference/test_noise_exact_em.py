@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.toys import tiny_prior
-from vae_se.inference.mstep import Gain
+from vae_se.inference.gain import Gain
 from vae_se.inference.target import Target
 from vae_se.noise.impulsive import Impulsive
 from vae_se.noise.multiplicative import NMFState, normalise, product

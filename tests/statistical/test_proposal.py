@@ -5,9 +5,9 @@ import torch
 
 from tests.statistical.test_samplers import BAND, deviations
 from tests.toys import LinearPrior, linear_target
+from vae_se.inference.draws import Draws
 from vae_se.inference.estep import ESTEPS
 from vae_se.inference.estep.proposal import Proposal, flattened
-from vae_se.inference.particles import Samples
 from vae_se.priors import GaussianPosterior
 from vae_se.rng import Streams
 
@@ -87,7 +87,7 @@ def test_flattened_weights_rest_on_enough_draws_and_no_flatter(scale):
     torch.testing.assert_close(weight.sum(1), torch.ones(2, 30).double())
     number = 1 / weight.square().sum(1)
     assert (number >= 4 - 1e-9).all()
-    plain = Samples.weighted(torch.zeros(2, 16, 30, 1), log_weight, torch.zeros(())).effective_sample_size()
+    plain = Draws.weighted(torch.zeros(2, 16, 30, 1), log_weight, torch.zeros(())).effective_sample_size()
     untouched = plain >= 4
     torch.testing.assert_close(
         weight.permute(0, 2, 1)[untouched], log_weight.softmax(1).permute(0, 2, 1)[untouched]

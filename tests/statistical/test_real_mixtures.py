@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vae_se.data.mixing import Recipe, mixtures
-from vae_se.enhancer import Enhancer
+from vae_se.enhancement.enhancer import Enhancer
 from vae_se.metrics import score
 
 pytestmark = pytest.mark.data

@@ -74,7 +74,7 @@ def map_error() -> float:
     """Largest distance of the point estimate from the posterior mean, in posterior standard deviations."""
     target = linear_target()
     streams = Streams([torch.Generator().manual_seed(5)], [target.power.shape[1]])
-    kernel = ESTEPS["map"](steps=10, rate=0.05)
+    kernel = ESTEPS["map"](steps=10, learning_rate=0.05)
     state = kernel.init(target, target.power, streams)
     for _ in range(60):
         state, _ = kernel.step(target, state, streams)
@@ -118,7 +118,7 @@ def test_mutation_vem_is_without_the_proposal_s_density(monkeypatch):
 def test_weights_of_the_exact_posterior_are_the_evidence():
     target = linear_target()
     streams = Streams([torch.Generator().manual_seed(3)], [target.power.shape[1]])
-    kernel = ESTEPS["vem-is"](draws=4, rate=1.0)
+    kernel = ESTEPS["vem-is"](draws=4, learning_rate=1.0)
     state = kernel.init(target, target.power, streams)
     for _ in range(4):
         state, info = kernel.step(target, state, streams)
@@ -188,7 +188,7 @@ def test_drift_is_bounded_frame_by_frame(latents):
 def test_variational_kernel_finds_the_best_factorised_gaussian():
     target = linear_target()
     streams = Streams([torch.Generator().manual_seed(5)], [target.power.shape[1]])
-    kernel = ESTEPS["vem"](draws=8, rate=0.05)
+    kernel = ESTEPS["vem"](draws=8, learning_rate=0.05)
     state = kernel.init(target, target.power, streams)
     for _ in range(300):
         state, _ = kernel.step(target, state, streams)
@@ -207,7 +207,7 @@ def full_variational_error() -> tuple[float, float]:
     """Largest error of q's mean in posterior standard deviations, and of its covariance."""
     target = linear_target()
     streams = Streams([torch.Generator().manual_seed(5)], [target.power.shape[1]])
-    kernel = ESTEPS["vem-full"](rate=0.5)
+    kernel = ESTEPS["vem-full"](learning_rate=0.5)
     state = kernel.init(target, target.power, streams)
     for _ in range(40):
         state, _ = kernel.step(target, state, streams)
@@ -227,7 +227,7 @@ def test_full_variational_kernel_is_exact_where_the_posterior_is_gaussian():
 def test_full_variational_bound_is_the_evidence():
     target = linear_target()
     streams = Streams([torch.Generator().manual_seed(5)], [target.power.shape[1]])
-    kernel = ESTEPS["vem-full"](draws=2000, rate=1.0)
+    kernel = ESTEPS["vem-full"](draws=2000, learning_rate=1.0)
     state = kernel.init(target, target.power, streams)
     for _ in range(3):
         state, info = kernel.step(target, state, streams)

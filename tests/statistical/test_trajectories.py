@@ -104,7 +104,7 @@ def test_map_is_the_smoother_s_mean():
 
 def test_variational_mean_field():
     """The best product of Gaussians has the smoother's mean and the inverse of its precision's diagonal."""
-    parameters, bound, target, mean, covariance = run_to_the_end("vem", 1500, draws=8, rate=0.02)
+    parameters, bound, target, mean, covariance = run_to_the_end("vem", 1500, draws=8, learning_rate=0.02)
     assert ((parameters[0, 0] - mean).abs() < 0.05).all()
     variance = 1 / torch.linalg.inv(covariance).diagonal().view_as(mean)
     assert (parameters[1, 0].exp() / variance - 1).abs().max() < 0.1

@@ -49,7 +49,7 @@ def test_state_on_disk_goes_on_as_if_nothing_had_happened(estep):
     fresh = streams_for(lengths, seed=99)
     fresh.restore(loaded["streams"])
     resumed = start_and_run(estep, power, 7, streams=fresh, state=loaded["state"])
-    assert torch.equal(resumed.mask, whole.mask)
+    assert torch.equal(resumed.wiener, whole.wiener)
     assert torch.equal(resumed.noise, whole.noise)
 
 
@@ -64,7 +64,7 @@ def test_threads_change_nothing_beyond_rounding(estep):
         for count in (1, 3):
             torch.set_num_threads(count)
             em = loop(estep, prior=prior)
-            found[count] = em.run(power, torch.ones(1, 200, dtype=torch.float64), streams_for([200])).mask
+            found[count] = em.run(power, torch.ones(1, 200, dtype=torch.float64), streams_for([200])).wiener
     finally:
         torch.set_num_threads(threads)
     torch.testing.assert_close(found[1], found[3], rtol=1e-7, atol=1e-9)

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from vae_se.atomic import replacing, write_atomically
+from vae_se.storage.atomic import replacing, write_atomically
 
 
 def test_the_old_file_stays_until_the_new_one_is_complete(tmp_path):

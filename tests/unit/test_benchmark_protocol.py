@@ -133,19 +133,19 @@ def test_a_recognition_network_is_a_part_of_what_results_depend_on(tiny_prior: P
     from vae_se.benchmark.methods import describe_method
     from vae_se.benchmark.protocol import checked_spec
 
-    def about(recogniser: str) -> dict[str, Any]:
-        given = {"use": "fast", "prior": str(tmp_path / "prior"), "inference": {"recogniser": recogniser}}
+    def about(noisy_encoder: str) -> dict[str, Any]:
+        given = {"use": "fast", "prior": str(tmp_path / "prior"), "inference": {"noisy_encoder": noisy_encoder}}
         return describe_method(checked_spec("x", given, {}), seed=0)
 
     shutil.copytree(tiny_prior, tmp_path / "prior")
-    assert "recogniser" not in about("auto")
-    network = tmp_path / "prior" / "recogniser"
+    assert "noisy_encoder" not in about("auto")
+    network = tmp_path / "prior" / "noisy_encoder"
     network.mkdir()
     (network / "config.json").write_text("{}")
     seen = []
     for content in (b"one", b"another"):
         (network / "weights.safetensors").write_bytes(content)
-        seen.append(about("auto")["recogniser"])
-        assert about(str(network))["recogniser"] == seen[-1]
+        seen.append(about("auto")["noisy_encoder"])
+        assert about(str(network))["noisy_encoder"] == seen[-1]
     assert seen[0] != seen[1]
-    assert "recogniser" not in about("none")
+    assert "noisy_encoder" not in about("none")

@@ -5,7 +5,7 @@ import torch
 
 from tests.toys import tiny_prior
 from vae_se import blocks
-from vae_se.inference.mstep import Gain
+from vae_se.inference.gain import Gain
 from vae_se.inference.target import Target
 from vae_se.noise.multiplicative import NMFState, draw_weight, product, update_h, update_w
 

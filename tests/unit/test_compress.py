@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.conftest import noisy_like
-from vae_se.enhancer import Enhancer
+from vae_se.enhancement.enhancer import Enhancer
 from vae_se.priors import load_prior
 
 

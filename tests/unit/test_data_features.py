@@ -16,9 +16,9 @@ from vae_se.data import features
 from vae_se.data.corpus import hold_out, scan
 from vae_se.data.features import FrameSet, load_features, log_power_statistics, read_normalised
 from vae_se.errors import AudioError, OutputError, UsageError
-from vae_se.priors import Signal
+from vae_se.priors import SignalSpec
 
-SIGNAL = Signal(rate=8000, window=256, hop=64)
+SIGNAL = SignalSpec(rate=8000, window=256, hop=64)
 
 
 def write(path: Path, seconds: float = 0.5, rate: int = 8000, level: float = 0.1, channels: int = 1) -> None:
@@ -110,7 +110,7 @@ def test_spectra_match_the_stft_and_are_cached(corpus_folder: Path, tmp_path: Pa
 def test_cache_notices_changes(corpus_folder: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     load_features(scan(corpus_folder), SIGNAL, cache)
-    load_features(scan(corpus_folder), Signal(rate=8000, window=256, hop=128), cache)
+    load_features(scan(corpus_folder), SignalSpec(rate=8000, window=256, hop=128), cache)
     changed = corpus_folder / "source" / "a" / "0.wav"
     os.utime(changed, (0, 0))
     load_features(scan(corpus_folder), SIGNAL, cache)

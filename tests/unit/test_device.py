@@ -6,7 +6,7 @@ import torch
 
 from tests.conftest import noisy_like, speech_like
 from vae_se.device import mixed_precision
-from vae_se.enhancer import Enhancer
+from vae_se.enhancement.enhancer import Enhancer
 from vae_se.inference.estep import ESTEPS
 from vae_se.noise import NOISES
 
@@ -45,7 +45,7 @@ def test_every_estep_keeps_to_the_device(estep):
 def test_every_noise_model_keeps_to_the_device(noise):
     settings = {"noise__name": noise}
     if noise == "dictionary":
-        settings["noise__stretch"] = "0-0.5"
+        settings["noise__noise_segment"] = "0-0.5"
     assert np.isfinite(enhance_with_another_default(**settings)[0]).all()
 
 

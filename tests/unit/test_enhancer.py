@@ -8,7 +8,7 @@ import torch
 
 import vae_se
 from tests.conftest import noisy_like, speech_like
-from vae_se.enhancer import Enhancer
+from vae_se.enhancement.enhancer import Enhancer
 from vae_se.errors import AudioError, PriorError, UsageError
 from vae_se.inference.em import MonteCarloEM
 
@@ -105,7 +105,7 @@ def test_info_tells(enhancer):
     y, info = enhancer.enhance(x, 8000, return_info=True)
     np.testing.assert_allclose(y + info.noise, x, atol=1e-12)
     assert info.iterations == len(info.objective) == 8
-    assert info.uncertainty[0].shape == info.channels[0].mask.shape
+    assert info.uncertainty[0].shape == info.channels[0].wiener.shape
     assert info.uncertainty[0].shape[1] == 513
     assert info.gain[0].shape == (info.uncertainty[0].shape[0],)
     assert (info.uncertainty[0] >= 0).all()
@@ -134,13 +134,13 @@ def test_joins_are_exact(monkeypatch, segment):
     run = MonteCarloEM.run
 
     def halved(self, power, *given, **named):
-        return dataclasses.replace(run(self, power, *given, **named), mask=torch.full_like(power, 0.5))
+        return dataclasses.replace(run(self, power, *given, **named), wiener=torch.full_like(power, 0.5))
 
     monkeypatch.setattr(MonteCarloEM, "run", halved)
     x = noisy_like(5.0)
     y, info = enhancer.enhance(x, 16000, return_info=True)
     assert np.abs(y - 0.5 * x).max() < 1e-6 * np.abs(x).max()
-    torch.testing.assert_close(info.channels[0].mask, torch.full_like(info.channels[0].mask, 0.5))
+    torch.testing.assert_close(info.channels[0].wiener, torch.full_like(info.channels[0].wiener, 0.5))
 
 
 def test_posteriors_are_for_those_who_ask(enhancer):

@@ -79,22 +79,22 @@ def test_the_autoencoder_s_posterior_is_a_point_and_its_importance_weights_are_n
     # Plain draws from p(z) find log p(s) of so few latents.
     z = torch.randn(1, 200000, 1, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     with torch.no_grad():
-        log_likelihood = -prior.misfit(power[None, None], prior.decode(z)) - power.shape[-1] * LOG_PI
+        log_likelihood = -prior.nll(power[None, None], prior.decode(z)) - power.shape[-1] * LOG_PI
     exact = (torch.logsumexp(log_likelihood, 1) - math.log(200000)).mean()
     assert few < many < exact + 0.05
     assert exact - many < 1
 
 
 def test_squared_error_is_a_density_of_the_complex_spectrum() -> None:
-    """exp(-misfit) / pi integrates to 1 over the complex plane, less what lies below the floor."""
+    """exp(-nll) / pi integrates to 1 over the complex plane, less what lies below the floor."""
     prior = small("ffvae-squared-error")
     for log_variance in (-3.0, 0.0, 5.0):
 
         def density(log_r: float, log_variance: float = log_variance) -> float:
             """p(s) 2 pi |s| d|s| over log r, r = |s|^2."""
             power = torch.full((1,), math.exp(log_r), dtype=torch.float64)
-            misfit = prior.misfit(power, torch.full((1,), log_variance, dtype=torch.float64))
-            return math.exp(-float(misfit)) * math.exp(log_r)
+            nll = prior.nll(power, torch.full((1,), log_variance, dtype=torch.float64))
+            return math.exp(-float(nll)) * math.exp(log_r)
 
         total, _ = scipy.integrate.quad(density, math.log(POWER_FLOOR) - 20, 25, limit=200)
         assert total == pytest.approx(1, abs=1e-4)
@@ -109,12 +109,12 @@ def test_squared_error_has_the_moments_that_it_says() -> None:
     assert log_power.var() == pytest.approx(math.pi**2 / 6, rel=0.01)
     power = torch.from_numpy(np.exp(log_power)).unsqueeze(-1)
     eta = torch.full_like(power, 2.0, requires_grad=True)
-    prior.misfit(power, eta).mean().backward()
+    prior.nll(power, eta).mean().backward()
     assert abs(float(eta.grad.sum())) < 0.01  # the best eta is the true log-variance
     gaussian = -(complex_gaussian_log_prob(power, eta) + LOG_PI).mean()
     # 1/2 log(2 pi pi^2/6) + 1/2 + E log|s|^2 against log v + 1.
     expected = 0.5 * math.log(2 * math.pi * math.pi**2 / 6) + 0.5 - EULER - 1
-    assert float((prior.misfit(power, eta).mean() - gaussian).detach()) == pytest.approx(expected, abs=0.01)
+    assert float((prior.nll(power, eta).mean() - gaussian).detach()) == pytest.approx(expected, abs=0.01)
 
 
 def test_a_size_that_is_none_is_refused() -> None:

@@ -54,7 +54,7 @@ def test_divergence_is_torch_s_and_that_of_draws() -> None:
 
 
 def test_divergence_and_density_hold_in_single_precision() -> None:
-    """Shapes of 1e5: terms of 1e6 that cancel to a few nepers."""
+    """Shapes of 1e5: terms of 1e6 that cancel to a few nats."""
     wide = GammaPosterior(
         torch.full((1, 1, 1), 0.7), torch.full((1, 1, 1), math.log(1e5)), torch.tensor([math.log(2.0)])
     )

@@ -19,11 +19,11 @@ from vae_se.audio import files, paths
 from vae_se.data.manifest import read_manifest, write_manifest
 from vae_se.data.mixing import Draw, Recipe
 from vae_se.errors import AudioError, PriorError, UsageError
+from vae_se.noisy_encoder.network import NoisyEncoder
+from vae_se.noisy_encoder.store import load_noisy_encoder, save_noisy_encoder
 from vae_se.priors import load_prior
-from vae_se.recognition.network import Recogniser
-from vae_se.recognition.store import load_recogniser, save_recogniser
+from vae_se.storage.untrusted import JSON_LIMIT, load_tensors
 from vae_se.training.checkpoint import load_checkpoint
-from vae_se.untrusted import JSON_LIMIT, load_tensors
 
 PACKAGE = Path(vae_se.__file__).parent
 
@@ -130,14 +130,14 @@ def test_weights_that_are_no_numbers(prior_folder):
 @pytest.mark.parametrize("size", [10**9, 10**30, -1, 0, "x", None, 1.5])
 def test_configurations_of_recognition_networks(tiny_prior, tmp_path, size):
     prior = load_prior(tiny_prior)
-    save_recogniser(Recogniser(513, 2, 8, 4), prior, tmp_path)
-    load_recogniser(tmp_path, prior)
+    save_noisy_encoder(NoisyEncoder(513, 2, 8, 4), prior, tmp_path)
+    load_noisy_encoder(tmp_path, prior)
     path = tmp_path / "config.json"
     config = json.loads(path.read_text())
     config["model"]["memory"] = size
     path.write_text(json.dumps(config))
     with pytest.raises(PriorError):
-        load_recogniser(tmp_path, prior)
+        load_noisy_encoder(tmp_path, prior)
 
 
 def manifest(tmp_path, **changes):

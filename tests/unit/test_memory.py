@@ -15,7 +15,7 @@ _ENHANCE = """
 import resource
 import numpy as np
 import torch
-from vae_se.enhancer import Enhancer
+from vae_se.enhancement.enhancer import Enhancer
 
 torch.set_num_threads(1)
 settings = {"inference__iterations": 0, "inference__averaging": 1, "inference__segment": 6.0, "estep__draws": 1}

@@ -115,15 +115,15 @@ def build(**settings):
 
 
 def test_assembled_with_the_settings_that_it_has(stored):
-    noise = build(name="dictionary", file=str(stored), free=2, level=1.0).noise
-    assert (noise.free, noise.level, noise.start) == (2, 1.0, "quiet")
+    noise = build(name="dictionary", file=str(stored), free=2, init_scale=1.0).noise
+    assert (noise.free, noise.init_scale, noise.init_spectrum) == (2, 1.0, "quiet")
     assert build(name="dictionary", file=str(stored)).noise.free is None
     assert build(rank=5).noise.rank == 5
     for settings, words in (
         ({"name": "dictionary", "file": str(stored), "rank": 4}, "no setting noise.rank"),
         ({"name": "dictionary", "file": str(stored), "rank": 8}, "no setting noise.rank"),
-        ({"name": "dictionary", "file": str(stored), "stretch": "0-1"}, "a file, or a stretch"),
-        ({"name": "dictionary", "stretch": "2-1"}, "ends before"),
+        ({"name": "dictionary", "file": str(stored), "noise_segment": "0-1"}, "a file, or a noise segment"),
+        ({"name": "dictionary", "noise_segment": "2-1"}, "ends before"),
         ({"name": "nmf", "sparsity": -1.0}, "noise.sparsity = -1"),
         ({"name": "student-t", "freedom": 0.0}, "degrees of freedom"),
         ({"name": "alpha-stable", "alpha": 2.0}, "exponent 2"),

@@ -8,7 +8,7 @@ from tests.cli.test_noise import RATE, si_sdr
 from tests.conftest import speech_like
 from tests.toys import tiny_prior
 from vae_se import Enhancer
-from vae_se.inference.start import fit_start, pick_start
+from vae_se.inference.initialisation import fit_start, pick_start
 from vae_se.noise.impulsive import Impulsive
 from vae_se.noise.nmf import NMF
 from vae_se.rng import Streams
@@ -99,7 +99,7 @@ def test_clicks_are_removed_that_nmf_leaves():
     scores = {}
     for name in ("nmf", "impulsive"):
         enhancer = Enhancer.from_pretrained(
-            device="cpu", noise__name=name, inference__iterations=20, inference__recogniser=None
+            device="cpu", noise__name=name, inference__iterations=20, inference__noisy_encoder=None
         )
         scores[name] = si_sdr(clean, enhancer.enhance(noisy, RATE))
     assert scores["impulsive"] > scores["nmf"] + 1, scores

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from vae_se.noise.multiplicative import start_spectrum, tracked
+from vae_se.noise.multiplicative import init_spectrum, tracked
 from vae_se.noise.nmf import NMF
 from vae_se.noise.stationary import Stationary
 from vae_se.rng import Streams
@@ -29,7 +29,7 @@ def start(model, power):
 
 def test_level_of_steady_noise_is_found_from_a_start_off_by_ten(case):
     power, spectrum = case
-    model = Stationary(level=10.0)
+    model = Stationary(init_scale=10.0)
     state, mask = start(model, power)
     silence, log_weight = torch.zeros(1, 1, 1, 1).double(), torch.zeros(1, 1, FRAMES).double()
     for _ in range(60):
@@ -42,7 +42,7 @@ def test_level_of_steady_noise_is_found_from_a_start_off_by_ten(case):
 @pytest.mark.parametrize("smoothness", [0.0, 20.0])
 def test_cost_does_not_rise(case, smoothness):
     power, _ = case
-    model = Stationary(level=5.0, smoothness=smoothness)
+    model = Stationary(init_scale=5.0, smoothness=smoothness)
     state, mask = start(model, power)
     generator = torch.Generator().manual_seed(1)
     speech = power.mean() * torch.rand(1, 2, FRAMES, BINS, generator=generator, dtype=torch.float64)
@@ -60,10 +60,10 @@ def test_cost_does_not_rise(case, smoothness):
 
 def test_tracked_starts_other_models_at_its_mean(case):
     power, spectrum = case
-    found = start_spectrum("tracked", power, torch.ones(1, FRAMES))
+    found = init_spectrum("tracked", power, torch.ones(1, FRAMES))
     torch.testing.assert_close(found[0], tracked(power[0]).mean(0))
     # Loud outliers of even noise look like speech to the tracker: it lies a decibel low.
     assert float((10 * torch.log10(found[0] / spectrum)).abs().mean()) < 1.5
-    state, _ = start(NMF(rank=4, start="tracked", level=1.0, spread=0.1), power)
+    state, _ = start(NMF(rank=4, init_spectrum="tracked", init_scale=1.0, init_jitter=0.1), power)
     shape = (state.h @ state.w)[0].mean(0)
     assert torch.nn.functional.cosine_similarity(shape, found[0], dim=0) > 0.99

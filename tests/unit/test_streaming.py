@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from tests.conftest import noisy_like
 from vae_se.audio.level import active_rms
 from vae_se.audio.running import RunningLevel
-from vae_se.enhancer import Enhancer
+from vae_se.enhancement.online import OnlineEnhancer
+from vae_se.enhancement.enhancer import Enhancer
 from vae_se.errors import AudioError, UsageError
 from vae_se.inference.em import MonteCarloEM
-from vae_se.noise.memory import fit_activations, follow, remember, slide
+from vae_se.noise.continuation import fit_activations, start_from_spectra, spectra_of, shift_window
 from vae_se.noise.multiplicative import NMFState, product
-from vae_se.streaming import OnlineEnhancer
 
 QUICK = {"inference__iterations": 2, "inference__averaging": 1, "output__floor_db": np.inf, "device": "cpu"}
 SIZES = {"block": 0.128, "lookahead": 0.064, "context": 0.4}
@@ -85,7 +85,7 @@ def test_where_the_filter_is_one_nothing_changes(enhancer, monkeypatch):
 
     def halved(self, power, *given, **named):
         found = run(self, power, *given, **named)
-        found.mask.fill_(0.5)
+        found.wiener.fill_(0.5)
         return found
 
     monkeypatch.setattr(MonteCarloEM, "run", halved)
@@ -146,8 +146,8 @@ def test_wrong_arguments(enhancer, tiny_prior):
         OnlineEnhancer(enhancer, 5)
     with pytest.raises(UsageError, match="whole recordings"):
         OnlineEnhancer(Enhancer.from_pretrained(method="log-mmse"), 16000)
-    noise = {"noise__name": "dictionary", "noise__stretch": "0-1"}
-    with pytest.raises(UsageError, match="stretch"):
+    noise = {"noise__name": "dictionary", "noise__noise_segment": "0-1"}
+    with pytest.raises(UsageError, match="noise segment"):
         OnlineEnhancer(Enhancer.from_pretrained(tiny_prior, **QUICK, **noise), 16000)
 
 
@@ -186,12 +186,12 @@ def test_noise_is_handed_on():
     found = NMFState(before.w, fit_activations(before.w, product(before), mask))
     ratio = product(before) / product(found)
     assert (ratio - ratio.log() - 1).mean() < 0.01
-    followed = follow(state, [remember(before, 0)], mask)
+    followed = start_from_spectra(state, [spectra_of(before, 0)], mask)
     assert torch.equal(followed.w, before.w)
     assert product(followed).mean() == pytest.approx(product(state).mean().item(), rel=0.2)
-    assert follow(state, [None], mask) is state
-    assert follow("another model's", [None], mask) == "another model's"
-    moved = slide(state, before, 5, 4.0, mask)
+    assert start_from_spectra(state, [None], mask) is state
+    assert start_from_spectra("another model's", [None], mask) == "another model's"
+    moved = shift_window(state, before, 5, 4.0, mask)
     assert torch.equal(moved.h[:, :15], 4 * before.h[:, 5:])
     assert torch.equal(moved.w, before.w)
     assert moved.h.shape == state.h.shape

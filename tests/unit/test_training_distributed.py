@@ -15,7 +15,7 @@ import torch
 from tests.conftest import speech_like
 from vae_se.data.corpus import scan
 from vae_se.data.features import FrameSet, load_features
-from vae_se.priors import Signal, load_prior
+from vae_se.priors import SignalSpec, load_prior
 from vae_se.training.batches import FrameBatches, SequenceBatches
 from vae_se.training.checkpoint import CHECKPOINT
 from vae_se.training.distributed import World, leads, own_threads
@@ -77,7 +77,7 @@ def test_two_processes_have_the_curve_of_one(job, tmp_path):
 
 
 def test_sequences_and_a_run_that_goes_on_with_two(job, tmp_path, monkeypatch):
-    settings = [s for s in SETTINGS if not s.startswith("hidden")] + ["hidden=[16, 32]", "memory=6"]
+    settings = [s for s in SETTINGS if not s.startswith("hidden")] + ["hidden=[16, 32]", "hidden_size=6"]
     settings += ["sequence_frames=16", 'start=""']
     recipe = load_recipe("dkf", settings)
     whole = train_prior(dataclasses.replace(job, recipe=recipe, out=tmp_path / "whole"))
@@ -100,7 +100,7 @@ def test_sequences_and_a_run_that_goes_on_with_two(job, tmp_path, monkeypatch):
 @pytest.mark.parametrize("sequences", [False, True])
 def test_parts_of_a_batch_are_the_batch(job, sequences):
     corpus = scan(job.data)
-    frames = FrameSet.of(load_features(corpus, Signal(8000, 256, 64), job.cache))
+    frames = FrameSet.of(load_features(corpus, SignalSpec(8000, 256, 64), job.cache))
 
     def batches(rank, size):
         world = World(rank, size)

@@ -10,7 +10,7 @@ import torch
 
 from vae_se.likelihood import complex_gaussian_log_prob, itakura_saito
 from vae_se.numerics import POWER_FLOOR
-from vae_se.priors import Signal
+from vae_se.priors import SignalSpec
 from vae_se.priors.ffvae import FFVAE
 from vae_se.priors.posterior import GaussianPosterior
 from vae_se.training.elbo import elbo_terms, itakura_saito_from, loss
@@ -19,7 +19,7 @@ from vae_se.training.loop import initialise
 
 def tiny(latent: int = 1, seed: int = 0) -> FFVAE:
     """A prior of five bins in double precision, its weights made lively."""
-    model = initialise(lambda: FFVAE([4, 6], latent, signal=Signal(window=8, hop=2)), seed).double()
+    model = initialise(lambda: FFVAE([4, 6], latent, signal=SignalSpec(window=8, hop=2)), seed).double()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -106,14 +106,14 @@ def test_beta_and_free_bits() -> None:
     reconstruction, kl = float(terms.reconstruction.mean()), float(terms.kl.mean())
     assert float(loss(terms, 0.0)) == pytest.approx(reconstruction)
     assert float(loss(terms, 0.5)) == pytest.approx(reconstruction + 0.5 * kl)
-    # As many free nepers as there could be: the KL is the constant 3 * 100, without a gradient.
+    # As many free nats as there could be: the KL is the constant 3 * 100, without a gradient.
     free = loss(terms, 1.0, free_bits=100.0)
     assert float(free) == pytest.approx(reconstruction + 300)
     assert torch.autograd.grad(free, model.log_variance_head.weight, retain_graph=True)[0].isfinite().all()
 
 
 def test_gradients_reach_every_parameter() -> None:
-    model = FFVAE([8, 16], 4, signal=Signal(window=64, hop=16))
+    model = FFVAE([8, 16], 4, signal=SignalSpec(window=64, hop=16))
     model.set_statistics(torch.zeros(33), torch.ones(33))
     terms = elbo_terms(model, torch.rand(32, 33), torch.Generator().manual_seed(0))
     loss(terms, 1.0).backward()
@@ -124,7 +124,7 @@ def test_gradients_reach_every_parameter() -> None:
 
 
 def test_digital_silence_and_loud_frames_are_finite() -> None:
-    model = FFVAE([8, 16], 4, signal=Signal(window=64, hop=16))
+    model = FFVAE([8, 16], 4, signal=SignalSpec(window=64, hop=16))
     power = torch.cat([torch.zeros(2, 33), torch.full((2, 33), 1e8)])
     terms = elbo_terms(model, power, torch.Generator().manual_seed(0))
     assert torch.isfinite(terms.reconstruction).all()

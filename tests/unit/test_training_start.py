@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from vae_se.errors import UsageError
-from vae_se.priors import PRIORS, Signal
+from vae_se.priors import PRIORS, SignalSpec
 from vae_se.training.elbo import elbo_terms
 from vae_se.training.start import take_layers
 
-SIGNAL = Signal(window=64, hop=16)
+SIGNAL = SignalSpec(window=64, hop=16)
 TINY = {"hidden": [8, 12], "activation": "silu", "signal": SIGNAL}
 DYNAMICAL = sorted(name for name in PRIORS if not PRIORS[name].factorised)
 
@@ -31,7 +31,7 @@ def donor():
 @pytest.mark.parametrize("name", DYNAMICAL)
 def test_it_starts_where_the_other_ended(name: str, donor) -> None:
     more = {"static": 2} if name == "dsae" else {}
-    model = made(name, 5 if more else 3, seed=2, memory=7, **more)
+    model = made(name, 5 if more else 3, seed=2, hidden_size=7, **more)
     take_layers(model, donor)
     power = torch.rand(2, 9, 33)
     with torch.no_grad():
@@ -44,7 +44,7 @@ def test_it_starts_where_the_other_ended(name: str, donor) -> None:
 @pytest.mark.parametrize("name", DYNAMICAL)
 def test_and_learns_to_remember(name: str, donor) -> None:
     """After one step the gradient reaches every parameter that it reaches in other starts."""
-    model = made(name, 4, seed=2, memory=7, **({"static": 1} if name == "dsae" else {}))
+    model = made(name, 4, seed=2, hidden_size=7, **({"static": 1} if name == "dsae" else {}))
     take_layers(model, donor)
     optimiser = torch.optim.SGD(model.parameters(), lr=1e-4)
     for _ in range(3):
@@ -61,7 +61,7 @@ def test_and_learns_to_remember(name: str, donor) -> None:
         ("rvae", made("ffvae", 9, 0)),
         ("rvae", made("ffvae", 3, 0, hidden=[12, 8])),
         ("rvae", made("ffvae", 3, 0, activation="tanh")),
-        ("rvae", made("ffvae", 3, 0, signal=Signal(window=64, hop=32))),
+        ("rvae", made("ffvae", 3, 0, signal=SignalSpec(window=64, hop=32))),
         ("rvae", made("ae", 3, 0)),
         ("ffvae", made("ffvae", 3, 0)),
     ],

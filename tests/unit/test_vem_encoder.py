@@ -47,7 +47,7 @@ def test_equals_one_deep_copy_at_a_time_and_leaves_the_shared_encoder():
     prior = tiny_prior(dtype=torch.float64)
     before = copy.deepcopy(prior.state_dict())
     whole = target(prior)
-    kernel = ESTEPS["vem-encoder"](draws=3, rate=0.01)
+    kernel = ESTEPS["vem-encoder"](draws=3, learning_rate=0.01)
     streams = Streams.from_seed(0, [0, 1], LENGTHS)
     with torch.no_grad():
         state = kernel.init(whole, whole.power, streams)

@@ -10,9 +10,9 @@ from vae_se.data.corpus import scan
 from vae_se.data.features import read_normalised
 from vae_se.data.waveforms import load_waveforms
 from vae_se.errors import AudioError, OutputError
-from vae_se.priors import Signal
+from vae_se.priors import SignalSpec
 
-SIGNAL = Signal(rate=8000, window=256, hop=64, active_rms=0.7)
+SIGNAL = SignalSpec(rate=8000, window=256, hop=64, active_rms=0.7)
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from types import TracebackType
 import numpy as np
 import soundfile
 
-from ..atomic import sync_folder
 from ..errors import AudioError, OutputError, UsageError
+from ..storage.atomic import sync_folder
 
 CLIP_MODES = ("clamp", "rescale", "none")
 

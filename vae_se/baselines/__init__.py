@@ -4,7 +4,7 @@
 True
 """
 
-from ..trackers import minimum_statistics, mmse_tracker
+from ..noise.tracking import minimum_statistics, mmse_tracker
 from . import extras, log_mmse, nmf, om_lsa, oracle, spectral_subtraction, wiener_dd  # noqa: F401 - they register
 from .base import BASELINES, Baseline, MissingPackage
 from .imcra import imcra

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..trackers import floored, smoothing
+from ..noise.tracking import floored, smoothing
 from .gains import conditional_presence, decision_directed, log_mmse_gain
 
 _BIAS = 1.66  # B_min: how far the minimum lies under the mean

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..trackers import floored, mmse_tracker, smoothing
+from ..noise.tracking import floored, mmse_tracker, smoothing
 from .base import baseline
 from .gains import log_mmse_gain, run
 from .spectral import Spectral, filtered

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.ndimage import convolve1d
 from scipy.signal import lfilter
 
-from ..trackers import floored, smoothing
+from ..noise.tracking import floored, smoothing
 from .base import baseline
 from .gains import conditional_presence, log_mmse_gain, run
 from .imcra import imcra

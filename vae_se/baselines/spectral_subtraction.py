@@ -7,7 +7,7 @@ import math
 import numpy as np
 from scipy.ndimage import minimum_filter1d, uniform_filter1d
 
-from ..trackers import minimum_statistics
+from ..noise.tracking import minimum_statistics
 from .base import baseline
 from .spectral import Spectral, filtered
 

@@ -96,9 +96,9 @@ def describe_method(spec: MethodSpec, seed: int) -> dict[str, Any]:
             for key, value in config.flat().items()
         }
         about["weights"] = _weights(config.prior)
-        if chosen := config.inference.recogniser:
-            network = _weights(config.prior, "recogniser") if chosen == "auto" else _weights(chosen)
-            about |= {"recogniser": network} if network else {}
+        if chosen := config.inference.noisy_encoder:
+            network = _weights(config.prior, "noisy_encoder") if chosen == "auto" else _weights(chosen)
+            about |= {"noisy_encoder": network} if network else {}
     return about
 
 
@@ -123,7 +123,7 @@ def _config(spec: MethodSpec, seed: int) -> Any:
 
 class _Enhancer:
     def __init__(self, config: Any) -> None:
-        from ..enhancer import Enhancer
+        from ..enhancement.enhancer import Enhancer
 
         self._enhancer = Enhancer.from_pretrained(config=config, device="cpu")
 

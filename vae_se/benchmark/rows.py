@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..atomic import write_atomically
 from ..errors import OutputError, UsageError
+from ..storage.atomic import write_atomically
 
 Row = dict[str, Any]
 

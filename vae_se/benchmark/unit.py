@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import soundfile as sf
 
-from ..atomic import replacing
 from ..data.mixture import Mixture
 from ..data.testsets import Entry
 from ..errors import AudioError, VaeSeError
 from ..execution import Handle
 from ..metrics import ScorePool, refused
+from ..storage.atomic import replacing
 from .methods import Enhancing, load_method
 from .protocol import MethodSpec
 from .rows import Row

@@ -200,12 +200,12 @@ def settings_from(preset: str, config_file: str | None, assignments: tuple[str, 
     return config.override({k: v for k, v in named.items() if v is not None}).set(*assignments)
 
 
-def _noise(given: str | None, stretch: str | None) -> dict[str, Any]:
-    """What --noise and --noise-from stand for: a model by name, the dictionary in a file or of a stretch."""
-    if stretch is not None:
+def _noise(given: str | None, segment: str | None) -> dict[str, Any]:
+    """What --noise and --noise-from stand for: a model by name, the dictionary in a file or of a segment."""
+    if segment is not None:
         if given not in (None, "dictionary"):
             raise UsageError(f"--noise {given} and --noise-from both say what the noise is", "give one of them")
-        return {"noise.name": "dictionary", "noise.stretch": stretch}
+        return {"noise.name": "dictionary", "noise.noise_segment": segment}
     if given is not None and given.endswith(".safetensors"):
         return {"noise.name": "dictionary", "noise.file": given}
     return {"noise.name": given}

@@ -24,7 +24,7 @@ def check_groups(config: Config, executor: str | None) -> None:
         raise UsageError(f"--noise-group and --executor {executor}", "vae-se noise fit, and then --noise FILE")
     if config.method != "mcem":
         raise UsageError(f"{config.method} learns no noise that --noise-group could share", "leave one out")
-    if config.noise.file or config.noise.stretch:
+    if config.noise.file or config.noise.noise_segment:
         raise UsageError("--noise-group and a noise that is known already", "give one of them")
 
 
@@ -49,8 +49,8 @@ def learn_groups(
     All recordings of a group count, even those whose output exists: a run that goes on finds what the first
     one found. By the input's label. A group in which there is nothing to learn from has none.
     """
+    from ..enhancement.shared_noise import share_noise
     from ..noise.store import save_dictionary
-    from ..shared_noise import share_noise
 
     enhancer = Worker(settings).enhancer
     shared: dict[str, str] = {}

@@ -12,8 +12,8 @@ from ..errors import UsageError
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..enhancer import Info
-    from ..priors.base import Signal
+    from ..enhancement.enhancer import Info
+    from ..signal_spec import SignalSpec
 
 
 def plan_pictures(jobs: Sequence[Job], plot: str, many: bool) -> dict[str, Path]:
@@ -46,7 +46,7 @@ def plan_pictures(jobs: Sequence[Job], plot: str, many: bool) -> dict[str, Path]
 
 
 def draw_picture(
-    noisy: np.ndarray, speech: np.ndarray, rate: int, info: Info, signal: Signal, title: str, path: Path
+    noisy: np.ndarray, speech: np.ndarray, rate: int, info: Info, signal: SignalSpec, title: str, path: Path
 ) -> bool:
     """Draw the first channel that is not silent, of samples (C, T) at ``rate``; False where all are silent."""
     import torch
@@ -60,7 +60,7 @@ def draw_picture(
     loud = [c for c, channel in enumerate(inside) if active_rms(channel, signal.rate) >= SILENCE_RMS]
     if not loud or not info.channels:
         return False
-    found, frames = info.channels[0], info.channels[0].mask.shape[0]
+    found, frames = info.channels[0], info.channels[0].wiener.shape[0]
 
     def power(samples: np.ndarray) -> np.ndarray:
         spectrum = signal.stft.analyse(torch.from_numpy(samples).float()).abs().square()

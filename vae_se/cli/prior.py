@@ -44,7 +44,7 @@ def list_(as_json: bool) -> None:
 @_NAME
 @click.option("--json", "as_json", is_flag=True, help="config.json as it is.")
 def show(name: str, as_json: bool) -> None:
-    """Architecture, signal, training and scores of a prior, and the recognition network beside it."""
+    """Architecture, signal, training and scores of a prior, and the noisy encoder beside it."""
     from ..priors import store
 
     folder = store.locate(name)
@@ -55,7 +55,7 @@ def show(name: str, as_json: bool) -> None:
     click.echo(f"folder = {folder}")
     for line in _tree(config):
         click.echo(line)
-    click.echo(f"recogniser = {_recogniser(folder / 'recogniser')}")
+    click.echo(f"noisy_encoder = {_noisy_encoder(folder / 'noisy_encoder')}")
 
 
 @prior.command()
@@ -68,13 +68,13 @@ def show(name: str, as_json: bool) -> None:
 def verify(name: str, data: str | None, limit: int, as_json: bool) -> None:
     """Check that a prior loads, is finite and generates; with --data, that speech is likely under it.
 
-    The recognition network that comes with it, if one does, must load and be the prior's own. Exit code 1
+    The noisy encoder that comes with it, if one does, must load and be the prior's own. Exit code 1
     where something fails.
     """
     import torch
 
+    from ..noisy_encoder.store import load_noisy_encoder
     from ..priors import load_prior, store
-    from ..recognition.store import load_recogniser
     from ..rng import torch_stream
 
     model: Any = load_prior(name)
@@ -88,14 +88,14 @@ def verify(name: str, data: str | None, limit: int, as_json: bool) -> None:
         if log_variance.shape[-2:] != (64, model.signal.stft.bins) or not log_variance.isfinite().all():
             raise PriorError(f"{name} does not generate finite spectra", "retrain it")
         result["generated_db"] = round(float(log_variance.mean()) * 10 / math.log(10), 2)
-        beside = store.locate(name) / "recogniser"
+        beside = store.locate(name) / "noisy_encoder"
         if beside.is_dir():
-            network = load_recogniser(beside, model)
+            network = load_noisy_encoder(beside, model)
             power = log_variance[:, 0].exp()
             found = network(power, torch.ones_like(power[..., 0]))
             if not (found.posterior.mean.isfinite().all() and found.log_noise.isfinite().all()):
                 raise PriorError(f"{beside} does not recognise the prior's own spectra", "retrain it")
-            result["recogniser_parameters"] = sum(p.numel() for p in network.parameters())
+            result["noisy_encoder_parameters"] = sum(p.numel() for p in network.parameters())
         if data is not None:
             result |= _elbo(model, data, limit)
     if as_json:
@@ -123,7 +123,7 @@ def _elbo(model: Any, folder: str, limit: int) -> dict[str, Any]:
     for power in spectra:
         power = power.unsqueeze(0)
         result = model.reconstruct(power, generator)
-        reconstruction += float((model.misfit(power, result.log_variance) + power.shape[-1] * LOG_PI).sum())
+        reconstruction += float((model.nll(power, result.log_variance) + power.shape[-1] * LOG_PI).sum())
         divergence += float(itakura_saito(power + POWER_FLOOR, result.log_variance.exp()).sum())
         kl += float(result.kl.sum())
         flat -= float(complex_gaussian_log_prob(power + POWER_FLOOR, mean_spectrum.log()).sum())
@@ -200,16 +200,16 @@ def plot(name: str, data: str, limit: int, output: str, overwrite: bool) -> None
 prior.add_command(morph)
 
 
-def _recogniser(folder: Path) -> str:
-    """The recognition network in ``folder``, in a line."""
-    from ..recognition.store import read_config
+def _noisy_encoder(folder: Path) -> str:
+    """The noisy encoder in ``folder``, in a line."""
+    from ..noisy_encoder.store import read_config
 
     if not folder.is_dir():
         return "none (vae-se train --amortise makes one)"
     config = read_config(folder)
     model, training = config["model"], config["training"]
     return (
-        f"{'causal' if model['causal'] else 'two-way'}, width {model['width']}, memory {model['memory']}, "
+        f"{'causal' if model['causal'] else 'two-way'}, width {model['width']}, hidden size {model['hidden_size']}, "
         f"{training['options']['steps']} steps on {training['noise']} noise ({folder})"
     )
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from ..atomic import write_atomically
 from ..errors import OutputError
+from ..storage.atomic import write_atomically
 from .common import say
 
 

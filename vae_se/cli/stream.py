@@ -76,7 +76,7 @@ def stream(source: str, output: str, **options: Any) -> int:
     with ExitStack() as stack:
         form, parts = _open(source, raw, stack)
         write = _sink(output, form, raw is not None, options["overwrite"], stack)
-        from ..streaming.online import SETTINGS, OnlineEnhancer
+        from ..enhancement.online import SETTINGS, OnlineEnhancer
 
         config = Config().override(SETTINGS).override(given).set(*options["assignments"])
         level = None if options["level"] is None else 10 ** (options["level"] / 20)

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from .common import debug_option, say
 
-#: Options that say how a prior is trained; a recognition network has no use for them.
+#: Options that say how a prior is trained; a noisy encoder has no use for them.
 _PRIOR_ONLY = ("recipe", "score_files", "tensorboard")
 
 
@@ -24,7 +24,7 @@ _PRIOR_ONLY = ("recipe", "score_files", "tensorboard")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
               help="Override a key of the recipe, e.g. --set train.epochs=5 (repeatable).")  # fmt: skip
 @click.option("--amortise", metavar="PRIOR",
-              help="Train a recognition network of noisy speech for this prior (see below).")  # fmt: skip
+              help="Train a noisy encoder of noisy speech for this prior (see below).")  # fmt: skip
 @click.option("--noise", type=click.Path(path_type=Path), metavar="DIR",
               help="With --amortise: recordings of noise, in place of simulated noise.")  # fmt: skip
 @click.option("--print-config", is_flag=True, help="Print the recipe with its overrides as JSON, and stop.")
@@ -76,7 +76,7 @@ def train(
 
     With --amortise PRIOR the prior stays as it is, and a network learns to recognise its latents, and the
     noise, in noisy speech: mixtures of the speech in DATA_DIR with noise that is drawn from the model. In the
-    folder PRIOR/recogniser, enhancement with that prior starts from it. Its keys for --set are those that
+    folder PRIOR/noisy_encoder, enhancement with that prior starts from it. Its keys for --set are those that
     --print-config lists.
     """
     import json
@@ -132,16 +132,16 @@ def _amortise(
 
     import torch
 
-    from ..training.amortise import AmortiseJob, AmortiseOptions, train_recogniser
+    from ..training.noisy_encoder import NoisyEncoderJob, NoisyEncoderOptions, train_noisy_encoder
 
-    options = AmortiseOptions.of(settings)
+    options = NoisyEncoderOptions.of(settings)
     if print_config:
         click.echo(json.dumps(dataclasses.asdict(options), indent=2))
         return
     torch.set_num_threads(threads)
     command = shlex.join(["vae-se", *sys.argv[1:]])
-    train_recogniser(
-        AmortiseJob(data_dir, prior, options=options, command=command, **job),
+    train_noisy_encoder(
+        NoisyEncoderJob(data_dir, prior, options=options, command=command, **job),
         say=(lambda _: None) if quiet else say,
     )
 

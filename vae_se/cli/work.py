@@ -22,7 +22,7 @@ from .pictures import draw_picture
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..enhancer import Enhancer, Info
+    from ..enhancement.enhancer import Enhancer, Info
 
 Progress = Callable[[int, int], None]
 
@@ -82,7 +82,7 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         with deferred_interrupt():
-            from ..enhancer import Enhancer
+            from ..enhancement.enhancer import Enhancer
 
         self.settings = settings
         self.enhancer: Enhancer = Enhancer.from_pretrained(config=settings.config, device=settings.device)
@@ -92,7 +92,7 @@ class Worker:
 
     def _enhancer(self, shared: str | None) -> Enhancer:
         if shared not in self._enhancers:
-            from ..shared_noise import sharing
+            from ..enhancement.shared_noise import sharing
 
             assert shared is not None
             self._enhancers[shared] = sharing(self.enhancer, shared)
@@ -194,7 +194,7 @@ class Worker:
 
     def _is_long(self, job: paths.Job) -> bool:
         """Whether a file goes through in parts. Pictures and pipes are of whole recordings."""
-        from ..longfile import is_long
+        from ..enhancement.long_file import is_long
 
         path = job.source.path
         if path is None or job.source.label in self.settings.pictures or not path.is_file():
@@ -204,7 +204,7 @@ class Worker:
     def _long(
         self, job: paths.Job, enhancer: Enhancer, outcome: Outcome, progress: Progress | None = None
     ) -> None:
-        from ..longfile import enhance_long
+        from ..enhancement.long_file import enhance_long
 
         assert job.source.path is not None
         assert job.target is not None

@@ -15,7 +15,7 @@ from ..audio.level import active_rms
 from ..audio.resample import resample
 from ..errors import AudioError, VaeSeError
 from ..numerics import SILENCE_RMS
-from ..priors.base import Signal
+from ..signal_spec import SignalSpec
 from .cache import INDEX, default_cache, keep
 from .corpus import Corpus
 
@@ -90,7 +90,7 @@ class FrameSet:
         return self.spectra.gather(self.frames[positions])
 
 
-def read_normalised(path: Path, signal: Signal) -> np.ndarray:
+def read_normalised(path: Path, signal: SignalSpec) -> np.ndarray:
     """A recording as the prior wants to see it: mono, at its rate, at its active level; (T,) float32.
 
     Raises AudioError for what cannot be read, is shorter than a window, silent, or not finite.
@@ -112,7 +112,7 @@ def read_normalised(path: Path, signal: Signal) -> np.ndarray:
     return np.asarray(mono * (signal.active_rms / level), np.float32)
 
 
-def power_spectra(waveform: np.ndarray, signal: Signal) -> np.ndarray:
+def power_spectra(waveform: np.ndarray, signal: SignalSpec) -> np.ndarray:
     """Power spectra (N, F) float32 of a waveform (T,); long ones are cut into pieces of two minutes."""
     import torch
 
@@ -128,7 +128,7 @@ def power_spectra(waveform: np.ndarray, signal: Signal) -> np.ndarray:
     return np.concatenate(powers) if len(powers) > 1 else powers[0]
 
 
-def cache_key(corpus: Corpus, signal: Signal) -> str:
+def cache_key(corpus: Corpus, signal: SignalSpec) -> str:
     """What the spectra depend on: paths, sizes and times of the files, and the signal's parameters."""
     files = [(r.path, r.size, r.mtime_ns, r.speaker) for r in corpus.recordings]
     text = json.dumps([_VERSION, dataclasses.asdict(signal), files])
@@ -136,7 +136,7 @@ def cache_key(corpus: Corpus, signal: Signal) -> str:
 
 
 def load_features(
-    corpus: Corpus, signal: Signal, cache: Path | None = None, report: Report | None = None
+    corpus: Corpus, signal: SignalSpec, cache: Path | None = None, report: Report | None = None
 ) -> PowerSpectra:
     """Spectra of ``corpus`` from ``cache``, computed and stored there on the first call.
 
@@ -148,7 +148,7 @@ def load_features(
     return PowerSpectra(folder)
 
 
-def _compute(corpus: Corpus, signal: Signal, folder: Path, report: Report | None) -> None:
+def _compute(corpus: Corpus, signal: SignalSpec, folder: Path, report: Report | None) -> None:
     """Fill ``folder``."""
     shards = _ShardWriter(folder)
     utterances: list[dict[str, Any]] = []

@@ -16,7 +16,7 @@ import soundfile as sf
 from .. import __version__
 from ..audio.resample import check_rate
 from ..errors import OutputError, UsageError, VaeSeError
-from ..untrusted import parse_object
+from ..storage.untrusted import parse_object
 from .mixing import Draw, Recipe
 from .table import from_table
 

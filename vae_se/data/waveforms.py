@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import AudioError, VaeSeError
-from ..priors.base import Signal
+from ..signal_spec import SignalSpec
 from .cache import INDEX, default_cache, keep
 from .corpus import Corpus
 from .features import Report, cache_key, read_normalised
@@ -50,7 +50,7 @@ class Waveforms:
 
 
 def load_waveforms(
-    corpus: Corpus, signal: Signal, cache: Path | None = None, report: Report | None = None
+    corpus: Corpus, signal: SignalSpec, cache: Path | None = None, report: Report | None = None
 ) -> Waveforms:
     """The recordings of ``corpus``, computed on the first call and kept in ``cache``.
 
@@ -64,11 +64,11 @@ def load_waveforms(
     return Waveforms(samples, np.array(index["starts"]), np.array(index["scales"], np.float32))
 
 
-def _key(corpus: Corpus, signal: Signal) -> str:
+def _key(corpus: Corpus, signal: SignalSpec) -> str:
     return hashlib.blake2b(f"waveforms 1 {cache_key(corpus, signal)}".encode(), digest_size=12).hexdigest()
 
 
-def _compute(corpus: Corpus, signal: Signal, folder: Path, report: Report | None) -> None:
+def _compute(corpus: Corpus, signal: SignalSpec, folder: Path, report: Report | None) -> None:
     """Fill ``folder``."""
     starts, scales, total = [], [], 0
     with (folder / "samples.int16").open("wb") as file:

@@ -11,12 +11,12 @@ import torch
 from ..errors import UsageError
 from ..numerics import POWER_FLOOR
 from ..rng import Streams
-from .basin import candidates, likeliest
 from .convergence import recording_rhat
 from .estep.base import EStep
-from .mstep import Gain
-from .presence import pause_attenuation, speech_evidence, speech_presence
-from .start import fit_start, pick_start
+from .gain import Gain
+from .initialisation import fit_start, pick_start
+from .multistart import candidates, likeliest
+from .speech_presence import pause_attenuation, speech_evidence, speech_presence
 from .target import Target
 from .wiener import FilterMoments
 
@@ -25,7 +25,7 @@ from .wiener import FilterMoments
 class EMState:
     """All that EM carries: parameters, the E-step's state, and the trace so far.
 
-    ``gain`` (B, N); ``proposal``: what the recognition network or a trial said of the latents, or None;
+    ``gain`` (B, N); ``proposal``: what the noisy encoder or a trial said of the latents, or None;
     ``drive`` (B, N, U): the input of a prior that takes one, made from what the encoder was shown at the start;
     ``trace`` holds per iteration the objective, the effective sample size and the acceptance (or None), each
     (B,).
@@ -42,11 +42,11 @@ class EMState:
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """What EM found: ``mask`` (E[s | x] = mask * x), ``variance`` of the speech and of the ``noise``
+    """What EM found: ``wiener`` (E[s | x] = wiener * x), ``variance`` of the speech and of the ``noise``
     (B, N, F), the state to go on from, and ``rhat`` (B,) of the chains that the filter averages over (None
     where there are none)."""
 
-    mask: torch.Tensor
+    wiener: torch.Tensor
     variance: torch.Tensor
     noise: torch.Tensor
     state: EMState
@@ -63,7 +63,7 @@ class MonteCarloEM:
     after the last M-step whose draws the filter averages over; ``encoder_floor``: at the start the encoder
     sees the power less the noise model's start, and at least this part of the power (1: the noisy power);
     ``pause_db``: how much further frames without speech are turned down (presence.py).
-    ``recogniser``: a network (recognition/network.py) that has learnt to tell latents and noise of noisy
+    ``noisy_encoder``: a network (noisy_encoder/network.py) that has learnt to tell latents and noise of noisy
     recordings; it then replaces the encoder, as the start of the latents and as a proposal, and the noise
     starts at what it says. ``starts``: how many starts are tried by a short run each (basin.py).
     """
@@ -76,7 +76,7 @@ class MonteCarloEM:
     averaging: int = 4
     encoder_floor: float = 0.05
     pause_db: float = 0.0
-    recogniser: Any = None
+    noisy_encoder: Any = None
     starts: int = 1
 
     def __post_init__(self) -> None:
@@ -98,8 +98,8 @@ class MonteCarloEM:
             return self._begin(best.noise, best.gain, power + POWER_FLOOR, mask, best.posterior, streams)
         power = power + POWER_FLOOR
         noise, proposal = self.noise.init(power, mask, streams), None
-        if self.recogniser is not None:
-            found = self.recogniser(power, mask)
+        if self.noisy_encoder is not None:
+            found = self.noisy_encoder(power, mask)
             proposal = found.posterior
             noise = fit_start(self.noise, noise, found.log_noise.exp(), mask)
         if self.noise.competes:
@@ -118,7 +118,7 @@ class MonteCarloEM:
         target = Target(self.prior, power, self.noise.variance(noise), gain, mask, proposal)
         # The encoder has seen clean speech only.
         cleaned, drive = target.less_noise(self.encoder_floor), None
-        if hasattr(self.prior, "driven_by"):
+        if self.prior.takes_activity:
             drive = self.prior.activity(cleaned)
             target = dataclasses.replace(target, prior=self.prior.driven_by(drive))
         return EMState(noise, gain, self.estep.init(target, cleaned, streams), proposal=proposal, drive=drive)

@@ -29,7 +29,7 @@ class Target:
     def encode(self, power: torch.Tensor) -> Any:
         """q(z | power) for power (B, N, F): where kernels start, and what they propose from.
 
-        Where a recognition network has seen the noisy recording, it is what the network said.
+        Where a noisy encoder has seen the noisy recording, it is what the network said.
         """
         return self.prior.encode(power, self.mask) if self.proposal is None else self.proposal
 

@@ -7,7 +7,7 @@ import dataclasses
 import torch
 
 from ..blocks import frame_blocks
-from .particles import Samples
+from .draws import Draws
 from .target import Target
 
 
@@ -32,7 +32,7 @@ class FilterMoments:
         """No step added; ``power`` is that of the recording."""
         return cls(torch.zeros_like(power), torch.zeros_like(power), torch.zeros_like(power))
 
-    def add(self, target: Target, samples: Samples) -> None:
+    def add(self, target: Target, samples: Draws) -> None:
         """Add the draws of one E-step."""
         weight = samples.log_weight.exp().unsqueeze(-1)
         for frames in frame_blocks(samples.log_variance):

@@ -22,7 +22,7 @@ _LOADING = 1e-12
     "F.-R. Stoeter, A. Liutkus, N. Ito, The 2018 signal separation evaluation campaign (BSS Eval v4)",
 )
 def sdr(pair: Pair) -> float:
-    """Signal-to-distortion ratio in dB of one source, over the whole file, filter of 512 taps.
+    """SignalSpec-to-distortion ratio in dB of one source, over the whole file, filter of 512 taps.
 
     The estimate is projected on the reference and its 511 delays (Vincent et al. 2006, eq. 10 with one
     source); the normal equations are Toeplitz, with correlations by FFT (R. Scheibler, SDR - medium rare

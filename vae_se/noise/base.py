@@ -19,7 +19,7 @@ class NoiseModel(Protocol):
 
     #: Whether there are hidden variables of the noise to be drawn in the loop.
     auxiliary: ClassVar[bool] = False
-    #: Whether the start has rivals, of which the loop picks frame by frame (inference/start.py).
+    #: Whether the start has rivals, of which the loop picks frame by frame (inference/initialisation.py).
     competes: ClassVar[bool] = False
     #: Nats by which a frame must be likelier under a rival.
     margin: float = 0.0
@@ -54,8 +54,8 @@ class NoiseModel(Protocol):
 
     def elsewhere(self) -> list[NoiseModel]:
         """The same model with other starts, for whole runs of the loop to try."""
-        start: str | None = getattr(self, "start", None)
-        return [] if start in (None, "tracked") else [dataclasses.replace(self, start="tracked")]  # type: ignore[type-var]
+        spectrum: str | None = getattr(self, "init_spectrum", None)
+        return [] if spectrum in (None, "tracked") else [dataclasses.replace(self, init_spectrum="tracked")]  # type: ignore[type-var]
 
     def rivals(self, state: Any, power: torch.Tensor, mask: torch.Tensor) -> list[Any]:
         """Other starts than ``state``; called where ``competes`` is set."""

@@ -13,20 +13,20 @@ from ..rng import Streams, torch_stream
 from .base import NOISES, NoiseModel
 from .multiplicative import (
     NMFState,
-    check_start,
+    check_init,
     draw_weight,
+    init_spectrum,
     normalise,
     product,
-    start_spectrum,
     update_h,
     update_w,
 )
 from .nmf import NMF
 from .store import NoiseDictionary, load_dictionary
-from .times import parse_stretch
+from .time_range import parse_time_range
 
-#: What else there is in a recording than in a stretch of it; worth 0.2 dB on ten kinds of noise.
-FREE_BESIDE_STRETCH = 2
+#: What else there is in a recording than in a noise segment of it; worth 0.2 dB on ten kinds of noise.
+FREE_BESIDE_SEGMENT = 2
 
 
 @NOISES.add("dictionary")
@@ -38,39 +38,39 @@ class Dictionary(NoiseModel):
     sounds from single-channel mixtures, 2007; here with the updates of :class:`~vae_se.noise.nmf.NMF`, of
     which those of the fixed spectra are left out.
 
-    ``file``: a noise dictionary (:mod:`vae_se.noise.store`); or ``stretch``: a part of the recording itself
-    that holds the noise alone, such as 0:00-0:02.5, from which :meth:`knowing` makes the model of one
-    recording (:mod:`vae_se.noise.stretch`). ``start``, ``level`` and ``spread`` are those
+    ``file``: a noise dictionary (:mod:`vae_se.noise.store`); or ``noise_segment``: a part of the recording itself
+    that holds the noise alone, such as 0:00-0:02.5, from which :meth:`with_known` makes the model of one
+    recording (:mod:`vae_se.noise.noise_segment`). ``init_spectrum``, ``init_scale`` and ``init_jitter`` are those
     of ``nmf``: the activations start where all atoms together are as loud, on average over bins, as that
     spectrum of the recording times that level; the free atoms start as that spectrum times seeded uniform
-    numbers. Atoms of a stretch start as loud as the stretch, times ``level``. ``free``: 0 unless given, or 2
-    with a stretch.
+    numbers. Atoms of a noise segment start as loud as the noise segment, times ``init_scale``. ``free``: 0 unless given, or 2
+    with a noise segment.
     """
 
     file: str = ""
-    stretch: str = ""
+    noise_segment: str = ""
     free: int | None = None
-    start: str = "quiet"
-    level: float = 2.0
-    spread: float = 0.8
+    init_spectrum: str = "quiet"
+    init_scale: float = 2.0
+    init_jitter: float = 0.8
     learnt: NoiseDictionary | None = dataclasses.field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
-        if bool(self.file) == bool(self.stretch):
+        if bool(self.file) == bool(self.noise_segment):
             raise UsageError(
-                "the noise model dictionary needs a file, or a stretch of the recording",
+                "the noise model dictionary needs a file, or a noise segment of the recording",
                 "vae-se noise fit DIR --out noise.safetensors, then --noise noise.safetensors; "
                 "or --noise-from 0:00-0:02.5",
             )
         if self._free < 0:
             raise UsageError(f"noise.free = {self.free}", "it is 0 or more")
-        check_start(self.start, self.level, self.spread)
+        check_init(self.init_spectrum, self.init_scale, self.init_jitter)
         if self.file:
             object.__setattr__(self, "learnt", load_dictionary(self.file))
         else:
-            parse_stretch(self.stretch)
+            parse_time_range(self.noise_segment)
 
-    def knowing(self, learnt: NoiseDictionary) -> Dictionary:
+    def with_known(self, learnt: NoiseDictionary) -> Dictionary:
         """The same with these atoms."""
         made = copy.copy(self)
         object.__setattr__(made, "learnt", learnt)
@@ -79,7 +79,7 @@ class Dictionary(NoiseModel):
     @property
     def _free(self) -> int:
         if self.free is None:
-            return FREE_BESIDE_STRETCH if self.stretch else 0
+            return FREE_BESIDE_SEGMENT if self.noise_segment else 0
         return self.free
 
     @property
@@ -89,20 +89,20 @@ class Dictionary(NoiseModel):
     @property
     def _known(self) -> NoiseDictionary:
         if self.learnt is None:
-            raise UsageError("the stretch of noise belongs to a recording", "Enhancer learns from it")
+            raise UsageError("the noise segment belongs to a recording", "Enhancer learns from it")
         return self.learnt
 
     def init(self, power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> NMFState:
         """The file's spectra and the free ones, equally loud."""
         bins = power.shape[-1]
-        spectrum = start_spectrum(self.start, power, mask)
+        spectrum = init_spectrum(self.init_spectrum, power, mask)
         fixed = self._atoms.to(power).expand(power.shape[0], -1, -1)
         table = streams.uniform_table(self._free, bins, dtype=power.dtype)
-        free = spectrum.unsqueeze(1) * (1 + self.spread * (2 * table - 1))
+        free = spectrum.unsqueeze(1) * (1 + self.init_jitter * (2 * table - 1))
         free = normalise(free, free.new_zeros(len(free), 1, self._free)).w
         w = torch.cat([fixed, free], 1)
         loudness = spectrum.mean(-1) if self._known.loudness is None else self._known.loudness
-        each = self.level * loudness * torch.ones_like(spectrum[:, 0]) / w.shape[1]
+        each = self.init_scale * loudness * torch.ones_like(spectrum[:, 0]) / w.shape[1]
         return NMFState(w, (each[:, None] * mask).unsqueeze(-1).repeat(1, 1, w.shape[1]))
 
     def variance(self, state: NMFState) -> torch.Tensor:

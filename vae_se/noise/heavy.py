@@ -12,7 +12,7 @@ from ..numerics import VARIANCE_FLOOR
 from ..rng import Streams
 from .base import NoiseModel
 from .impulsive import Impulsive
-from .multiplicative import NMFState, check_start, product
+from .multiplicative import NMFState, check_init, product
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,9 +45,9 @@ class HeavyTailed(NoiseModel):
     """
 
     rank: int = 8
-    start: str = "quiet"
-    level: float = 2.0
-    spread: float = 0.8
+    init_spectrum: str = "quiet"
+    init_scale: float = 2.0
+    init_jitter: float = 0.8
     margin: float = 15.0
 
     competes: ClassVar[bool] = True
@@ -55,11 +55,11 @@ class HeavyTailed(NoiseModel):
     def __post_init__(self) -> None:
         if self.rank < 1:
             raise UsageError(f"noise rank {self.rank}", "it is at least 1")
-        check_start(self.start, self.level, self.spread)
+        check_init(self.init_spectrum, self.init_scale, self.init_jitter)
 
     @property
     def _scale(self) -> Impulsive:
-        return Impulsive(self.rank, self.start, self.level, self.spread, margin=self.margin)
+        return Impulsive(self.rank, self.init_spectrum, self.init_scale, self.init_jitter, margin=self.margin)
 
     def init(self, power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> ImpulseState:
         """The start of ``impulsive``, all phi at 1."""

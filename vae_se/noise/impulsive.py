@@ -31,7 +31,7 @@ class Impulsive(NMF):
 
     EM from an even start lets the speech explain a click, and never leaves that: the noise is quiet there, so
     the latents move to the click, after which there is nothing left for the noise. So each of these atoms is
-    proposed for each frame, with SHARES of its power, and inference/start.py keeps what makes the frame
+    proposed for each frame, with SHARES of its power, and inference/initialisation.py keeps what makes the frame
     likeliest. The atoms are learnt from there on as all others are. Those that no frame wants are not in the
     model: smooth spectra that are free to grow would take the place of speech, and where nothing is impulsive
     this model is ``nmf``.

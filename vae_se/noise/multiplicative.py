@@ -13,7 +13,7 @@ import torch
 from ..blocks import frame_blocks
 from ..errors import UsageError
 from ..numerics import TINY, VARIANCE_FLOOR
-from ..trackers import mmse_tracker
+from .tracking import mmse_tracker
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,7 @@ def _tracked_mean(power: torch.Tensor) -> torch.Tensor:
     return tracked(power).mean(0)
 
 
-_STARTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+_INIT_SPECTRA: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "mean": _mean,
     "quiet": _quiet,
     "log-mean": _log_mean,
@@ -61,20 +61,20 @@ _STARTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 
 
-def check_start(start: str, level: float, spread: float) -> None:
-    """UsageError unless ``start`` is known, ``level`` above 0 and ``spread`` between 0 and 1."""
-    if start not in _STARTS:
-        raise UsageError(f"unknown start {start!r} of the noise model", "known: " + ", ".join(_STARTS))
-    if not level > 0:
-        raise UsageError(f"level {level} of the noise model's start", "it is above 0")
-    if not 0 < spread < 1:
-        raise UsageError(f"spread {spread} of the noise model's start", "it lies between 0 and 1")
+def check_init(init_spectrum: str, init_scale: float, init_jitter: float) -> None:
+    """UsageError unless ``init_spectrum`` is known, ``init_scale`` above 0 and ``init_jitter`` between 0 and 1."""
+    if init_spectrum not in _INIT_SPECTRA:
+        raise UsageError(f"unknown noise.init_spectrum {init_spectrum!r}", "known: " + ", ".join(_INIT_SPECTRA))
+    if not init_scale > 0:
+        raise UsageError(f"noise.init_scale = {init_scale}", "it is above 0")
+    if not 0 < init_jitter < 1:
+        raise UsageError(f"noise.init_jitter = {init_jitter}", "it lies between 0 and 1")
 
 
-def start_spectrum(start: str, power: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """The spectrum (B, F) that ``start`` names, of power (B, N, F) where the mask (B, N) is 1."""
+def init_spectrum(name: str, power: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The spectrum (B, F) called ``name``, of power (B, N, F) where the mask (B, N) is 1."""
     lengths = mask.sum(-1).long().tolist()
-    return torch.stack([_STARTS[start](row[:n]) for row, n in zip(power, lengths, strict=True)])
+    return torch.stack([_INIT_SPECTRA[name](row[:n]) for row, n in zip(power, lengths, strict=True)])
 
 
 def product(state: NMFState) -> torch.Tensor:

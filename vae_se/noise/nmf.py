@@ -11,11 +11,11 @@ from ..rng import Streams
 from .base import NOISES, NoiseModel
 from .multiplicative import (
     NMFState,
-    check_start,
+    check_init,
     draw_weight,
+    init_spectrum,
     normalise,
     product,
-    start_spectrum,
     update_h,
     update_w,
 )
@@ -33,24 +33,24 @@ class NMF(NoiseModel):
     mean over draws replaced by the weighted mean. Févotte, Bertin and Durrieu, Nonnegative matrix
     factorization with the Itakura-Saito divergence, 2009, for the model.
 
-    ``rank``: K. ``start``: the spectrum around which W starts: "quiet" (the lower fifth of the frames, bin
+    ``rank``: K. ``init_spectrum``: the spectrum around which W starts: "quiet" (the lower fifth of the frames, bin
     by bin), "log-mean" (geometric mean over frames), "tracked" (the mean of what the MMSE tracker finds:
-    Gerkmann and Hendriks, 2012) or "mean", times ``level``: a start above the noise
+    Gerkmann and Hendriks, 2012) or "mean", times ``init_scale``: a start above the noise
     lets the dictionary take its share first and the speech what is left, which ends in a better basin
-    than the reverse (eval/results/start.md). H starts near 1. ``spread``: W and H are multiplied by seeded
-    uniform numbers from 1 - spread to 1 + spread, so that atoms differ.
+    than the reverse (eval/results/start.md). H starts near 1. ``init_jitter``: W and H are multiplied by seeded
+    uniform numbers from 1 - init_jitter to 1 + init_jitter, so that atoms differ.
 
     ``sparsity``, ``smoothness`` and ``relevance`` are the weights of what H is held to
     (:class:`~vae_se.noise.penalties.Penalty`). With relevance, atoms that are not needed fade away: the rank
     is then an upper bound. ``gamma`` and ``inverse_gamma`` are those of priors on W
-    (:class:`~vae_se.noise.spectra.SpectrumPrior`), whose mode is the spectrum that ``start`` names.
+    (:class:`~vae_se.noise.spectra.SpectrumPrior`), whose mode is the spectrum that ``init_spectrum`` names.
     ``exponent``: of the updates that nothing holds, from 1/2 to 1, which makes longer steps.
     """
 
     rank: int = 8
-    start: str = "quiet"
-    level: float = 2.0
-    spread: float = 0.8
+    init_spectrum: str = "quiet"
+    init_scale: float = 2.0
+    init_jitter: float = 0.8
     sparsity: float = 0.0
     smoothness: float = 0.0
     relevance: float = 0.0
@@ -63,7 +63,7 @@ class NMF(NoiseModel):
             raise UsageError(f"noise rank {self.rank}", "it is at least 1")
         if not 0.5 <= self.exponent <= 1:
             raise UsageError(f"exponent {self.exponent} of the noise's updates", "it is 0.5 to 1")
-        check_start(self.start, self.level, self.spread)
+        check_init(self.init_spectrum, self.init_scale, self.init_jitter)
         self.penalty, self.spectrum_prior  # noqa: B018 - they check their weights
 
     @property
@@ -79,10 +79,10 @@ class NMF(NoiseModel):
     def init(self, power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> NMFState:
         """W around a spectrum of the recording, H around 1."""
         bins, dtype = power.shape[-1], power.dtype
-        spectrum = start_spectrum(self.start, power, mask)
-        jitter_w = 1 + self.spread * (2 * streams.uniform_table(self.rank, bins, dtype=dtype) - 1)
-        jitter_h = 1 + self.spread * (2 * streams.uniform(self.rank, dtype=dtype) - 1)
-        w = self.level * spectrum.unsqueeze(1) * jitter_w / self.rank
+        spectrum = init_spectrum(self.init_spectrum, power, mask)
+        jitter_w = 1 + self.init_jitter * (2 * streams.uniform_table(self.rank, bins, dtype=dtype) - 1)
+        jitter_h = 1 + self.init_jitter * (2 * streams.uniform(self.rank, dtype=dtype) - 1)
+        w = self.init_scale * spectrum.unsqueeze(1) * jitter_w / self.rank
         return normalise(w, jitter_h * mask.unsqueeze(-1))
 
     def variance(self, state: NMFState) -> torch.Tensor:
@@ -110,6 +110,6 @@ class NMF(NoiseModel):
             h = update_h(state, power, speech_variance, weight, self.exponent)
         state = NMFState(state.w, h)
         if self.spectrum_prior:
-            mode = start_spectrum(self.start, power, mask)
+            mode = init_spectrum(self.init_spectrum, power, mask)
             return self.spectrum_prior.update_w(state, power, speech_variance, weight, mode)
         return normalise(update_w(state, power, speech_variance, weight, exponent=self.exponent), h)

@@ -28,17 +28,17 @@ class Stationary(NoiseModel):
     """b_fn ~ N_c(0, a_n t_fn), t tracked in the noisy recording, a_n learnt.
 
     t: Gerkmann and Hendriks, Unbiased MMSE-based noise power estimation with low complexity and low tracking
-    delay, 2012 (:func:`vae_se.trackers.mmse_tracker`). a_n: the update of ``nmf`` with one flat atom on the
-    recording divided by sqrt(t), started at ``level`` and held by ``smoothness``, the weight of the
+    delay, 2012 (:func:`vae_se.noise.tracking.mmse_tracker`). a_n: the update of ``nmf`` with one flat atom on the
+    recording divided by sqrt(t), started at ``init_scale`` and held by ``smoothness``, the weight of the
     Itakura-Saito divergence between neighbouring frames (penalties.py).
     """
 
-    level: float = 2.0
+    init_scale: float = 2.0
     smoothness: float = 50.0
 
     def __post_init__(self) -> None:
-        if not self.level > 0:
-            raise UsageError(f"level {self.level} of the noise model's start", "it is above 0")
+        if not self.init_scale > 0:
+            raise UsageError(f"noise.init_scale = {self.init_scale}", "it is above 0")
         self.penalty  # noqa: B018 - it checks its weight
 
     @property
@@ -47,11 +47,11 @@ class Stationary(NoiseModel):
         return Penalty(smoothness=self.smoothness)
 
     def init(self, power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> StationaryState:
-        """The tracked spectrum times ``level``."""
+        """The tracked spectrum times ``init_scale``."""
         spectrum = torch.ones_like(power)
         for row, length, noisy in zip(spectrum, mask.sum(-1).long().tolist(), power, strict=True):
             row[:length] = tracked(noisy[:length])
-        return StationaryState(spectrum, self.level * mask)
+        return StationaryState(spectrum, self.init_scale * mask)
 
     def variance(self, state: StationaryState) -> torch.Tensor:
         """a t, (B, N, F)."""

@@ -11,9 +11,9 @@ import safetensors
 import safetensors.torch
 import torch
 
-from ..atomic import write_atomically
 from ..errors import NoiseError, OutputError
-from ..untrusted import load_tensors, parse_object
+from ..storage.atomic import write_atomically
+from ..storage.untrusted import load_tensors, parse_object
 
 FORMAT = 1
 #: What a path must end in to be taken for a dictionary rather than for the name of a noise model.

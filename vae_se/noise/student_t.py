@@ -15,7 +15,7 @@ from .multiplicative import draw_weight
 @NOISES.add("student-t")
 @dataclasses.dataclass(frozen=True)
 class StudentT(HeavyTailed):
-    """b_fn complex Student-t with ``freedom`` nu and scale (W H)_fn: its tails fall as |b|^-(nu + 2).
+    """b_fn complex Student-t with ``dof`` nu and scale (W H)_fn: its tails fall as |b|^-(nu + 2).
 
     As a Gaussian scale mixture, b | phi ~ N_c(0, phi W H) with phi ~ inverse-gamma(nu / 2, nu / 2). phi is
     not drawn: under q(z, b) q(phi) its posterior is inverse-gamma(nu / 2 + 1, nu / 2 + E|b|^2 / (W H)), and all
@@ -26,12 +26,12 @@ class StudentT(HeavyTailed):
     variational update beside speech is ours.
     """
 
-    freedom: float = 8.0
+    dof: float = 8.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.freedom > 0:
-            raise UsageError(f"{self.freedom} degrees of freedom", "noise.freedom is above 0")
+        if not self.dof > 0:
+            raise UsageError(f"{self.dof} degrees of freedom", "noise.dof is above 0")
 
     def update(
         self,
@@ -46,5 +46,5 @@ class StudentT(HeavyTailed):
         share = noise.unsqueeze(1) / (speech_variance + noise.unsqueeze(1))
         second = share * (share * power.unsqueeze(1) + speech_variance)
         ratio = (draw_weight(log_weight, mask) * second).sum(1) * state.impulse / noise
-        phi = (self.freedom + 2 * ratio) / (self.freedom + 2)
+        phi = (self.dof + 2 * ratio) / (self.dof + 2)
         return super().update(ImpulseState(state.scale, phi), power, speech_variance, log_weight, mask)

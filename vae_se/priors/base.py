@@ -9,22 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from ..registry import Registry
-from ..stft import STFT
-
-
-@dataclasses.dataclass(frozen=True)
-class Signal:
-    """What the prior was trained on: rate in Hz, STFT, and the active RMS (ITU-T P.56) of its speech."""
-
-    rate: int = 16000
-    window: int = 1024
-    hop: int = 256
-    active_rms: float = 1.0
-
-    @property
-    def stft(self) -> STFT:
-        """The analysis that the prior's spectra come from."""
-        return STFT(self.window, self.hop)
+from ..signal_spec import SignalSpec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,13 +34,15 @@ class SpeechPrior(Protocol):
     may move them anywhere.
 
     ``factorised``: frames are independent; otherwise the prior ties them together, and kernels treat a
-    recording's latents as one trajectory. ``standard_normal``: p(z) = N(0, I).
+    recording's latents as one trajectory. ``standard_normal``: p(z) = N(0, I). ``takes_activity``: the prior is
+    driven by a track of speech activity (:class:`~vae_se.priors.dynamical.driven_dkf.DrivenDKF`).
     """
 
-    signal: Signal
+    signal: SignalSpec
     latent_dim: int
     factorised: bool
     standard_normal: bool
+    takes_activity: bool
 
     def encode(self, power: torch.Tensor, mask: torch.Tensor | None = None) -> Any:
         """Posterior object over the latents of ``power`` (B, N, F)."""
@@ -83,7 +70,7 @@ class SpeechPrior(Protocol):
     ) -> torch.Tensor:
         """log p(s, z) - log q(z | s), frame by frame (B, R, N), at draws from q."""
 
-    def misfit(self, power: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
+    def nll(self, power: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
         """-log p(s_n | z_n) less F log(pi), summed over bins: (..., N) of (..., N, F)."""
 
     def generate(self, z: torch.Tensor, mask: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:

@@ -13,7 +13,7 @@ from torch.nn import functional
 from ..errors import UsageError
 from ..numerics import LOG_VARIANCE_MAX, LOG_VARIANCE_MIN
 from ..rng import torch_stream
-from .base import Signal
+from ..signal_spec import SignalSpec
 from .frame import FramePrior
 from .layers import stack
 from .statistics import Standardising
@@ -36,12 +36,12 @@ class FeedForward(Standardising, FramePrior):
         hidden: Sequence[int] = (32, 64, 128, 256),
         latent_dim: int = 16,
         activation: str = "tanh",
-        signal: Signal | None = None,
+        signal: SignalSpec | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(latent_dim, int) or latent_dim < 1:
             raise UsageError(f"latent_dim = {latent_dim!r} of a prior", "it is a whole number above 0")
-        self.signal = signal or Signal()
+        self.signal = signal or SignalSpec()
         self.latent_dim = latent_dim
         self.hidden = tuple(hidden)
         self.activation = activation
@@ -74,7 +74,7 @@ class FeedForward(Standardising, FramePrior):
 
         The log-variances are projected on the fewest of their principal components under p(z) (Eckart and
         Young, The approximation of one matrix by another of lower rank, 1936) that leave a root mean square
-        error of ``error`` nepers at most. Nothing changes, and None is returned, where that saves less than a
+        error of ``error`` nats at most. Nothing changes, and None is returned, where that saves less than a
         quarter of the layer's products. The layer itself, and what is saved, stay as they are.
         """
         z = self.sample(4096, torch_stream(0, "compress"))[0, 0]

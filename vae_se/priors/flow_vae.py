@@ -14,7 +14,8 @@ from torch import nn
 from ..errors import UsageError
 from ..likelihood import standard_normal_log_prob
 from ..rng import numpy_stream
-from .base import PRIORS, Signal
+from ..signal_spec import SignalSpec
+from .base import PRIORS
 from .ffvae import FFVAE
 from .planar import PlanarFlows
 from .posterior import standard_normal
@@ -124,7 +125,7 @@ class FlowVAE(BentVAE):
         hidden: Sequence[int] = (32, 64, 128, 256),
         latent_dim: int = 16,
         activation: str = "tanh",
-        signal: Signal | None = None,
+        signal: SignalSpec | None = None,
         *,
         flows: int = 8,
     ) -> None:

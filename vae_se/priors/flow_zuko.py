@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from ..errors import UsageError
-from .base import PRIORS, Signal
+from ..signal_spec import SignalSpec
+from .base import PRIORS
 from .flow_vae import BentVAE
 
 
@@ -49,7 +50,7 @@ class SplineVAE(BentVAE):
         hidden: Sequence[int] = (32, 64, 128, 256),
         latent_dim: int = 16,
         activation: str = "tanh",
-        signal: Signal | None = None,
+        signal: SignalSpec | None = None,
         *,
         bins: int = 8,
         width: int = 128,

@@ -9,13 +9,14 @@ from torch import nn
 
 from ..likelihood import LOG_PI, standard_normal_log_prob
 from ..numerics import POWER_FLOOR
-from .base import Reconstruction, Signal
+from ..signal_spec import SignalSpec
+from .base import Reconstruction
 
 #: An exponentially distributed power |s|^2 of mean v has E[log |s|^2] = log v - EULER (Euler's constant).
 EULER = 0.5772156649015329
 
 
-def complex_gaussian_misfit(power: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
+def complex_gaussian_nll(power: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
     """sum_f [eta_f + (|s_f|^2 + floor) / exp(eta_f)]: -log N_c less F log(pi), of shapes (..., F).
 
     Leglaive, Girin and Horaud, A variance modeling framework based on variational autoencoders for speech
@@ -33,11 +34,12 @@ class FramePrior(nn.Module):
 
     factorised = True
     standard_normal = True
+    takes_activity = False
     #: For the model card: what the prior is; what its figures do not mean; whether KL falls apart by latents.
     summary = "A variational autoencoder"
     caution = ""
     counts_latents = True
-    signal: Signal
+    signal: SignalSpec
     latent_dim: int
 
     def encode(self, power: torch.Tensor, mask: torch.Tensor | None = None) -> Any:
@@ -66,9 +68,9 @@ class FramePrior(nn.Module):
     def finish(self, power: torch.Tensor) -> None:
         """What can be known only after training, from some training frames |s|^2 (N, F); here nothing."""
 
-    def misfit(self, power: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
+    def nll(self, power: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
         """-log p(s_n | z_n) less F log(pi), (..., N)."""
-        return complex_gaussian_misfit(power, log_variance)
+        return complex_gaussian_nll(power, log_variance)
 
     def reconstruct(
         self, power: torch.Tensor, generator: torch.Generator | None = None, mask: torch.Tensor | None = None
@@ -96,5 +98,5 @@ class FramePrior(nn.Module):
     ) -> torch.Tensor:
         """log p(s, z) - log q(z | s) at ``draws`` draws from q, (B, R, N)."""
         z, log_q = self.proposal(power).rsample(draws, generator)
-        misfit = self.misfit(power.unsqueeze(1), self.decode(z))
-        return self.log_prior(z) - misfit - power.shape[-1] * LOG_PI - log_q
+        nll = self.nll(power.unsqueeze(1), self.decode(z))
+        return self.log_prior(z) - nll - power.shape[-1] * LOG_PI - log_q

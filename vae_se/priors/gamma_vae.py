@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn import functional
 
 from ..errors import UsageError
-from .base import PRIORS, Signal
+from ..signal_spec import SignalSpec
+from .base import PRIORS
 from .ffvae import FFVAE
 from .gamma_posterior import GammaPosterior
 
@@ -41,7 +42,7 @@ class GammaVAE(FFVAE):
         hidden: Sequence[int] = (32, 64, 128, 256),
         latent_dim: int = 16,
         activation: str = "tanh",
-        signal: Signal | None = None,
+        signal: SignalSpec | None = None,
         *,
         shape: float = 2.0,
     ) -> None:

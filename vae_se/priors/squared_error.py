@@ -46,6 +46,6 @@ class SquaredErrorVAE(FFVAE):
         "stands under Itakura-Saito is that reconstruction less a constant of the data, and no such divergence."
     )
 
-    def misfit(self, power: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
+    def nll(self, power: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
         """-log p(s_n | z_n) less F log(pi), (..., N)."""
         return log_normal_misfit(power, log_variance)

@@ -9,11 +9,12 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from ..atomic import write_atomically
 from ..audio.resample import check_rate
 from ..errors import PriorError, UsageError, VaeSeError, nearest
-from ..untrusted import load_json, load_tensors, positive
-from .base import PRIORS, Signal, SpeechPrior
+from ..signal_spec import SignalSpec
+from ..storage.atomic import write_atomically
+from ..storage.untrusted import load_json, load_tensors, positive
+from .base import PRIORS, SpeechPrior
 
 FORMAT = 1
 
@@ -70,7 +71,7 @@ def build(config: dict[str, Any]) -> Any:
 
 
 def _construct(config: dict[str, Any]) -> Any:
-    signal = Signal(**config["signal"])
+    signal = SignalSpec(**config["signal"])
     sizes = (signal.rate, signal.window, signal.hop)
     if not all(positive(size, int) for size in sizes) or not positive(signal.active_rms, float):
         raise UsageError(f"a signal of {config['signal']}", "rate, window and hop are whole numbers above 0")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..atomic import write_atomically
 from ..priors import PRIORS
+from ..storage.atomic import write_atomically
 from .progress import clock
 
 
@@ -29,7 +29,7 @@ def card(name: str, config: dict[str, Any]) -> str:
         f"speech, for `vae-se enhance --prior {name}`.",
         "",
         f"- Architecture: `{config['architecture']}` with {model}; {training['parameters']:,} parameters.",
-        f"- Signal: {signal['rate']} Hz, sine window of {signal['window']} samples, hop {signal['hop']}, "
+        f"- SignalSpec: {signal['rate']} Hz, sine window of {signal['window']} samples, hop {signal['hop']}, "
         f"speech at an active RMS (ITU-T P.56) of {signal['active_rms']:g}.",
         "- Weights: `weights.safetensors` (float32); everything here as data: `config.json`.",
         "",
@@ -58,7 +58,7 @@ def card(name: str, config: dict[str, Any]) -> str:
         "",
         "## Scores",
         "",
-        "Validation speech at its own level, means per frame in nepers; the negative ELBO is the sum of its "
+        "Validation speech at its own level, means per frame in nats; the negative ELBO is the sum of its "
         "two terms (less F log pi, a constant).",
         "",
         "| negative ELBO | reconstruction | KL | Itakura-Saito | active latents |",

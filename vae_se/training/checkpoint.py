@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from ..atomic import write_atomically
 from ..errors import OutputError, PriorError, UsageError
+from ..storage.atomic import write_atomically
 
 #: Name of a checkpoint in the folder that a training writes to.
 CHECKPOINT = "checkpoint.pt"

@@ -47,7 +47,7 @@ def elbo_terms(
     result = prior.reconstruct(power, generator, mask, **more)
     exists = slice(None) if mask is None else mask.flatten() > 0
     kl = result.kl.flatten(0, 1)[exists]
-    reconstruction = prior.misfit(power, result.log_variance).flatten()[exists]
+    reconstruction = prior.nll(power, result.log_variance).flatten()[exists]
     return Terms(reconstruction, kl.sum(-1), kl.mean(0))
 
 
@@ -55,7 +55,7 @@ def loss(terms: Terms, beta: float, free_bits: float = 0.0) -> torch.Tensor:
     """What is minimised: mean reconstruction + beta * KL, a scalar.
 
     With ``free_bits`` lambda > 0 the KL of every latent dimension (its mean over the batch) counts only as
-    far as it exceeds lambda nepers: Kingma et al., Improving variational inference with inverse
+    far as it exceeds lambda nats: Kingma et al., Improving variational inference with inverse
     autoregressive flow, 2016, eq. 15.
     """
     kl = terms.kl_by_dimension.clamp(min=free_bits).sum() if free_bits > 0 else terms.kl.mean()

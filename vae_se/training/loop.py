@@ -178,7 +178,7 @@ def validate(
 ) -> dict[str, float]:
     """Means over frames at their own level: valid_loss (negative ELBO), its terms, Itakura-Saito.
 
-    ``valid_active`` counts the latent dimensions whose mean KL exceeds 0.01 nepers (where the KL falls apart
+    ``valid_active`` counts the latent dimensions whose mean KL exceeds 0.01 nats (where the KL falls apart
     by dimension). The same draws are used whatever the epoch and the number of processes.
     """
     model.eval()

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from ..audio.level import active_rms
-from ..data.simulation import draw_noise
 from ..data.waveforms import Waveforms
 from ..errors import UsageError
+from ..noisy_encoder.simulation import draw_noise
 from ..rng import derive, numpy_stream
 
 _SILENT = 1e-6
@@ -31,7 +31,7 @@ class Batch:
 class MixtureSource:
     """Draws batch number ``step`` of a stream; the same numbers whatever was drawn before.
 
-    ``speech``: clean recordings; ``prior``: gives the STFT, and the voices of data/simulation.py;
+    ``speech``: clean recordings; ``prior``: gives the STFT, and the voices of noisy_encoder/simulation.py;
     ``seconds`` per mixture; ``snr_db``: range of the SNR, uniform, of the speech's active level to the
     noise's power; ``clean``: part of mixtures whose noise lies 45 dB down; ``babble``: part whose noise is 3
     to 8 other cuts of the clean speech; ``pause``: part in which the first 0.2 to 1.5 s hold no speech;

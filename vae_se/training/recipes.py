@@ -14,7 +14,8 @@ from typing import Any
 
 from ..config import parse_value
 from ..errors import UsageError, nearest
-from ..priors import PRIORS, Signal
+from ..priors import PRIORS
+from ..signal_spec import SignalSpec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +35,7 @@ class TrainOptions:
     clip_norm           bound on the norm of the gradient
     beta                weight of the KL term, after its warm-up
     beta_warmup_epochs  epochs over which the weight rises linearly from 0
-    free_bits           nepers per latent dimension below which its batch-mean KL is not penalised
+    free_bits           nats per latent dimension below which its batch-mean KL is not penalised
     level_jitter_db     each frame is seen at a level drawn uniformly within +- this
     output_rate         learning rate of the decoder's last layer, relative to the others'
     initial_log_variance  of q(z|s), before training
@@ -87,7 +88,7 @@ class Recipe:
 
     architecture: str
     model: dict[str, Any]
-    signal: Signal
+    signal: SignalSpec
     train: TrainOptions
 
     def as_dict(self) -> dict[str, Any]:
@@ -133,7 +134,7 @@ def _fields(architecture: str) -> dict[str, dict[str, Any]]:
     model = {name: None for name in parameters if name not in ("self", "signal")}
     return {
         "model": model,
-        "signal": typing.get_type_hints(Signal),
+        "signal": typing.get_type_hints(SignalSpec),
         "train": typing.get_type_hints(TrainOptions),
     }
 
@@ -178,7 +179,7 @@ def _build(tables: dict[str, Any]) -> Recipe:
     return Recipe(
         architecture,
         dict(tables.get("model", {})),
-        Signal(**tables.get("signal", {})),
+        SignalSpec(**tables.get("signal", {})),
         TrainOptions(**tables.get("train", {})),
     )
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..atomic import write_atomically
 from ..errors import UsageError
+from ..storage.atomic import write_atomically
 
 Record = dict[str, Any]
 
@@ -38,7 +38,7 @@ def plot_curves(path: Path, history: Sequence[Record], best_epoch: int) -> bool:
     panels[1].set_title("Itakura-Saito per frame, validation")
     for name, label in (("train_kl", "training"), ("valid_kl", "validation")):
         panels[2].plot(epochs, [record[name] for record in history], marker=".", label=label)
-    panels[2].set_title("KL per frame (nepers)")
+    panels[2].set_title("KL per frame (nats)")
     for panel in panels:
         panel.set_xlabel("epoch")
         panel.axvline(best_epoch + 1, color="0.7", linewidth=1, linestyle=":")

@@ -17,7 +17,7 @@ from .recipes import TrainOptions
 # Standard deviation of the first layer's pre-activations on speech: well inside tanh's linear part.
 _FIRST_LAYER_STD = 0.5
 # Of the output's weights, over what set_statistics leaves: the log-spectra that they make spread over
-# some 3.5 nepers, not over one.
+# some 3.5 nats, not over one.
 _OUTPUT_GAIN = 3.0
 _AFRESH = "--set 'start=\"\"' begins afresh"
 

@@ -9,7 +9,7 @@ import torch
 
 from ...registry import Registry
 from ...rng import Streams
-from ..particles import Samples
+from ..draws import Draws
 from ..target import Target
 
 
@@ -33,7 +33,7 @@ class State(Protocol):
     """Whatever a kernel carries from step to step; ``samples`` is what the rest of EM reads."""
 
     @property
-    def samples(self) -> Samples:
+    def samples(self) -> Draws:
         """The weighted draws of the last step."""
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from ...rng import Streams
-from ..particles import Samples, frame_mean
+from ..draws import Draws, frame_mean
 from ..target import Target
 from .base import Info
 
@@ -66,13 +66,13 @@ def chain_info(
     log_variance: torch.Tensor,
     joint: torch.Tensor,
     acceptance: torch.Tensor | None,
-) -> tuple[Samples, Info]:
+) -> tuple[Draws, Info]:
     """Draws of equal weight and the diagnostics that go with them.
 
     ``joint``: log p(x, z) at the chains, (B, R, N); ``acceptance`` (B, R, N) in [0, 1], None where every move
     is taken.
     """
-    samples = Samples.equal(z, log_variance)
+    samples = Draws.equal(z, log_variance)
     objective = frame_mean(joint.mean(1), target.mask)
     rate = None if acceptance is None else frame_mean(acceptance.mean(1), target.mask)
     # Chains are independent of each other, so their number is the effective number of draws of one step.

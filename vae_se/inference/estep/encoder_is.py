@@ -8,7 +8,7 @@ import math
 import torch
 
 from ...rng import Streams
-from ..particles import Samples, frame_mean
+from ..draws import Draws, frame_mean
 from ..target import Target
 from .base import ESTEPS, Info
 from .proposal import Proposal
@@ -19,7 +19,7 @@ class EncoderISState:
     """The proposal for the next draws, and the last draws."""
 
     proposal: Proposal
-    samples: Samples
+    samples: Draws
 
 
 @ESTEPS.add("encoder-is")
@@ -61,8 +61,8 @@ class EncoderIS:
         )
         return EncoderISState(proposal.learn(samples.z, log_weight), samples), info
 
-    def _draw(self, target: Target, proposal: Proposal, streams: Streams) -> tuple[Samples, torch.Tensor]:
+    def _draw(self, target: Target, proposal: Proposal, streams: Streams) -> tuple[Draws, torch.Tensor]:
         z, log_q = proposal.draw(self.draws, streams)
         log_variance, log_prior = target.generate(z)
         log_weight = target.log_likelihood(log_variance) + log_prior - log_q
-        return Samples.weighted(z, log_weight, log_variance), log_weight
+        return Draws.weighted(z, log_weight, log_variance), log_weight

@@ -7,7 +7,7 @@ import dataclasses
 import torch
 
 from ...rng import Streams
-from ..particles import Samples
+from ..draws import Draws
 from ..target import Target
 from .base import ESTEPS, Info
 from .chain import Chains, accept, chain_info
@@ -19,7 +19,7 @@ class EncoderMHState:
     """The chains, the draws made of them, what is proposed from, the steps done."""
 
     chains: Chains
-    samples: Samples
+    samples: Draws
     proposal: Proposal
     steps: int
 
@@ -50,7 +50,7 @@ class EncoderMH:
         proposal = Proposal.start(target.encode(power))
         z, _ = proposal.draw(self.draws, streams)
         chains = Chains.at(target, z)
-        return EncoderMHState(chains, Samples.equal(chains.z, chains.log_variance), proposal, 0)
+        return EncoderMHState(chains, Draws.equal(chains.z, chains.log_variance), proposal, 0)
 
     def step(self, target: Target, state: EncoderMHState, streams: Streams) -> tuple[EncoderMHState, Info]:
         """``sweeps`` proposals for every chain and frame."""

@@ -9,7 +9,7 @@ import torch
 
 from ...errors import UsageError
 from ...rng import Streams
-from ..particles import Samples
+from ..draws import Draws
 from ..target import Target
 from .base import ESTEPS, Info
 from .chain import accept, chain_info
@@ -86,7 +86,7 @@ class LangevinState:
     without) and the steps done."""
 
     z: torch.Tensor
-    samples: Samples
+    samples: Draws
     root: torch.Tensor | None
     steps: int
 
@@ -128,7 +128,7 @@ class Langevin:
         """The chains start at draws from the encoder at ``power``."""
         z, _ = target.encode(power).rsample(self.draws, streams)
         root = scales(target, z) if self.precondition else None
-        return LangevinState(z, Samples.equal(z, target.decode(z)), root, 0)
+        return LangevinState(z, Draws.equal(z, target.decode(z)), root, 0)
 
     def step(self, target: Target, state: LangevinState, streams: Streams) -> tuple[LangevinState, Info]:
         """``sweeps`` moves; the draws handed on are the last ones decoded, so that none is decoded twice."""
@@ -150,7 +150,7 @@ class AdjustedState:
     preconditioner's root (None without), the steps done."""
 
     z: torch.Tensor
-    samples: Samples
+    samples: Draws
     log_step: torch.Tensor
     root: torch.Tensor | None
     steps: int
@@ -184,7 +184,7 @@ class AdjustedLangevin:
         z, _ = target.encode(power).rsample(self.draws, streams)
         log_step = torch.full_like(target.gain, self.step_size).log()
         root = scales(target, z) if self.precondition else None
-        return AdjustedState(z, Samples.equal(z, target.decode(z)), log_step, root, 0)
+        return AdjustedState(z, Draws.equal(z, target.decode(z)), log_step, root, 0)
 
     def step(self, target: Target, state: AdjustedState, streams: Streams) -> tuple[AdjustedState, Info]:
         """``sweeps`` proposals for every chain and frame."""

@@ -9,7 +9,7 @@ import torch
 
 from ...errors import UsageError
 from ...rng import Streams
-from ..particles import Samples, frame_mean
+from ..draws import Draws, frame_mean
 from ..target import Target
 from .base import ESTEPS, Info
 from .gradient import Adam, joint_point
@@ -20,7 +20,7 @@ class PointState:
     """The estimate z (B, 1, N, L) with Adam's moments, and the last z that was decoded."""
 
     adam: Adam
-    samples: Samples
+    samples: Draws
 
 
 @ESTEPS.add("map")
@@ -28,7 +28,7 @@ class PointState:
 class PointEstimate:
     """Ascends log p(x, z) from the encoder's mean, frame by frame; one draw of weight 1.
 
-    ``steps``: gradient steps per E-step; ``rate``: Adam's step size. There is no uncertainty of z in what
+    ``steps``: gradient steps per E-step; ``learning_rate``: Adam's step size. There is no uncertainty of z in what
     follows, neither in the M-step nor in the filter.
 
     Kameoka, Li, Inoue and Makino, Supervised determined source separation with multichannel variational
@@ -37,7 +37,7 @@ class PointEstimate:
 
     trajectories: ClassVar[bool] = True
     steps: int = 1
-    rate: float = 0.05
+    learning_rate: float = 0.05
     draws: int = 1
 
     def __post_init__(self) -> None:
@@ -47,14 +47,14 @@ class PointEstimate:
     def init(self, target: Target, power: torch.Tensor, streams: Streams) -> PointState:
         """The estimate starts at the encoder's mean at ``power``."""
         z = target.encode(power).mean.unsqueeze(1)
-        return PointState(Adam.start(z), Samples.equal(z, target.decode(z)))
+        return PointState(Adam.start(z), Draws.equal(z, target.decode(z)))
 
     def step(self, target: Target, state: PointState, streams: Streams) -> tuple[PointState, Info]:
         """``steps`` gradient steps; what is handed on is the last point decoded."""
         adam = state.adam
         for _ in range(self.steps):
             point = joint_point(target, adam.parameters)
-            adam = adam.ascend(point.gradient, self.rate)
+            adam = adam.ascend(point.gradient, self.learning_rate)
         objective = frame_mean(point.value.mean(1), target.mask)
         info = Info(objective=objective, ess=torch.ones_like(objective))
-        return PointState(adam, Samples.equal(point.z, point.log_variance)), info
+        return PointState(adam, Draws.equal(point.z, point.log_variance)), info

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 
 from ...rng import Streams
-from ..particles import Samples
+from ..draws import Draws
 from ..target import Target
 from .base import ESTEPS, Info
 from .chain import Chains, accept, chain_info
@@ -19,7 +19,7 @@ class RandomWalkState:
     """The chains, the draws made of them, the log step size per frame (B, N), the steps done."""
 
     chains: Chains
-    samples: Samples
+    samples: Draws
     log_step: torch.Tensor
     steps: int
 
@@ -51,7 +51,7 @@ class RandomWalkMH:
         z, _ = target.encode(power).rsample(self.draws, streams)
         chains = Chains.at(target, z)
         log_step = torch.full_like(target.gain, self.step_size).log()
-        return RandomWalkState(chains, Samples.equal(z, chains.log_variance), log_step, 0)
+        return RandomWalkState(chains, Draws.equal(z, chains.log_variance), log_step, 0)
 
     def step(self, target: Target, state: RandomWalkState, streams: Streams) -> tuple[RandomWalkState, Info]:
         """``sweeps`` proposals for every chain and frame."""

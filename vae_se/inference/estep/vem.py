@@ -9,7 +9,7 @@ import torch
 
 from ...likelihood import gaussian_entropy, gaussian_kl
 from ...rng import Streams
-from ..particles import Samples, frame_mean
+from ..draws import Draws, frame_mean
 from ..target import Target
 from .base import ESTEPS, Info
 from .gradient import Adam, joint_point, likelihood_point
@@ -22,7 +22,7 @@ class VariationalState:
     """q(z_n) = N(mean, diag exp(log_variance)), both in ``parameters`` (2, B, N, L), with Adam's moments."""
 
     adam: Adam
-    samples: Samples
+    samples: Draws
 
     @property
     def parameters(self) -> torch.Tensor:
@@ -38,7 +38,7 @@ class Variational:
     The divergence is in closed form where p(z) = N(0, I), else log p(z) is taken at the draws. Where the prior
     ties frames together, q is still a product over frames (mean field), and every frame's gradient sees all.
 
-    ``draws``: R; ``steps``: gradient steps per E-step; ``rate``: Adam's step size. The shared encoder only
+    ``draws``: R; ``steps``: gradient steps per E-step; ``learning_rate``: Adam's step size. The shared encoder only
     gives the start, hence nothing of the model is changed. The gradient of the likelihood by the decoder's
     output is in closed form (target.py); autograd goes through the decoder only.
 
@@ -50,14 +50,14 @@ class Variational:
     trajectories: ClassVar[bool] = True
     draws: int = 1
     steps: int = 1
-    rate: float = 0.2
+    learning_rate: float = 0.2
 
     def init(self, target: Target, power: torch.Tensor, streams: Streams) -> VariationalState:
         """q starts as the encoder's posterior at ``power``."""
         posterior = target.encode(power)
         parameters = torch.stack([posterior.mean, posterior.log_variance.clamp(*_LOG_VARIANCE_RANGE)])
         z = self._draw(parameters, streams)
-        samples = Samples.equal(z, target.decode(z))
+        samples = Draws.equal(z, target.decode(z))
         return VariationalState(Adam.start(parameters), samples)
 
     def step(self, target: Target, state: VariationalState, streams: Streams) -> tuple[VariationalState, Info]:
@@ -72,9 +72,9 @@ class Variational:
                 gradient = gradient - torch.stack([mean, 0.5 * (log_var.exp() - 1)])
             else:
                 gradient[1] += 0.5  # of the entropy of q
-            adam = adam.ascend(gradient, self.rate)
+            adam = adam.ascend(gradient, self.learning_rate)
             adam.parameters[1].clamp_(*_LOG_VARIANCE_RANGE)
-        samples = Samples.equal(point.z, point.log_variance)
+        samples = Draws.equal(point.z, point.log_variance)
         left = -gaussian_kl(mean, log_var) if closed else gaussian_entropy(log_var)
         bound = point.value.mean(1) + left
         info = Info(

@@ -11,7 +11,7 @@ from ...errors import UsageError
 from ...likelihood import gaussian_kl
 from ...priors.posterior import GaussianPosterior
 from ...rng import Streams
-from ..particles import Samples, frame_mean
+from ..draws import Draws, frame_mean
 from ..target import Target
 from .base import ESTEPS, Info
 from .gradient import Adam
@@ -24,7 +24,7 @@ class FineTunedState:
 
     shown: torch.Tensor
     adam: dict[str, Adam]
-    samples: Samples
+    samples: Draws
 
 
 @ESTEPS.add("vem-encoder")
@@ -35,7 +35,7 @@ class FineTunedEncoder:
 
     The shared encoder is where phi starts and is never changed. y is what the kernel is shown at its start
     (the recording less the start of the noise) at all iterations. All utterances of a batch move together,
-    each by its own gradient. ``draws``: R; ``steps``: gradient steps per E-step; ``rate``: Adam's step size.
+    each by its own gradient. ``draws``: R; ``steps``: gradient steps per E-step; ``learning_rate``: Adam's step size.
 
     Leglaive, Alameda-Pineda, Girin and Horaud, A recurrent variational autoencoder for speech enhancement,
     2020, sec. 4 and algorithm 1; Bie, Leglaive, Alameda-Pineda and Girin, Unsupervised speech enhancement using
@@ -45,7 +45,7 @@ class FineTunedEncoder:
 
     draws: int = 2
     steps: int = 1
-    rate: float = 0.001
+    learning_rate: float = 0.001
 
     def init(self, target: Target, power: torch.Tensor, streams: Streams) -> FineTunedState:
         """Every utterance gets a copy of the encoder."""
@@ -60,7 +60,7 @@ class FineTunedEncoder:
             raise UsageError("this prior has no encoder to fine-tune", "choose another E-step")
         mean, log_variance = self._encode(target, power, {k: a.parameters for k, a in adam.items()})
         z, _ = GaussianPosterior(mean, log_variance).rsample(self.draws, streams)
-        return FineTunedState(power, adam, Samples.equal(z, target.decode(z)))
+        return FineTunedState(power, adam, Draws.equal(z, target.decode(z)))
 
     def step(self, target: Target, state: FineTunedState, streams: Streams) -> tuple[FineTunedState, Info]:
         """``steps`` gradient steps of every encoder; the draws handed on are those of the last one."""
@@ -78,10 +78,10 @@ class FineTunedEncoder:
             slope = slope * (share / self.draws)[:, None, :, None]
             gradients = torch.autograd.grad([decoded, kl], list(leaves.values()), [slope, -share])
             adam = {
-                name: adam[name].ascend(gradient, self.rate)
+                name: adam[name].ascend(gradient, self.learning_rate)
                 for name, gradient in zip(leaves, gradients, strict=True)
             }
-        samples = Samples.equal(z.detach(), decoded.detach())
+        samples = Draws.equal(z.detach(), decoded.detach())
         bound = value.mean(1) - kl.detach()
         info = Info(objective=frame_mean(bound, target.mask), ess=torch.full_like(bound[:, 0], self.draws))
         return FineTunedState(state.shown, adam, samples), info

@@ -8,7 +8,7 @@ import torch
 
 from ...errors import UsageError
 from ...rng import Streams
-from ..particles import Samples, frame_mean
+from ..draws import Draws, frame_mean
 from ..target import Target
 from .base import ESTEPS, Info
 from .gradient import Point, joint_point
@@ -83,7 +83,7 @@ class FullState:
     """q, the draws of the last step, and the steps done."""
 
     q: FullGaussian
-    samples: Samples
+    samples: Draws
     steps: int
 
 
@@ -101,26 +101,26 @@ class FullVariational:
     With the parameters of EM held, on 512 real frames, the bound after 5, 10 and 20 steps is 653, 657.5 and
     658 nats a frame; that of ``vem`` 633, 641 and 650, and 653 at its best, as it leaves out covariances.
 
-    ``draws``: R; ``steps``: steps per E-step; ``rate``: part of the Newton step, which is bounded in length
+    ``draws``: R; ``steps``: steps per E-step; ``learning_rate``: part of the Newton step, which is bounded in length
     by ``sqrt(L)`` standard deviations of q.
     """
 
     draws: int = 2
     steps: int = 1
-    rate: float = 0.3
+    learning_rate: float = 0.3
 
     def init(self, target: Target, power: torch.Tensor, streams: Streams) -> FullState:
         """q starts around the mean of the encoder's posterior at ``power``."""
         q = gauss_newton(target, target.encode(power).mean)
         z = q.draw(self.draws, streams)
-        return FullState(q, Samples.equal(z, target.decode(z)), 0)
+        return FullState(q, Draws.equal(z, target.decode(z)), 0)
 
     def step(self, target: Target, state: FullState, streams: Streams) -> tuple[FullState, Info]:
         """``steps`` steps; the draws handed on are those of the last one."""
         q, done, drawn, point = self.fit(target, state.q, state.steps, streams)
         bound = _bound(target, drawn, point)
         info = Info(objective=frame_mean(bound, target.mask), ess=torch.full_like(bound[:, 0], self.draws))
-        return FullState(q, Samples.equal(point.z, point.log_variance), done), info
+        return FullState(q, Draws.equal(point.z, point.log_variance), done), info
 
     def fit(
         self, target: Target, q: FullGaussian, done: int, streams: Streams
@@ -139,7 +139,7 @@ class FullVariational:
         """The Newton step of the mean; in units of q it is root^T g."""
         move = (q.root.transpose(-1, -2) @ point.gradient.mean(1).unsqueeze(-1)).squeeze(-1)
         bound = q.mean.shape[-1] ** 0.5 / move.norm(dim=-1, keepdim=True).clamp(min=1e-30)
-        move = self.rate * move * bound.clamp(max=1)
+        move = self.learning_rate * move * bound.clamp(max=1)
         return FullGaussian(q.mean + q.spread(move.unsqueeze(1))[:, 0], q.root)
 
 

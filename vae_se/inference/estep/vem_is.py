@@ -8,7 +8,7 @@ import math
 import torch
 
 from ...rng import Streams
-from ..particles import Samples, frame_mean
+from ..draws import Draws, frame_mean
 from ..target import Target
 from .base import ESTEPS, Info
 from .gradient import Point
@@ -29,7 +29,7 @@ class GaussianIS:
     """The draws of ``vem-full`` with weights p(x, z) / q(z), which correct what the Gaussian misses.
 
     q goes on being fitted, and each draw is weighted by the q that it came from. The weights cost one
-    triangular solve. ``draws``: R; ``steps`` and ``rate`` of the fit as in vem_full.py.
+    triangular solve. ``draws``: R; ``steps`` and ``learning_rate`` of the fit as in vem_full.py.
 
     Cappé, Guillin, Marin and Robert, Population Monte Carlo, 2004, for proposals that move; objective: Burda,
     Grosse and Salakhutdinov, Importance weighted autoencoders, 2016, eq. 8.
@@ -37,7 +37,7 @@ class GaussianIS:
 
     draws: int = 8
     steps: int = 1
-    rate: float = 0.3
+    learning_rate: float = 0.3
 
     def init(self, target: Target, power: torch.Tensor, streams: Streams) -> FullState:
         """As ``vem-full``."""
@@ -47,7 +47,7 @@ class GaussianIS:
         """``steps`` steps of the fit; the draws of the last one, weighted."""
         q, done, drawn, point = self._fit().fit(target, state.q, state.steps, streams)
         weights = log_weights(drawn, point)
-        samples = Samples.weighted(point.z, weights, point.log_variance)
+        samples = Draws.weighted(point.z, weights, point.log_variance)
         bound = torch.logsumexp(weights, dim=1) - math.log(self.draws)
         info = Info(
             objective=frame_mean(bound, target.mask),
@@ -56,4 +56,4 @@ class GaussianIS:
         return FullState(q, samples, done), info
 
     def _fit(self) -> FullVariational:
-        return FullVariational(self.draws, self.steps, self.rate)
+        return FullVariational(self.draws, self.steps, self.learning_rate)

@@ -7,7 +7,7 @@ import dataclasses
 import torch
 
 from ...rng import Streams
-from ..particles import Samples
+from ..draws import Draws
 from ..target import Target
 from .base import ESTEPS, Info
 from .chain import Chains, accept, chain_info
@@ -21,7 +21,7 @@ class GaussianMHState:
 
     fit: FullState
     chains: Chains | None
-    samples: Samples
+    samples: Draws
     log_step: torch.Tensor
     steps: int
 
@@ -35,7 +35,7 @@ class GaussianMH:
     The proposal leaves q as it is, so only what q misses of the posterior is ever rejected: b = 1 is an
     independence chain, a small b a random walk in the shape of the posterior.
 
-    ``warm``: E-steps by ``vem-full`` (at its defaults) that fit q, whose draws are handed on meanwhile; then q
+    ``warmup``: E-steps by ``vem-full`` (at its defaults) that fit q, whose draws are handed on meanwhile; then q
     is frozen, and R = ``draws`` parallel chains start at draws from it. ``sweeps``: proposals per E-step;
     ``step_size``: the first b. During the first ``adaptation`` steps of the chains b follows the acceptance
     towards ``target_acceptance``, frame by frame, as in mh.py, up to 1.
@@ -49,7 +49,7 @@ class GaussianMH:
     step_size: float = 0.5
     target_acceptance: float = 0.3
     adaptation: int = 20
-    warm: int = 16
+    warmup: int = 16
 
     def init(self, target: Target, power: torch.Tensor, streams: Streams) -> GaussianMHState:
         """q starts around the mean of the encoder's posterior at ``power``."""
@@ -59,7 +59,7 @@ class GaussianMH:
 
     def step(self, target: Target, state: GaussianMHState, streams: Streams) -> tuple[GaussianMHState, Info]:
         """One step of the fit, or ``sweeps`` proposals for every chain and frame."""
-        if state.steps < self.warm:
+        if state.steps < self.warmup:
             fit, _ = FullVariational().step(target, state.fit, streams)
             z, log_variance = fit.samples.z, fit.samples.log_variance
             joint = target.log_likelihood(log_variance) + target.prior.log_prior(z)
@@ -71,7 +71,7 @@ class GaussianMH:
         if chains is None:
             fit = dataclasses.replace(fit, q=gauss_newton(target, fit.q.mean))
             chains = Chains.at(target, fit.q.draw(self.draws, streams))
-        q, adapting = fit.q, state.steps - self.warm < self.adaptation
+        q, adapting = fit.q, state.steps - self.warmup < self.adaptation
         epsilon = q.whiten(chains.z)
         current = _log_weight(target, chains, epsilon)
         accepted = torch.zeros_like(current)
@@ -87,7 +87,7 @@ class GaussianMH:
             accepted += taken
             if adapting:
                 rate = taken.to(log_step.dtype).mean(1)
-                size = (1 + state.steps - self.warm) ** 0.6
+                size = (1 + state.steps - self.warmup) ** 0.6
                 log_step = (log_step + (rate - self.target_acceptance) / size).clamp(max=0)
         joint, rate = current - 0.5 * epsilon.square().sum(-1), accepted / self.sweeps
         samples, info = chain_info(target, chains.z, chains.log_variance, joint, rate)

@@ -1,4 +1,4 @@
-"""Priors with memory, one file each; importing this package registers them all."""
+"""Priors with hidden_size, one file each; importing this package registers them all."""
 
 from . import dkf as dkf
 from . import driven_dkf as driven_dkf

@@ -47,9 +47,9 @@ class AutoRegressive(Dynamical):
 
     def make_parts(self) -> None:
         """The ear for the past, and the recurrent network behind it."""
-        self.hear = stack([self.signal.stft.bins, self.memory], self.activation)
-        size = self.memory + (self.latent_dim if self.driven else 0)
-        self.recurrent = nn.GRU(size, self.memory, batch_first=True)
+        self.hear = stack([self.signal.stft.bins, self.hidden_size], self.activation)
+        size = self.hidden_size + (self.latent_dim if self.driven else 0)
+        self.recurrent = nn.GRU(size, self.hidden_size, batch_first=True)
 
     def past(self, features: torch.Tensor) -> torch.Tensor:
         """What is heard (M, N, E) of the frame before each; nothing before the first."""
@@ -78,7 +78,7 @@ class AutoRegressive(Dynamical):
         heard = ear.weight / self.log_power_std
         weight = heard @ self.output.weight
         bias = ear.bias + heard @ (self.output.bias - EULER - self.log_power_mean)
-        state = like.new_zeros(len(like), self.memory)
+        state = like.new_zeros(len(like), self.hidden_size)
         z, past = torch.zeros_like(like[:, 0]), torch.zeros_like(state)
         latents, layers, means, log_variances = [], [], [], []
         for n in range(like.shape[1]):

@@ -19,8 +19,9 @@ from ...likelihood import (
     standard_normal_log_prob,
 )
 from ...numerics import LOG_VARIANCE_MAX, LOG_VARIANCE_MIN
-from ..base import Reconstruction, Signal
-from ..frame import complex_gaussian_misfit
+from ...signal_spec import SignalSpec
+from ..base import Reconstruction
+from ..frame import complex_gaussian_nll
 from ..layers import stack
 from ..statistics import Standardising
 from .posterior import SequencePosterior, Trajectory
@@ -44,12 +45,13 @@ class Dynamical(Standardising, nn.Module):
     the latents; ``inner``, ``outer`` and ``head``, which weigh it against the latents before; ``decoder`` and
     ``output``.
 
-    ``hidden``: sizes of the decoder's layers, the encoder's backwards; ``latent_dim``: L; ``memory``: units of
+    ``hidden``: sizes of the decoder's layers, the encoder's backwards; ``latent_dim``: L; ``hidden_size``: units of
     every recurrent network. Departure from the review: GRU in place of LSTM.
     """
 
     factorised = False
     standard_normal = False
+    takes_activity = False
     both_ways = False
     #: What the context hears beside the speech, and what the decoder sees beside z: so many recurrent states.
     heard = emitted = 0
@@ -60,31 +62,31 @@ class Dynamical(Standardising, nn.Module):
         self,
         hidden: Sequence[int] = (256, 512),
         latent_dim: int = 16,
-        memory: int = 128,
+        hidden_size: int = 128,
         activation: str = "silu",
-        signal: Signal | None = None,
+        signal: SignalSpec | None = None,
     ) -> None:
         super().__init__()
-        for name, value in (("latent_dim", latent_dim), ("memory", memory)):
+        for name, value in (("latent_dim", latent_dim), ("hidden_size", hidden_size)):
             if not isinstance(value, int) or value < 1:
                 raise UsageError(f"{name} = {value!r} of a prior", "it is a whole number above 0")
-        self.signal = signal or Signal()
-        self.hidden, self.latent_dim, self.memory = tuple(hidden), latent_dim, memory
+        self.signal = signal or SignalSpec()
+        self.hidden, self.latent_dim, self.hidden_size = tuple(hidden), latent_dim, hidden_size
         self.activation = activation
         bins = self.signal.stft.bins
         self.listen = stack([bins, *reversed(self.hidden)], activation)
-        listened = self.hidden[0] + self.heard * memory
-        self.backward_context = nn.GRU(listened, memory, batch_first=True)
+        listened = self.hidden[0] + self.heard * hidden_size
+        self.backward_context = nn.GRU(listened, hidden_size, batch_first=True)
         self.forward_context: nn.GRU | None = None
         if self.both_ways:
-            self.forward_context = nn.GRU(listened, memory, batch_first=True)
-        known = self.hidden[0] + memory * (2 if self.both_ways else 1)
-        self.outer = nn.Linear(known, memory)
+            self.forward_context = nn.GRU(listened, hidden_size, batch_first=True)
+        known = self.hidden[0] + hidden_size * (2 if self.both_ways else 1)
+        self.outer = nn.Linear(known, hidden_size)
         nn.init.xavier_normal_(self.outer.weight, gain=1.4)
         self.direct = moments_layer(known, latent_dim)
-        self.inner = nn.Linear(memory if self.tracked else latent_dim, memory, bias=False)
-        self.head = moments_layer(memory, latent_dim)
-        self.decoder = stack([latent_dim + self.emitted * memory, *self.hidden], activation)
+        self.inner = nn.Linear(hidden_size if self.tracked else latent_dim, hidden_size, bias=False)
+        self.head = moments_layer(hidden_size, latent_dim)
+        self.decoder = stack([latent_dim + self.emitted * hidden_size, *self.hidden], activation)
         self.output = nn.Linear(self.hidden[-1], bins)
         self.register_buffer("log_power_mean", torch.zeros(bins))
         self.register_buffer("log_power_std", torch.ones(bins))
@@ -149,9 +151,9 @@ class Dynamical(Standardising, nn.Module):
         """Log-variances (..., F) of the decoder's last hidden layer, within the range of numerics.py."""
         return functional.hardtanh(self.output(layer), LOG_VARIANCE_MIN, LOG_VARIANCE_MAX)
 
-    def misfit(self, power: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
+    def nll(self, power: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
         """-log p(s_n | ...) less F log(pi), (..., N)."""
-        return complex_gaussian_misfit(power, log_variance)
+        return complex_gaussian_nll(power, log_variance)
 
     def reconstruct(
         self,
@@ -184,9 +186,9 @@ class Dynamical(Standardising, nn.Module):
         z, log_q = self.encode(power, mask).rsample(draws, generator)
         flat, heard = z.flatten(0, 1), self.features(power).repeat_interleave(draws, 0)
         eta, transition = self.given(flat, heard, _repeated(mask, draws))
-        misfit = self.misfit(power.unsqueeze(1), eta.view(*z.shape[:3], -1))
+        nll = self.nll(power.unsqueeze(1), eta.view(*z.shape[:3], -1))
         log_p = _log_prior(flat, transition).view(z.shape[:3])
-        return log_p - misfit - power.shape[-1] * LOG_PI - log_q
+        return log_p - nll - power.shape[-1] * LOG_PI - log_q
 
     def encoder_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters of q(z | s) alone: what it shares with p is not among them."""
@@ -211,7 +213,7 @@ class Dynamical(Standardising, nn.Module):
     def config(self) -> dict[str, Any]:
         """Keywords of the constructor, JSON-able, less the signal."""
         return {
-            "hidden": list(self.hidden), "latent_dim": self.latent_dim, "memory": self.memory,
+            "hidden": list(self.hidden), "latent_dim": self.latent_dim, "hidden_size": self.hidden_size,
             "activation": self.activation,
         }  # fmt: skip
 
@@ -230,10 +232,10 @@ def moments_layer(size: int, latent_dim: int) -> nn.Linear:
     return layer
 
 
-def transition_net(size: int, memory: int, latent_dim: int, activation: str) -> nn.Sequential:
+def transition_net(size: int, hidden_size: int, latent_dim: int, activation: str) -> nn.Sequential:
     """From what p(z_n | ...) depends on, to its mean and log-variance; N(0, I) before training."""
-    net = stack([size, memory], activation)
-    last = nn.Linear(memory, 2 * latent_dim)
+    net = stack([size, hidden_size], activation)
+    last = nn.Linear(hidden_size, 2 * latent_dim)
     nn.init.normal_(last.weight, std=1e-2)
     nn.init.zeros_(last.bias)
     net.append(last)

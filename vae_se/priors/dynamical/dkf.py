@@ -26,7 +26,7 @@ class DKF(Dynamical):
     def make_parts(self) -> None:
         """The transition."""
         size = self.latent_dim + self.inputs
-        self.transition = transition_net(size, self.memory, self.latent_dim, self.activation)
+        self.transition = transition_net(size, self.hidden_size, self.latent_dim, self.activation)
 
     def given(
         self, z: torch.Tensor, features: torch.Tensor, mask: torch.Tensor | None = None

@@ -25,6 +25,7 @@ class DrivenDKF(DKF):
     speaks all the time.
     """
 
+    takes_activity = True
     summary = "A deep Kalman filter, driven by voice activity,"
     drive: torch.Tensor | None = None
 

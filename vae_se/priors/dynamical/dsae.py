@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from ...errors import UsageError
-from ..base import PRIORS, Signal
+from ...signal_spec import SignalSpec
+from ..base import PRIORS
 from .base import Dynamical, Transition, transition_net
 from .posterior import SequencePosterior, moments, moved
 from .sequences import run, shifted, step
@@ -32,22 +33,22 @@ class DSAE(Dynamical):
         self,
         hidden: Sequence[int] = (256, 512),
         latent_dim: int = 16,
-        memory: int = 128,
+        hidden_size: int = 128,
         activation: str = "silu",
         static: int = 4,
-        signal: Signal | None = None,
+        signal: SignalSpec | None = None,
     ) -> None:
         self.static = static
-        super().__init__(hidden, latent_dim, memory, activation, signal)
+        super().__init__(hidden, latent_dim, hidden_size, activation, signal)
 
     def make_parts(self) -> None:
         """The posterior's tracker, over v and z_1..n-1, and the dynamics of z."""
         moving = self.latent_dim - self.static if isinstance(self.static, int) else 0
         if not 0 < moving < self.latent_dim:
             raise UsageError(f"static = {self.static!r} of a prior", f"it is from 1 to {self.latent_dim - 1}")
-        self.follow = nn.GRU(self.latent_dim, self.memory, batch_first=True)
-        self.dynamics = nn.GRU(moving, self.memory, batch_first=True)
-        self.transition = transition_net(self.memory, self.memory, moving, self.activation)
+        self.follow = nn.GRU(self.latent_dim, self.hidden_size, batch_first=True)
+        self.dynamics = nn.GRU(moving, self.hidden_size, batch_first=True)
+        self.transition = transition_net(self.hidden_size, self.hidden_size, moving, self.activation)
 
     def encode(self, power: torch.Tensor, mask: torch.Tensor | None = None) -> SequencePosterior:
         """Posterior of the latents of |s|^2 (B, N, F)."""
@@ -71,7 +72,7 @@ class DSAE(Dynamical):
         """One step after the other; v is as it comes."""
         noise = epsilon[..., self.static :]
         z, steps = torch.zeros_like(noise[:, 0]), []
-        state = z.new_zeros(len(z), self.memory)
+        state = z.new_zeros(len(z), self.hidden_size)
         for n in range(noise.shape[1]):
             state = step(self.dynamics, z, state)
             z = moved(*moments(self.transition(state)), noise[:, n])

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..base import PRIORS, Signal
+from ...signal_spec import SignalSpec
+from ..base import PRIORS
 from .base import Dynamical, Transition
 from .sequences import run, run_backwards
 
@@ -29,21 +30,21 @@ class RVAE(Dynamical):
         self,
         hidden: Sequence[int] = (256, 512),
         latent_dim: int = 16,
-        memory: int = 128,
+        hidden_size: int = 128,
         activation: str = "silu",
         causal: bool = True,
-        signal: Signal | None = None,
+        signal: SignalSpec | None = None,
     ) -> None:
         self.causal, self.both_ways, self.emitted = causal, not causal, 1 if causal else 2
-        super().__init__(hidden, latent_dim, memory, activation, signal)
+        super().__init__(hidden, latent_dim, hidden_size, activation, signal)
 
     def make_parts(self) -> None:
         """The posterior's tracker, over z_1..n-1, and the decoder's memory of the latents."""
-        self.follow = nn.GRU(self.latent_dim, self.memory, batch_first=True)
-        self.onwards = nn.GRU(self.latent_dim, self.memory, batch_first=True)
+        self.follow = nn.GRU(self.latent_dim, self.hidden_size, batch_first=True)
+        self.onwards = nn.GRU(self.latent_dim, self.hidden_size, batch_first=True)
         self.backwards = None
         if not self.causal:
-            self.backwards = nn.GRU(self.latent_dim, self.memory, batch_first=True)
+            self.backwards = nn.GRU(self.latent_dim, self.hidden_size, batch_first=True)
 
     def given(
         self, z: torch.Tensor, features: torch.Tensor, mask: torch.Tensor | None = None

@@ -25,8 +25,8 @@ class SRNN(AutoRegressive):
     def make_parts(self) -> None:
         """From z_{n-1} and h_n to p(z_n | ...)."""
         super().make_parts()
-        size = self.latent_dim + self.memory
-        self.transition = transition_net(size, self.memory, self.latent_dim, self.activation)
+        size = self.latent_dim + self.hidden_size
+        self.transition = transition_net(size, self.hidden_size, self.latent_dim, self.activation)
 
     def encode(self, power: torch.Tensor, mask: torch.Tensor | None = None) -> SequencePosterior:
         """Posterior of the latents of |s|^2 (B, N, F)."""

@@ -27,7 +27,7 @@ class STORN(AutoRegressive):
     def make_parts(self) -> None:
         """The posterior's tracker, over z_1..n-1."""
         super().make_parts()
-        self.follow = nn.GRU(self.latent_dim, self.memory, batch_first=True)
+        self.follow = nn.GRU(self.latent_dim, self.hidden_size, batch_first=True)
 
     def given(
         self, z: torch.Tensor, features: torch.Tensor, mask: torch.Tensor | None = None

@@ -27,7 +27,7 @@ class VRNN(AutoRegressive):
     def make_parts(self) -> None:
         """From h_n to p(z_n | h_n)."""
         super().make_parts()
-        self.transition = transition_net(self.memory, self.memory, self.latent_dim, self.activation)
+        self.transition = transition_net(self.hidden_size, self.hidden_size, self.latent_dim, self.activation)
 
     @property
     def tracker(self) -> nn.GRU:

@@ -1,0 +1,80 @@
+"""A noisy encoder may say what it likes: kernels that weigh or accept its draws stay exact."""
+
+import dataclasses
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from tests.toys import LinearGaussianTarget, linear_target
+from vae_se.inference.estep import ESTEPS, proposal
+from vae_se.priors import GaussianPosterior
+from vae_se.rng import Streams
+
+STEPS, BURN_IN = 300, 60
+BIAS, SPREAD = 0.2, 0.06
+
+
+@dataclasses.dataclass(frozen=True)
+class Proposed(LinearGaussianTarget):
+    """The toy with what a network said in place of the encoder."""
+
+    said: Any = None
+
+    def encode(self, power):
+        return self.said
+
+
+def target(kind):
+    """The toy, and a network that is right up to its width, biased, or unsure to another degree per frame."""
+    toy = linear_target()
+    mean, covariance = toy.posterior()
+    std = covariance.diagonal().sqrt()
+    generator = torch.Generator().manual_seed(2)
+    frame = torch.rand(1, mean.shape[1], 1, generator=generator, dtype=torch.float64)
+    shift, width = {
+        "right": (torch.zeros_like(frame), torch.full_like(frame, 1.2)),
+        "biased": (torch.full_like(frame, 0.7), torch.full_like(frame, 1.6)),
+        "uneven": (2 * frame - 1, 1.3 + frame),
+    }[kind]
+    said = GaussianPosterior(mean + shift * std, 2 * torch.log(width * std))
+    fields = {f.name: getattr(toy, f.name) for f in dataclasses.fields(toy)}
+    return Proposed(**fields, said=said)
+
+
+def deviations(name, kind):
+    """Largest error of the mean in posterior standard deviations, and of the pooled variance, relative."""
+    toy = target(kind)
+    kernel = ESTEPS[name](**{"encoder-is": {"draws": 100}, "encoder-mh": {"draws": 8, "sweeps": 4}}[name])
+    streams = Streams([torch.Generator().manual_seed(5)], [toy.power.shape[1]])
+    state = kernel.init(toy, toy.power, streams)
+    mean, covariance = toy.posterior()
+    first = second = 0.0
+    for step in range(STEPS):
+        state, _ = kernel.step(toy, state, streams)
+        if step >= BURN_IN:
+            weight = state.samples.log_weight.exp().unsqueeze(-1)
+            centred = state.samples.z - mean.unsqueeze(1)
+            first = first + (weight * centred).sum(1) / (STEPS - BURN_IN)
+            second = second + (weight * centred.square()).sum(1) / (STEPS - BURN_IN)
+    variance = covariance.diagonal()
+    bias = (first / variance.sqrt()).abs().max().item()
+    return bias, (second.mean((0, 1)) / variance - 1).abs().max().item()
+
+
+@pytest.mark.parametrize("kind", ["right", "biased", "uneven"])
+@pytest.mark.parametrize("name", ["encoder-is", "encoder-mh"])
+def test_the_known_moments_whatever_the_network_says(name, kind):
+    bias, spread = deviations(name, kind)
+    assert bias < BIAS
+    assert spread < SPREAD
+
+
+@pytest.mark.parametrize("name", ["encoder-is", "encoder-mh"])
+def test_mutation_without_the_proposal_s_density(name, monkeypatch):
+    monkeypatch.setattr(
+        proposal.Proposal, "log_prob", lambda self, z: torch.full_like(z[..., 0], math.log(2.0))
+    )
+    bias, spread = deviations(name, "biased")
+    assert bias > BIAS or spread > SPREAD

@@ -1,0 +1,248 @@
+"""The EM loop with a noisy encoder: where it starts, ragged batches, resuming, and the configuration."""
+
+import dataclasses
+import itertools
+import shutil
+
+import pytest
+import torch
+
+from tests.toys import SIGNAL, model_power, tiny_prior
+from vae_se.assemble import build_em
+from vae_se.config import Config
+from vae_se.errors import PriorError
+from vae_se.inference.estep import ESTEPS
+from vae_se.inference.initialisation import FIT_UPDATES, fit_start
+from vae_se.inference.target import Target
+from vae_se.likelihood import itakura_saito
+from vae_se.noise import NOISES
+from vae_se.noise.store import NoiseDictionary, save_dictionary
+from vae_se.noisy_encoder import NoisyEncoder, NoisyEncoding
+from vae_se.noisy_encoder.store import save_noisy_encoder
+from vae_se.numerics import POWER_FLOOR
+from vae_se.priors import GaussianPosterior, load_prior, save_prior
+from vae_se.rng import Streams
+
+BINS, LATENT = SIGNAL.stft.bins, 4
+#: These draw from the posterior that they are given, or begin at its mean.
+DIRECT = {"mh", "encoder-is", "encoder-mh", "langevin", "mala", "vem", "map"}
+#: These go to the mode from its mean.
+FROM_MEAN = {"vem-full", "vem-is", "vem-mh"}
+
+
+class Says:
+    """A network that says the same of everything: latents near ``mean``, white noise."""
+
+    def __init__(self, mean):
+        self.mean = mean
+
+    def __call__(self, power, mask):
+        shape = (*power.shape[:2], LATENT)
+        mean = torch.full(shape, self.mean, dtype=power.dtype)
+        posterior = GaussianPosterior(mean, torch.full(shape, -14.0, dtype=power.dtype))
+        return NoisyEncoding(posterior, torch.full_like(power, -1.0))
+
+
+def network(dtype=torch.float64):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return NoisyEncoder(BINS, LATENT, width=8, hidden_size=5).to(dtype).eval().requires_grad_(False)
+
+
+def loop(estep="vem", noisy_encoder=None, prior=None, **overrides):
+    config = Config().override(
+        {
+            "estep.name": estep,
+            "noise.rank": 3,
+            "inference.noisy_encoder": "none",
+            "inference.iterations": 4,
+            "inference.averaging": 2,
+            **overrides,
+        }
+    )
+    em = build_em(config, prior or tiny_prior())
+    return dataclasses.replace(em, noisy_encoder=noisy_encoder)
+
+
+def streams_for(lengths):
+    return Streams.from_seed(0, [f"utterance {i}" for i in range(len(lengths))], lengths)
+
+
+@pytest.fixture(params=list(NOISES))
+def noise_settings(request, tmp_path):
+    settings = {"noise.name": request.param}
+    if request.param != "nmf":
+        settings["noise.rank"] = None
+    if request.param == "dictionary":
+        path = tmp_path / "noise.safetensors"
+        atoms = torch.rand(2, BINS, generator=torch.Generator().manual_seed(1)) + 0.1
+        save_dictionary(NoiseDictionary(atoms, SIGNAL.rate, SIGNAL.window, SIGNAL.hop), path)
+        settings |= {"noise.file": str(path), "noise.free": 1}
+    return settings
+
+
+def test_every_kernel_is_accounted_for():
+    # vem-encoder fine-tunes the prior's own encoder: its start is a set of weights and no posterior.
+    assert {*DIRECT, *FROM_MEAN, "vem-encoder"} == set(ESTEPS)
+
+
+@pytest.mark.parametrize("name", sorted(DIRECT))
+def test_latents_start_at_what_the_network_says(name):
+    power, mask = model_power(tiny_prior(), 2, 6), torch.ones(2, 6)
+    for mean in (-1.0, 0.75):
+        state = loop(name, Says(mean)).start(power, mask, streams_for([6, 6]))
+        z = state.estep.samples.z
+        torch.testing.assert_close(z, torch.full_like(z, mean), atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("name", sorted(FROM_MEAN))
+def test_newton_s_kernels_start_from_its_mean(name, monkeypatch):
+    """What they are given is the mean that the network says."""
+    from vae_se.inference.estep import vem_full
+
+    given = []
+    real = vem_full.gauss_newton
+    monkeypatch.setattr(vem_full, "gauss_newton", lambda target, mean: given.append(mean) or real(target, mean))
+    power, mask = model_power(tiny_prior(), 1, 6), torch.ones(1, 6)
+    loop(name, Says(0.5)).start(power, mask, streams_for([6]))
+    assert torch.equal(given[0], torch.full((1, 6, LATENT), 0.5))
+
+
+def test_the_noise_starts_at_what_the_network_says():
+    power, mask = model_power(tiny_prior(), 1, 8), torch.ones(1, 8)
+    em = loop(noisy_encoder=Says(0.0))
+    error = em.noise.variance(em.start(power, mask, streams_for([8])).noise).log() + 1
+    # White noise is of rank 1, which the fit finds, all but the last of its random start.
+    assert error.square().mean().sqrt() < 0.1
+    assert error.abs().max() < 0.4
+
+
+def test_a_target_without_a_proposal_asks_the_encoder():
+    prior, power = tiny_prior(), model_power(tiny_prior(), 1, 3)
+    mask = torch.ones(1, 3)
+    plain = Target(prior, power, power, mask, mask)
+    assert torch.equal(plain.encode(power).mean, prior.encode(power).mean)
+    proposal = Says(0.3)(power, mask).posterior
+    assert dataclasses.replace(plain, proposal=proposal).encode(power) is proposal
+
+
+@pytest.mark.parametrize("name", list(ESTEPS))
+def test_a_ragged_batch_equals_one_by_one(name):
+    prior, lengths = tiny_prior(dtype=torch.float64), [9, 4, 1]
+    power = model_power(prior, 3, 9)
+    mask = (torch.arange(9) < torch.tensor(lengths)[:, None]).double()
+    power = power * mask.unsqueeze(-1)
+    em = loop(name, network(), prior)
+    together = em.run(power, mask, streams_for(lengths))
+    for row, n in enumerate(lengths):
+        mine = Streams.from_seed(0, [f"utterance {row}"], [n])
+        alone = em.run(power[row : row + 1, :n], mask[row : row + 1, :n], mine)
+        torch.testing.assert_close(together.wiener[row, :n], alone.wiener[0], rtol=1e-6, atol=1e-9)
+        torch.testing.assert_close(together.noise[row, :n], alone.noise[0], rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", list(ESTEPS))
+def test_resuming_equals_an_unbroken_run(name):
+    power, mask = model_power(tiny_prior(), 2, 7), torch.ones(2, 7)
+    em = loop(name, network(torch.float32))
+    whole = em.run(power, mask, streams_for([7, 7]))
+    streams = streams_for([7, 7])
+    state = em.start(power, mask, streams)
+    for _ in range(2):
+        with torch.no_grad():
+            state = em._iterate(state, power + POWER_FLOOR, mask, streams)
+    assert state.proposal is not None
+    fresh = streams_for([7, 7])
+    fresh.restore(streams.state())
+    # What the network said is in the state: it is not asked again.
+    resumed = dataclasses.replace(em, noisy_encoder=None).run(power, mask, fresh, state=state)
+    assert torch.equal(resumed.wiener, whole.wiener)
+
+
+def test_every_noise_model_runs_with_it_and_stays_finite(noise_settings):
+    for power in (model_power(tiny_prior(), 1, 6), torch.zeros(1, 4, BINS), model_power(tiny_prior(), 1, 1)):
+        mask = torch.ones(power.shape[:2])
+        em = loop(noisy_encoder=network(torch.float32), **noise_settings)
+        found = em.run(power, mask, streams_for([power.shape[1]]))
+        assert torch.isfinite(found.wiener).all()
+        assert torch.isfinite(found.noise).all()
+
+
+# ---- the fit of the noise to what is proposed
+
+
+def proposal(frames=30):
+    """A noise variance of rank 2 for two recordings, the second of which is shorter."""
+    generator = torch.Generator().manual_seed(6)
+    w = torch.rand(2, BINS, generator=generator, dtype=torch.float64) ** 2 + 1e-3
+    h = torch.rand(2, frames, 2, generator=generator, dtype=torch.float64) ** 4 + 1e-3
+    mask = torch.ones(2, frames, dtype=torch.float64)
+    mask[1, -5:] = 0
+    return h @ w * mask.unsqueeze(-1) + POWER_FLOOR, mask
+
+
+def divergence(model, state, variance, mask):
+    return float((itakura_saito(variance, model.variance(state)).sum(-1) * mask).sum())
+
+
+def test_the_fit_of_an_nmf_falls_at_every_update(monkeypatch):
+    variance, mask = proposal()
+    model = loop().noise
+    start = model.init(variance, mask, streams_for([30, 25]))
+    falling = []
+    for updates in range(FIT_UPDATES + 1):
+        monkeypatch.setattr("vae_se.inference.initialisation.FIT_UPDATES", updates)
+        falling.append(divergence(model, fit_start(model, start, variance, mask), variance, mask))
+    assert all(b <= a * (1 + 1e-9) for a, b in itertools.pairwise(falling))
+    assert falling[-1] < 0.3 * falling[0]
+
+
+def test_the_fit_brings_every_noise_model_nearer(noise_settings):
+    variance, mask = proposal()
+    model = loop(**noise_settings).noise
+    power = -variance * torch.log(torch.rand(variance.shape, generator=torch.Generator().manual_seed(3)))
+    start = model.init(power, mask, streams_for([30, 25]))
+    before = divergence(model, start, variance, mask)
+    fitted = fit_start(model, start, variance, mask)
+    assert torch.isfinite(model.variance(fitted)).all()
+    assert divergence(model, fitted, variance, mask) <= before * (1 + 1e-6)
+
+
+# ---- inference.noisy_encoder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A prior on disk with a noisy encoder of its own."""
+    prior = tiny_prior()
+    save_prior(prior, tmp_path / "prior", "ffvae")
+    save_noisy_encoder(network(torch.float32), prior, tmp_path / "prior" / "noisy_encoder")
+    return tmp_path / "prior"
+
+
+def built(folder, value, prior=None):
+    config = Config().override({"prior": str(folder), "inference.noisy_encoder": value})
+    return build_em(config, prior or load_prior(folder)).noisy_encoder
+
+
+def test_auto_takes_the_network_that_comes_with_the_prior(folder):
+    found = built(folder, "auto")
+    assert found is not None
+    assert not any(p.requires_grad for p in found.parameters())
+    # A prior that the caller brought along has none.
+    assert built(folder, "auto", tiny_prior(seed=1)) is None
+    shutil.rmtree(folder / "noisy_encoder")
+    assert built(folder, "auto") is None
+
+
+def test_none_does_without(folder):
+    assert built(folder, "none") is None
+
+
+def test_a_folder_by_name(folder, tmp_path):
+    (folder / "noisy_encoder").rename(tmp_path / "elsewhere")
+    assert built(folder, str(tmp_path / "elsewhere")) is not None
+    with pytest.raises(PriorError, match="cannot read"):
+        built(folder, str(tmp_path / "nowhere"))
+    with pytest.raises(PriorError, match="another prior"):
+        built(folder, str(tmp_path / "elsewhere"), tiny_prior(seed=1))

@@ -1,0 +1,126 @@
+"""Names of release 0.1.0 that have changed: each still works for one release and warns.
+
+The tables are data: :data:`MODULES` maps old modules to new ones, :data:`NAMES` old names to new names, and
+:data:`vae_se.config.RENAMED_KEYS` old settings to new ones.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import sys
+import types
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_PACKAGE = "vae_se"
+
+#: Old module to new module, both below the package.
+MODULES = {
+    "enhancer": "enhancement.enhancer",
+    "channel": "enhancement.channel",
+    "chunks": "enhancement.segments",
+    "tape": "enhancement.sample_buffer",
+    "residue": "enhancement.residual_noise",
+    "longfile": "enhancement.long_file",
+    "shared_noise": "enhancement.shared_noise",
+    "streaming": "enhancement.online",
+    "streaming.online": "enhancement.online",
+    "streaming.window": "enhancement.sliding_window",
+    "trackers": "noise.tracking",
+    "recognition": "noisy_encoder",
+    "recognition.network": "noisy_encoder.network",
+    "recognition.store": "noisy_encoder.store",
+    "inference.basin": "inference.multistart",
+    "inference.start": "inference.initialisation",
+    "inference.presence": "inference.speech_presence",
+    "inference.mstep": "inference.gain",
+    "inference.particles": "inference.draws",
+    "noise.stretch": "noise.noise_segment",
+    "noise.times": "noise.time_range",
+    "noise.memory": "noise.continuation",
+    "data.simulation": "noisy_encoder.simulation",
+    "training.amortise": "training.noisy_encoder",
+    "atomic": "storage.atomic",
+    "untrusted": "storage.untrusted",
+}
+
+#: Old name to new name, whatever module it is asked of.
+NAMES = {
+    "Recogniser": "NoisyEncoder",
+    "Recognition": "NoisyEncoding",
+    "load_recogniser": "load_noisy_encoder",
+    "save_recogniser": "save_noisy_encoder",
+    "train_recogniser": "train_noisy_encoder",
+    "AmortiseOptions": "NoisyEncoderOptions",
+    "AmortiseJob": "NoisyEncoderJob",
+    "Samples": "Draws",
+    "Chunk": "Segment",
+    "Tape": "SampleBuffer",
+    "MemoryTape": "MemoryBuffer",
+    "DiskTape": "DiskBuffer",
+    "Signal": "SignalSpec",
+    "complex_gaussian_misfit": "complex_gaussian_nll",
+}
+
+
+def warn(old: str, new: str, stacklevel: int = 3) -> None:
+    """Say that ``old`` is deprecated and what it is called now."""
+    warnings.warn(
+        f"{old} is deprecated and will be removed in the next release: use {new}",
+        FutureWarning,
+        stacklevel=stacklevel,
+    )
+
+
+def current_name(key: str, renamed: Mapping[str, str]) -> str:
+    """The present name of a setting; warns where ``key`` is one of the old names in ``renamed``."""
+    if key not in renamed:
+        return key
+    warn(key, renamed[key], stacklevel=4)
+    return renamed[key]
+
+
+def renamed_attribute(module: str, name: str) -> Any:
+    """What ``module.name`` is called now, for a module's ``__getattr__``; AttributeError where it is unknown."""
+    if name not in NAMES:
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+    warn(f"{module}.{name}", NAMES[name])
+    return getattr(importlib.import_module(module), NAMES[name])
+
+
+class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Imports an old module as an alias that looks everything up in the new one."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        package, _, name = fullname.partition(".")
+        if package != _PACKAGE or name not in MODULES:
+            return None
+        return importlib.machinery.ModuleSpec(fullname, self, is_package=name in ("streaming", "recognition"))
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
+        home = f"{_PACKAGE}.{MODULES[spec.name.partition('.')[2]]}"
+        warn(spec.name, home, stacklevel=2)
+        alias = types.ModuleType(spec.name, f"Deprecated alias of {home}.")
+
+        def look_up(name: str) -> Any:
+            module = importlib.import_module(home)
+            if hasattr(module, name):
+                return getattr(module, name)
+            return renamed_attribute(home, name)
+
+        alias.__getattr__ = look_up  # type: ignore[method-assign]
+        return alias
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """Nothing: the alias has no code of its own."""
+
+
+def install() -> None:
+    """Let old module names be imported."""
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())

@@ -1,0 +1,1 @@
+"""One recording from samples to samples: whole, longer than memory, or as a stream."""

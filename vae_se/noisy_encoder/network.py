@@ -1,0 +1,115 @@
+"""q(z | x) for noisy x, with context over time, and the noise variance that goes with it."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import UsageError
+from ..numerics import LOG_VARIANCE_MAX, LOG_VARIANCE_MIN, POWER_FLOOR
+from ..priors.posterior import GaussianPosterior
+
+_LATENT_RANGE = (-8.0, 2.0)  # of log-variances of q
+
+
+@dataclasses.dataclass(frozen=True)
+class NoisyEncoding:
+    """What the network says of a noisy recording: ``posterior`` q(z | x), and the log-variance of the noise,
+    ``log_noise`` (B, N, F)."""
+
+    posterior: GaussianPosterior
+    log_noise: torch.Tensor
+
+
+class NoisyEncoder(nn.Module):
+    """Recurrent noisy encoder beside a frozen prior.
+
+    Noisy power (B, N, F), at the level that the prior expects of speech, to q(z_n | x_1..N), a diagonal
+    Gaussian per frame, and to the noise variance, frame by frame and bin by bin. Two recurrent layers see
+    the log-power of the frame, and the mean log-power of every bin over the recording (``causal``: over its
+    past), from which the noise head predicts a departure.
+
+    ``bins``: F; ``latent_dim``: L; ``width`` of the projection; ``hidden_size``: units per direction of the
+    recurrent layers; ``causal``: forwards only, so that frame n never sees a later frame.
+
+    After Gershman and Goodman, Amortized inference in probabilistic reasoning, 2014, and Le, Baydin and
+    Wood, Inference compilation and universal probabilistic programming, 2017, for the idea of training
+    the proposal on simulations of the model.
+    """
+
+    log_power_mean: torch.Tensor
+    log_power_std: torch.Tensor
+
+    def __init__(
+        self, bins: int, latent_dim: int, width: int = 256, hidden_size: int = 128, causal: bool = False
+    ) -> None:
+        super().__init__()
+        for name, value in (
+            ("bins", bins),
+            ("latent_dim", latent_dim),
+            ("width", width),
+            ("hidden_size", hidden_size),
+        ):
+            if not isinstance(value, int) or value < 1:
+                raise UsageError(f"{name} = {value!r} of a noisy encoder", "it is a whole number above 0")
+        self.bins, self.latent_dim, self.causal = bins, latent_dim, causal
+        self.width, self.hidden_size = width, hidden_size
+        directions = 1 if causal else 2
+        self.project = nn.Linear(bins, width)
+        self.project_mean = nn.Linear(bins, width, bias=False)
+        self.first = nn.GRU(width, hidden_size, batch_first=True, bidirectional=not causal)
+        self.second = nn.GRU(hidden_size * directions, hidden_size, batch_first=True, bidirectional=not causal)
+        joined = width + hidden_size * directions
+        self.speech = nn.Sequential(nn.Linear(joined, width), nn.SiLU(), nn.Linear(width, 2 * latent_dim))
+        self.noise = nn.Sequential(nn.Linear(joined, width), nn.SiLU(), nn.Linear(width, bins))
+        with torch.no_grad():  # begin near the prior and near the mean spectrum
+            for last in (self.speech[-1], self.noise[-1]):
+                typing.cast(nn.Linear, last).weight.mul_(0.1)
+        self.register_buffer("log_power_mean", torch.zeros(bins))
+        self.register_buffer("log_power_std", torch.ones(bins))
+
+    def set_statistics(self, mean: torch.Tensor, std: torch.Tensor) -> None:
+        """Standardise the input by the log-power of noisy recordings, both (F,)."""
+        self.log_power_mean.copy_(mean)
+        self.log_power_std.copy_(std)
+
+    def forward(self, power: torch.Tensor, mask: torch.Tensor) -> NoisyEncoding:
+        """``power`` (B, N, F), ``mask`` (B, N): a recording's result does not depend on its padding."""
+        log_power = (torch.log(power + POWER_FLOOR) - self.log_power_mean) / self.log_power_std
+        log_power = log_power * mask.unsqueeze(-1)
+        mean = self._mean(log_power, mask)
+        hidden = nn.functional.silu(self.project(log_power) + self.project_mean(mean))
+        lengths = mask.sum(-1).long().cpu()
+        context = self._recur(self.second, self._recur(self.first, hidden, lengths), lengths)
+        joined = torch.cat([hidden, context], -1)
+        latent_mean, log_variance = self.speech(joined).chunk(2, -1)
+        log_noise = self.log_power_mean + self.log_power_std * (mean + self.noise(joined))
+        return NoisyEncoding(
+            GaussianPosterior(latent_mean, log_variance.clamp(*_LATENT_RANGE)),
+            log_noise.clamp(LOG_VARIANCE_MIN, LOG_VARIANCE_MAX),
+        )
+
+    def _mean(self, log_power: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        if self.causal:
+            return log_power.cumsum(1) / mask.cumsum(1).clamp(min=1).unsqueeze(-1)
+        return log_power.sum(1, keepdim=True) / mask.sum(1)[:, None, None]
+
+    def _recur(self, layer: nn.GRU, sequence: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        if bool((lengths == sequence.shape[1]).all()):
+            whole: torch.Tensor = layer(sequence)[0]
+            return whole
+        packed = nn.utils.rnn.pack_padded_sequence(sequence, lengths, batch_first=True, enforce_sorted=False)
+        out, _ = layer(packed)
+        total = sequence.shape[1]
+        return nn.utils.rnn.pad_packed_sequence(out, batch_first=True, total_length=total)[0]
+
+    def config(self) -> dict[str, Any]:
+        """Keywords of the constructor, JSON-able."""
+        return {
+            "bins": self.bins, "latent_dim": self.latent_dim, "width": self.width, "hidden_size": self.hidden_size,
+            "causal": self.causal,
+        }  # fmt: skip

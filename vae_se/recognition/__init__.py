@@ -1,5 +1,0 @@
-"""Amortised inference on noisy input: a network that proposes latents and noise for the model to judge."""
-
-from .network import Recogniser, Recognition
-
-__all__ = ["Recogniser", "Recognition"]
