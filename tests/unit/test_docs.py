@@ -17,10 +17,24 @@ _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _OBJECT = re.compile(r"\]\(\.\./(?P<file>vae_se/[\w/]+\.py)\)(?P<names>(?:,? `[A-Za-z_][\w.]*`)+)")
 _DOTTED = re.compile(r"\bvae_se(?:\.[A-Za-z_]\w*)+")
 _PATH = re.compile(r"\b(?:vae_se|docs|eval|examples|tests)/[\w./-]*\w")
+_MODULE = re.compile(r"`((?:\w+/)*\w+\.py)`")
 _SETTING = re.compile(r"`((?:estep|noise|gain|inference|output)\.[a-z_]+)(?=[`= ])")
 
 #: Dotted names and paths that are no module or file: a group of entry points, and what a command writes.
 NO_NAMES = {"vae_se.methods", "examples/noisy_enhanced.wav"}
+
+#: Modules and objects that other branches are adding: to be emptied once they are merged.
+ANNOUNCED = {
+    "vae_se/enhancement/pipeline.py",
+    "vae_se/enhancement/results.py",
+    "vae_se/enhancement/segmented_em.py",
+    "vae_se/noise/activation_penalty.py",
+    "vae_se/noise/spectrum_prior.py",
+    "vae_se.inference.em.init",
+    "vae_se.inference.em.step",
+    "vae_se.inference.em.posterior_filter",
+    "vae_se.inference.wiener.filter_moments",
+}
 
 
 def text_of(page):
@@ -38,11 +52,15 @@ def leads_somewhere(page, target):
         return True
     path, _, anchor = target.partition("#")
     file = (page.parent / path).resolve() if path else page
+    if path.removeprefix("../") in ANNOUNCED:
+        return True
     return file.exists() and (not anchor or anchor in slugs(file))
 
 
 def is_defined(dotted):
     """Whether a dotted name is a module, or an attribute or dataclass field of what is in one."""
+    if dotted in ANNOUNCED:
+        return True
     parts = dotted.split(".")
     for end in range(len(parts), 0, -1):
         try:
@@ -63,7 +81,14 @@ def path_exists(page, path):
         return True  # a placeholder such as NAME.toml
     if page.parent.name == "results" and not path.startswith("vae_se/"):
         return True  # commands there name what they wrote
-    return path in NO_NAMES or (ROOT / path).exists()
+    return path in NO_NAMES | ANNOUNCED or (ROOT / path).exists()
+
+
+def is_module(path):
+    """Whether a file exists, named from the root, from vae_se/ or, without a folder, by its name alone."""
+    if "/" not in path:
+        return any((ROOT / "vae_se").rglob(path)) or any((ROOT / "eval").rglob(path))
+    return (ROOT / path).exists() or (ROOT / "vae_se" / path).exists() or f"vae_se/{path}" in ANNOUNCED
 
 
 def generator():
@@ -103,6 +128,9 @@ class TestPage:
 
     def test_paths_exist(self, page):
         assert [path for path in _PATH.findall(text_of(page)) if not path_exists(page, path)] == []
+
+    def test_modules_exist(self, page):
+        assert [path for path in _MODULE.findall(text_of(page)) if not is_module(path)] == []
 
     def test_settings_exist(self, page):
         if page.name != "names.md":  # has the old ones
