@@ -41,7 +41,7 @@ def speak(text: str) -> np.ndarray:
 
 
 def rain(samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Rain (T,): coloured noise whose level varies slowly, and drops, which are decaying tones of random pitch."""
+    """Rain (T,): coloured noise of slowly varying level, and drops: decaying tones of random pitch."""
     hiss = lfilter([1.0], [1.0, -0.75], rng.standard_normal(samples))
     hiss = sosfilt(butter(2, [200, 7000], "bandpass", fs=RATE, output="sos"), hiss)
     time = np.arange(samples) / RATE

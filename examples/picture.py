@@ -1,6 +1,6 @@
 """Draw examples/before_after.png: spectrograms of the noisy, the enhanced and the clean example.
 
-    python examples/picture.py
+python examples/picture.py
 """
 
 from __future__ import annotations
