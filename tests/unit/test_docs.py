@@ -30,6 +30,8 @@ ANNOUNCED = {
     "vae_se/enhancement/segmented_em.py",
     "vae_se/noise/activation_penalty.py",
     "vae_se/noise/spectrum_prior.py",
+    "vae_se/inference/estep/mala.py",
+    "vae_se.inference.estep.mala.AdjustedLangevin.step",
     "vae_se.inference.em.init",
     "vae_se.inference.em.step",
     "vae_se.inference.em.posterior_filter",
