@@ -1,10 +1,10 @@
-"""Make examples/clean.wav and examples/noisy.wav: a synthetic voice, and noise from a random generator.
+"""Write examples/clean.wav and examples/noisy.wav: synthetic speech, and noise from a random generator.
 
     sudo apt-get install flite
     python examples/make_example.py
 
-The voice is flite's `slt` (Debian package flite), the noise is made below from seeded random numbers:
-nobody's recording, and the same samples on every run. 16 kHz, 16 bits, mono, 5 dB SNR.
+The voice is flite's `slt` (Debian package flite). The noise is computed from seeded random numbers, so the
+samples are the same on every run, and no recording is used. 16 kHz, 16 bits, mono, 5 dB SNR.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TEXT = "This voice was never recorded. It speaks in heavy rain, next to an old m
 
 
 def speak(text: str) -> np.ndarray:
-    """The text as flite reads it, (T,)."""
+    """Speech (T,) that flite synthesises from the text."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "speech.wav"
         try:
@@ -41,7 +41,7 @@ def speak(text: str) -> np.ndarray:
 
 
 def rain(samples: int, rng: np.random.Generator) -> np.ndarray:
-    """A steady rush that swells slowly, and drops: short bursts that ring at random pitches."""
+    """Rain (T,): coloured noise of slowly varying level, and drops: decaying tones of random pitch."""
     hiss = lfilter([1.0], [1.0, -0.75], rng.standard_normal(samples))
     hiss = sosfilt(butter(2, [200, 7000], "bandpass", fs=RATE, output="sos"), hiss)
     time = np.arange(samples) / RATE
@@ -57,7 +57,7 @@ def rain(samples: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def hum(samples: int, rng: np.random.Generator) -> np.ndarray:
-    """The mains at 100 Hz and its harmonics, each with its own phase, beating slowly."""
+    """Mains hum (T,): 100 Hz and harmonics with random phases and slowly varying amplitudes."""
     time = np.arange(samples) / RATE
     sound = np.zeros(samples)
     for harmonic in range(1, 25):

@@ -1,4 +1,4 @@
-"""Draw examples/before_after.png: spectrograms of the example, noisy, enhanced and clean.
+"""Draw examples/before_after.png: spectrograms of the noisy, the enhanced and the clean example.
 
 python examples/picture.py
 """
@@ -17,13 +17,13 @@ from vae_se.stft import STFT
 
 
 def spectrogram(waveform: np.ndarray) -> np.ndarray:
-    """Power in dB, (F, N)."""
+    """Power spectrogram (F, N) in dB of a waveform (T,)."""
     spectrum = STFT(window=512, hop=128).analyse(torch.from_numpy(waveform))
     return 10 * np.log10(spectrum.abs().square().numpy().T + 1e-10)
 
 
 def main() -> None:
-    """Enhance the example and draw it."""
+    """Enhance the example and draw the spectrograms."""
     here = Path(__file__).parent
     noisy, clean = (files.read(here / f"{name}.wav") for name in ("noisy", "clean"))
     enhanced = vae_se.enhance(noisy.samples[0], noisy.rate)

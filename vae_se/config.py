@@ -1,23 +1,37 @@
 """Every setting of the enhancer as one frozen tree, from presets, TOML files and ``--set a.b=value``.
 
-No torch here: the command line reads settings before it loads anything heavy. What a name stands for
-(an E-step, a noise model) is looked up in the registries, by :mod:`vae_se.assemble`.
+No torch here: the command line reads settings before it loads anything heavy. Names (of an E-step, a noise
+model) are resolved in the registries by :mod:`vae_se.assemble`. Parsing and checking of values is in
+:mod:`vae_se.config_values`. docs/settings.md is generated from the fields below.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import tomllib
-import types
 import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .config_values import checked, flatten, parse_value, setting, toml_line
 from .deprecated import current_name
 from .errors import UsageError, nearest
+
+__all__ = [
+    "PRESETS",
+    "RENAMED_KEYS",
+    "Config",
+    "EStepConfig",
+    "GainConfig",
+    "InferenceConfig",
+    "NoiseConfig",
+    "OutputConfig",
+    "flatten",
+    "keys",
+    "parse_value",
+]
 
 D = TypeVar("D")
 
@@ -36,110 +50,154 @@ RENAMED_KEYS = {
 
 @dataclasses.dataclass(frozen=True)
 class EStepConfig:
-    """How latents are drawn from their posterior: a kernel of vae_se/inference/estep and its settings.
+    """The E-step: a kernel that draws the latents from their posterior (vae_se/inference/estep).
 
-    None leaves a setting at the kernel's own default; one that the kernel does not have is an error.
+    None leaves a setting at the kernel's own default. A setting that the kernel does not have is an error.
     """
 
-    name: str = "vem"
-    draws: int | None = None
-    steps: int | None = None
-    learning_rate: float | None = None
-    sweeps: int | None = None
-    step_size: float | None = None
-    target_acceptance: float | None = None
-    adaptation: int | None = None
-    refresh: bool | None = None
-    warmup: int | None = None
-    precondition: bool | None = None
-    total_variation: float | None = None
+    name: str = setting("vem", "Kernel of the E-step; docs/inference.md lists them.")
+    draws: int | None = setting(
+        None,
+        "Draws of the latents per frame, R: of a Gaussian, importance samples, or parallel chains.",
+    )
+    steps: int | None = setting(None, "Gradient steps per E-step.")
+    learning_rate: float | None = setting(
+        None, "Step size of Adam; for `vem-full` and `vem-is` the part of the Newton step that is taken."
+    )
+    sweeps: int | None = setting(None, "Proposals per chain and E-step.")
+    step_size: float | None = setting(
+        None,
+        "Standard deviation of the first proposals; relative to the posterior's for `vem-mh`, `precondition`.",
+    )
+    target_acceptance: float | None = setting(None, "Acceptance rate that the step size is adapted to.")
+    adaptation: int | None = setting(
+        None, "E-steps during which the proposal adapts; it is frozen afterwards.", "E-steps"
+    )
+    refresh: bool | None = setting(
+        None, "Whether the encoder that proposes is evaluated again at the speech as last estimated."
+    )
+    warmup: int | None = setting(None, "E-steps by `vem-full` before the chains start.", "E-steps")
+    precondition: bool | None = setting(
+        None, "Whether proposals have the covariance of a Gauss-Newton approximation of the posterior."
+    )
+    total_variation: float | None = setting(
+        None, "Weight of a penalty on the differences between the latents of neighbouring frames; 0: none."
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class NoiseConfig:
-    """The model of the noise, and where it starts (vae_se/noise).
+    """The noise model and its initialisation (vae_se/noise).
 
-    ``rank`` is that of the learnt factorisation; ``file`` or ``noise_segment`` (a part of the recording such as
-    0:00-0:02.5), and ``free`` atoms beside those, are for ``dictionary``; ``sparsity``, ``smoothness`` and
-    ``relevance`` hold the activations of ``nmf``, ``gamma`` and ``inverse_gamma`` its spectra, and
-    ``smoothness`` the level of ``stationary``; ``exponent`` is of the updates of ``nmf``; ``margin`` is for
-    ``impulsive``, ``dof`` for ``student-t``, ``alpha`` and ``sweeps`` for ``alpha-stable``. None
-    leaves a setting at the model's own default; one that the model does not have is an error.
+    None leaves a setting at the model's own default. A setting that the model does not have is an error.
     """
 
-    name: str = "nmf"
-    rank: int | None = None
-    init_spectrum: str = "quiet"
-    init_scale: float = 2.0
-    init_jitter: float = 0.8
-    file: str | None = None
-    noise_segment: str | None = None
-    free: int | None = None
-    sparsity: float | None = None
-    smoothness: float | None = None
-    relevance: float | None = None
-    gamma: float | None = None
-    inverse_gamma: float | None = None
-    exponent: float | None = None
-    margin: float | None = None
-    dof: float | None = None
-    alpha: float | None = None
-    sweeps: int | None = None
+    name: str = setting("nmf", "Noise model; docs/noise.md derives them.")
+    rank: int | None = setting(None, "Rank K of the factorisation W H: the number of noise spectra.")
+    init_spectrum: str = setting(
+        "quiet",
+        "Spectrum at which W starts: `quiet` (the power that a bin exceeds in four frames of five), "
+        "`log-mean`, `tracked` (mean of an MMSE noise tracker) or `mean`.",
+    )
+    init_scale: float = setting(2.0, "Factor on the power of that spectrum.")
+    init_jitter: float = setting(
+        0.8, "W and H start multiplied by uniform random numbers in 1 - jitter to 1 + jitter."
+    )
+    file: str | None = setting(None, "File of fixed noise spectra, made by `vae-se noise fit`.")
+    noise_segment: str | None = setting(
+        None,
+        "Part of the recording that holds noise alone, such as 0:00-0:02.5, from which spectra are learnt.",
+    )
+    free: int | None = setting(
+        None, "Spectra learnt beside the fixed ones; none: 0 with `file`, 2 with `noise_segment`."
+    )
+    sparsity: float | None = setting(None, "Weight of an exponential prior on H; 0: none.")
+    smoothness: float | None = setting(
+        None, "Weight of the Itakura-Saito divergence between activations of neighbouring frames; 0: none."
+    )
+    relevance: float | None = setting(
+        None, "Weight of automatic relevance determination on H, which switches spectra off; 0: none."
+    )
+    gamma: float | None = setting(
+        None, "Weight of a gamma prior on W around the spectrum of `init_spectrum`; 0: none.", "frames"
+    )
+    inverse_gamma: float | None = setting(
+        None, "Weight of an inverse-gamma prior on W around that spectrum; 0: none.", "frames"
+    )
+    exponent: float | None = setting(
+        None, "Exponent of the multiplicative updates, 0.5 (majorise-minimise) to 1 (longer steps)."
+    )
+    margin: float | None = setting(
+        None, "By how much an impulse must raise a frame's log-likelihood to be accepted at the start.", "nats"
+    )
+    dof: float | None = setting(None, "Degrees of freedom of the Student-t distribution.")
+    alpha: float | None = setting(None, "Characteristic exponent of the alpha-stable distribution, 0 to 2.")
+    sweeps: int | None = setting(None, "Metropolis-Hastings moves of the impulse variables per iteration.")
 
 
 @dataclasses.dataclass(frozen=True)
 class GainConfig:
-    """The gain of the speech (vae_se/inference/gain.py): fixed, one per file, or one per frame."""
+    """The gain g of the speech (vae_se/inference/gain.py)."""
 
-    kind: str = "frame"
-    concentration: float = 5.0
+    kind: str = setting("frame", "`frame` (one gain per frame), `file` (one per recording) or `fixed` (1).")
+    concentration: float = setting(
+        5.0, "Concentration of the gamma prior on the gain, whose mode is 1; 0: no prior."
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class InferenceConfig:
-    """The EM loop. ``segment`` and ``overlap`` are in seconds: longer recordings are cut and cross-faded.
+    """The EM loop, its initialisation, and the segments of a long recording."""
 
-    ``pause_db``: how much further frames in which the model finds noise only are turned down, in dB.
-    ``decoder_error``: how far, in nats (root mean square over what the prior generates), a cheaper form of
-    the prior's decoder may be from it, where it has one; 0 is the decoder itself. ``noisy_encoder``: a folder with
-    a noisy encoder for the prior, "auto" for the one that comes with the prior, where one does, or none
-    to start from the prior's own encoder. ``starts``: how many starts are tried, of which the likeliest is gone
-    on with.
-    """
-
-    iterations: int = 40
-    averaging: int = 8
-    encoder_floor: float = 0.05
-    pause_db: float = 0.0
-    segment: float = 30.0
-    overlap: float = 2.0
-    decoder_error: float = 0.03
-    noisy_encoder: str | None = "auto"
-    starts: int = 1
+    iterations: int = setting(40, "Iterations of EM (E-step, then M-step).")
+    averaging: int = setting(8, "E-steps after the last iteration whose draws the filter averages over.")
+    encoder_floor: float = setting(
+        0.05,
+        "Without a noisy encoder, the encoder's input is the power minus the initial noise, and at least this "
+        "part of the power.",
+    )
+    pause_db: float = setting(
+        0.0, "Further attenuation of frames in which the model finds noise only; 0: off.", "dB"
+    )
+    segment: float = setting(30.0, "Length of the segments into which longer recordings are cut.", "s")
+    overlap: float = setting(2.0, "Cross-fade between segments; at most a third of `segment`.", "s")
+    decoder_error: float = setting(
+        0.03,
+        "How far a cheaper form of the decoder may deviate from it (root mean square over generated spectra); "
+        "0: the decoder itself. Not every prior has such a form.",
+        "nats",
+    )
+    noisy_encoder: str | None = setting(
+        "auto",
+        "Folder of a noisy encoder that gives the initial latents and noise; `auto`: the prior's own, where it "
+        "has one; none: start from the prior's encoder.",
+    )
+    starts: int = setting(
+        1, "Number of initialisations; EM continues from the one with the highest bound after a short run."
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class OutputConfig:
-    """What leaves the enhancer.
+    """How much noise stays in the output. Of the three settings the one that leaves the most applies."""
 
-    ``atten_lim_db``: the most that noise is turned down, in dB (infinite: no limit). ``floor_db``: how far
-    below the speech noise is turned down at most, in dB (infinite: no limit; baselines have none): a recording
-    that is clean already stays as it is, and what is left masks what the filter does to it. ``dry``: the part
-    of the noisy recording that is mixed in, 0 to 1.
-    """
-
-    atten_lim_db: float = math.inf
-    floor_db: float = 42.0
-    dry: float = 0.0
+    atten_lim_db: float = setting(math.inf, "Largest attenuation of the noise; inf: no limit.", "dB")
+    floor_db: float = setting(
+        42.0,
+        "The noise is attenuated to this level below the speech and no further; inf: no limit. Clean "
+        "recordings stay as they are, and the noise that is left masks artefacts. Not for baselines.",
+        "dB",
+    )
+    dry: float = setting(0.0, "Part of the noise that stays, 0 to 1: a mix with the noisy recording.")
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """All settings. ``method`` is a named combination or a baseline; ``prior`` a shipped name or a folder."""
+    """All settings."""
 
-    prior: str = "default"
-    method: str = "mcem"
-    seed: int = 0
+    prior: str = setting("default", "Speech prior: the name of a shipped one, or a folder.")
+    method: str = setting("mcem", "`mcem`, or a baseline such as `log-mmse`.")
+    seed: int = setting(0, "Seed of every random draw.")
     estep: EStepConfig = dataclasses.field(default_factory=EStepConfig)
     noise: NoiseConfig = dataclasses.field(default_factory=NoiseConfig)
     gain: GainConfig = dataclasses.field(default_factory=GainConfig)
@@ -148,14 +206,17 @@ class Config:
 
     @classmethod
     def preset(cls, name: str = "default") -> Config:
-        """The settings of a preset."""
+        """The settings of a preset; UsageError for an unknown one."""
         if name not in PRESETS:
             raise UsageError(f"unknown preset {name!r}", nearest(name, PRESETS))
         return cls().override(PRESETS[name])
 
     @classmethod
     def from_toml(cls, path: str | Path, base: Config | None = None) -> Config:
-        """Settings of a TOML file over ``base`` (the defaults)."""
+        """The settings of a TOML file; those that it does not name are taken from ``base`` (the defaults).
+
+        Raises UsageError for a file that does not exist, is not TOML, or has unknown settings.
+        """
         try:
             with Path(path).open("rb") as file:
                 tree = tomllib.load(file)
@@ -177,13 +238,13 @@ class Config:
         return out
 
     def set(self, *assignments: str) -> Config:
-        """A copy with assignments ``a.b=value`` made; values are TOML, or bare words."""
+        """A copy with assignments ``a.b=value`` made; a value is TOML or a bare word."""
         values: dict[str, Any] = {}
         for assignment in assignments:
             key, equals, text = assignment.partition("=")
             if not equals or not key.strip():
                 raise UsageError(
-                    f"{assignment!r} is no setting", "write key=value, for example inference.iterations=100"
+                    f"{assignment!r} is not a setting", "write key=value, for example inference.iterations=100"
                 )
             values[key.strip()] = parse_value(text.strip())
         return self.override(values)
@@ -197,9 +258,9 @@ class Config:
         top, tables = [], []
         for name, value in dataclasses.asdict(self).items():
             if isinstance(value, dict):
-                tables += ["", f"[{name}]"] + [_line(k, v) for k, v in value.items()]
+                tables += ["", f"[{name}]"] + [toml_line(k, v) for k, v in value.items()]
             else:
-                top.append(_line(name, value))
+                top.append(toml_line(name, value))
         return "\n".join(top + tables) + "\n"
 
 
@@ -217,7 +278,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def keys() -> list[str]:
-    """All dotted keys."""
+    """All dotted keys, sorted."""
     return sorted(_leaves(Config, ""))
 
 
@@ -229,26 +290,8 @@ def _leaves(cls: type, prefix: str) -> Iterator[str]:
             yield prefix + name
 
 
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested mapping as dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
-def parse_value(text: str) -> Any:
-    """A TOML value, or the text itself where it is none (so that names need no quotes)."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
 def _replace(node: D, path: list[str], value: Any, key: str) -> D:
+    """A copy of the dataclass ``node`` with the field at ``path`` replaced; ``key`` is for error messages."""
     hints = typing.get_type_hints(type(node))
     name, rest = path[0], path[1:]
     section = dataclasses.is_dataclass(hints.get(name))
@@ -256,75 +299,11 @@ def _replace(node: D, path: list[str], value: Any, key: str) -> D:
         raise UsageError(f"unknown setting {key!r}", _nearest_key(key))
     if section:
         return dataclasses.replace(node, **{name: _replace(getattr(node, name), rest, value, key)})  # type: ignore[type-var]
-    return dataclasses.replace(node, **{name: _checked(value, hints[name], key)})  # type: ignore[type-var]
+    return dataclasses.replace(node, **{name: checked(value, hints[name], key)})  # type: ignore[type-var]
 
 
 def _nearest_key(key: str) -> str:
-    """The nearest dotted keys; a bare last part, such as ``rank``, finds its section."""
+    """A hint with the nearest keys; a bare last part, such as ``rank``, is found in its section."""
     known = keys()
     same = [k for k in known if k.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
     return "did you mean " + " or ".join(same) + "?" if same else nearest(key, known)
-
-
-def _checked(value: Any, hint: Any, key: str) -> Any:
-    """``value`` as the type that the field declares, or UsageError."""
-    wrong = UsageError(f"{key} = {value!r}: expected {_spell(hint)}", "--print-config shows every setting")
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        options = typing.get_args(hint)
-        if types.NoneType in options and value in (None, "none"):
-            return None  # before a word: none is how TOML says it here
-        for option in options:
-            try:
-                return _checked(value, option, key)
-            except UsageError:
-                continue
-        raise wrong
-    if typing.get_origin(hint) is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise wrong
-        try:
-            return tuple(_checked(item, typing.get_args(hint)[0], key) for item in value)
-        except UsageError:
-            raise wrong from None
-    if hint is types.NoneType:
-        if value is None or value == "none":
-            return None
-        raise wrong
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise wrong
-    if hint is float and math.isnan(value):
-        raise wrong
-    return value
-
-
-def _spell(hint: Any) -> str:
-    names = {
-        int: "a whole number",
-        float: "a number",
-        str: "a word",
-        bool: "true or false",
-        types.NoneType: "none",
-    }
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return " or ".join(_spell(option) for option in typing.get_args(hint))
-    if typing.get_origin(hint) is tuple:
-        return f"a list of {_spell(typing.get_args(hint)[0])}"
-    return names.get(hint, str(hint))
-
-
-def _line(key: str, value: Any) -> str:
-    return f"{key} = {_toml(value)}"
-
-
-def _toml(value: Any) -> str:
-    if value is None:
-        return '"none"'
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, (tuple, list)):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
-    return repr(value)

@@ -70,11 +70,11 @@ def main(data: Path, folder: Path) -> None:
             values = score(METRICS, mixture.clean, speech, mixture.rate)
             found.setdefault(label, []).append([values[name].value for name in METRICS])
         print(f"{mixture.id} done", file=sys.stderr, flush=True)
-    print("# recognition: noise to train the network on\n")
+    print("# noisy-encoder: noise to train the network on\n")
     print(
-        f"`python eval/scripts/noisy_encoder.py ../shared/data FOLDER`: {len(found['noisy'])} mixtures at -5 to "
-        "15 dB of validation speakers with ten kinds of noise that no network has heard; the one for "
-        f"recorded noise has heard {', '.join(SEEN)}.\n"
+        f"`python eval/scripts/noisy_encoder.py ../shared/data FOLDER`: {len(found['noisy'])} mixtures at -5 "
+        "to 15 dB of validation speakers with ten kinds of noise that no network was trained on; the one for "
+        f"recorded noise was trained on {', '.join(SEEN)}.\n"
     )
     print("| noise in training, method | SI-SDR | PESQ-wb | ESTOI |\n|---|---:|---:|---:|")
     for label, rows in found.items():

@@ -141,8 +141,8 @@ def main(data: Path, run: Path | None, names: Sequence[str]) -> None:
     print("\n".join(lines))
     if not again:
         return
-    print("\nBounds are those with the speech's true past; re-synthesis above rolls out, as in enhancement. "
-          "Re-synthesis with the true past:\n\n"
+    print("\nBounds are computed with the true past of the speech; re-synthesis above is rolled out, as in "
+          "enhancement. Re-synthesis with the true past:\n\n"
           "| prior | SI-SDR | PESQ-wb | PESQ-nb | ESTOI |\n|---|---|---|---|---|")  # fmt: skip
     print("\n".join(again))
 

@@ -91,7 +91,7 @@ def main() -> None:
     print(
         f"{options.count} mixtures, {heard:.0f} s, seed {recipe.seed}; torch {torch.__version__}, one thread,"
     )
-    print(f"load {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores (processor time is the higher for it).\n")
+    print(f"load {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores (which increases processor time).\n")
     print("| method | latency, ms | SI-SDR | PESQ-wb | ESTOI | change against default | s per s |")
     print("|---|---|---|---|---|---|---|")
     names = list(results[0])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import subprocess
+import sys
 
 import pytest
 
-from vae_se import config
+from vae_se import config, config_values
 from vae_se.config import Config
 from vae_se.errors import UsageError
 
@@ -91,11 +93,31 @@ def test_settings_are_frozen():
 
 
 def test_types_beyond_the_plain_ones():
-    """Sections may hold optional values and lists: the tree is read from the type hints."""
-    assert config._checked("none", float | None, "k") is None
-    assert config._checked(3, float | None, "k") == 3.0
-    assert config._checked([3, 4], tuple[int, ...], "k") == (3, 4)
+    """Settings may be optional values and lists: the types come from the type hints."""
+    assert config_values.checked("none", float | None, "k") is None
+    assert config_values.checked(3, float | None, "k") == 3.0
+    assert config_values.checked([3, 4], tuple[int, ...], "k") == (3, 4)
     with pytest.raises(UsageError, match="a number or none"):
-        config._checked("x", float | None, "k")
+        config_values.checked("x", float | None, "k")
     with pytest.raises(UsageError, match="a list of a whole number"):
-        config._checked([3, "x"], tuple[int, ...], "k")
+        config_values.checked([3, "x"], tuple[int, ...], "k")
+
+
+def _settings(cls):
+    """Every field of the tree that is not a section."""
+    for field in dataclasses.fields(cls):
+        if field.default is dataclasses.MISSING:
+            yield from _settings(field.default_factory)
+        else:
+            yield cls, field
+
+
+def test_every_setting_says_what_it_means():
+    for cls, field in _settings(Config):
+        assert set(field.metadata) == {"help", "unit"}, f"{cls.__name__}.{field.name}: use setting()"
+        assert field.metadata["help"].endswith("."), f"{cls.__name__}.{field.name}"
+
+
+def test_settings_need_no_torch():
+    code = "import sys, vae_se.config; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
