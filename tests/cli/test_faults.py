@@ -68,6 +68,7 @@ def test_the_same_files_from_processes_and_from_shards(cli, quick, folder, tmp_p
     assert contents(tmp_path / "two") == contents(tmp_path / "shards") == serial
 
 
+@pytest.mark.slow
 def test_a_worker_killed_in_the_middle_costs_nothing(cli, quick, folder, tmp_path):
     arguments = ["enhance", str(folder), *quick, "-q", "--batch", "1"]
     assert cli(*arguments, "-o", tmp_path / "serial").code == 0
@@ -93,6 +94,7 @@ files.read = reading
 """
 
 
+@pytest.mark.slow
 def test_a_file_that_kills_its_worker_is_one_failure(
     cli, quick, folder, make_noisy, wav, tmp_path, monkeypatch
 ):
@@ -106,7 +108,7 @@ def test_a_file_that_kills_its_worker_is_one_failure(
     assert len(contents(tmp_path / "out")) == 7
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_sigkill_leaves_no_half_of_a_file_and_a_rerun_does_the_rest(quick, folder, tmp_path, jobs):
     out = tmp_path / "out"
     arguments = ["enhance", str(folder), *quick, "-o", str(out), "--jobs", str(jobs), "--batch", "1"]

@@ -42,6 +42,7 @@ def same(one, other):
         np.testing.assert_array_equal(one[name], other[name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_same_bits_whatever_the_order_the_jobs_and_what_is_done_already(
     cli, recordings, options, tmp_path, monkeypatch
 ):

@@ -246,6 +246,7 @@ def test_mutation_full_variational_without_the_prior(monkeypatch):
     assert full_variational_error()[0] > 0.03
 
 
+@pytest.mark.slow
 def test_mutation_prior_without_its_half(monkeypatch):
     monkeypatch.setattr(LinearPrior, "log_prior", lambda self, z: 2 * standard_normal_log_prob(z))
     for name in EXACT:

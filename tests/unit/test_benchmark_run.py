@@ -205,6 +205,7 @@ def test_killed_and_resumed(run: Callable[..., Done], tmp_path: Path, plugged: N
     assert "0 results made" in run(*arguments, "--resume").stderr
 
 
+@pytest.mark.slow
 def test_shards_and_jobs_give_the_table_of_one_run(run: Callable[..., Done], tmp_path: Path) -> None:
     write_pairs(tmp_path, 5)
     protocol = write_protocol(tmp_path / "p.toml", "[methods.noisy]\n[methods.spectral-subtraction]\n")
@@ -259,6 +260,7 @@ def test_one_row_for_every_fault(run: Callable[..., Done], tmp_path: Path, plugg
     assert "failed: f0 by noisy" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_method_that_hangs_costs_its_own_row(tmp_path: Path, plugged: None) -> None:
     write_pairs(tmp_path, 1)
     path = write_protocol(tmp_path / "p.toml", "[methods.hanging]\n[methods.greedy]\n", metrics='"lsd"')
@@ -285,6 +287,7 @@ def test_an_external_folder_is_scored_by_id(run: Callable[..., Done], tmp_path: 
     assert "no file for f2" in found["f2", "theirs"]["error"]
 
 
+@pytest.mark.slow
 def test_retry_replaces_what_failed(run: Callable[..., Done], tmp_path: Path) -> None:
     write_pairs(tmp_path, 2)
     good = (tmp_path / "noisy/f1.wav").read_bytes()
@@ -302,6 +305,7 @@ def test_retry_replaces_what_failed(run: Callable[..., Done], tmp_path: Path) ->
     assert len(rows(tmp_path / "out/rows.jsonl")) == 3
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_loses_nothing(run: Callable[..., Done], tmp_path: Path) -> None:
     write_pairs(tmp_path, 20)
     protocol = write_protocol(tmp_path / "p.toml")
@@ -325,6 +329,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(run: Callable[..., Done], tmp
     assert sorted(r["id"] for r in rows(path)) == sorted(f"f{i}" for i in range(20))
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_with_130_and_valid_rows(tmp_path: Path, plugged: None) -> None:
     write_pairs(tmp_path, 8)
     protocol = write_protocol(tmp_path / "p.toml", "[methods.slow]\n")

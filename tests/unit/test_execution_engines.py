@@ -40,6 +40,7 @@ def cluster(importable):
     nodes.shutdown()
 
 
+@pytest.mark.slow
 def test_ray_with_a_worker_killed_in_the_middle(cluster):
     found, pids, killed = {}, set(), None
     for number, results in choose("ray", address=cluster).run(
@@ -55,6 +56,7 @@ def test_ray_with_a_worker_killed_in_the_middle(cluster):
     assert len(pids) == 3  # two nodes' workers, and the one that took the dead one's place
 
 
+@pytest.mark.slow
 def test_ray_reports_what_kills_and_raises_what_is_raised(cluster, tmp_path):
     executor = choose("ray", 1, address=cluster)
     found = dict(executor.run(partial(handlers.faulty, str(tmp_path)), [["a", "b:dies"], ["c"]]))
@@ -87,10 +89,12 @@ def folder(wav, make_noisy, tmp_path):
     return tmp_path / "in"
 
 
+@pytest.mark.slow
 def test_enhance_on_ray_makes_the_same_files(cluster, cli, folder, tiny_prior):
     enhance_both_ways(cli, folder, tiny_prior, "--executor", "ray", "--address", cluster)
 
 
+@pytest.mark.slow
 def test_enhance_on_slurm_makes_the_same_files(submitit, cli, folder, tiny_prior):
     engine = ["--executor", "slurm", "--address", "local", "--slurm", "timeout_min=5"]
     enhance_both_ways(cli, folder, tiny_prior, *engine)

@@ -138,6 +138,7 @@ for name in sys.argv[2:]:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss is in other units elsewhere")
 def test_memory_does_not_grow_with_the_file(tiny_prior, tmp_path):
     rng = np.random.default_rng(0)

@@ -27,6 +27,7 @@ for seconds in (200, 500):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss is in other units elsewhere")
 def test_a_long_recording_costs_its_samples_and_nothing_else():
     """Input, speech and output in single precision are 12 bytes a sample. The spectrogram alone would be 16

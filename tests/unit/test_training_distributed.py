@@ -60,6 +60,7 @@ def torchrun(job, out, recipe="default", settings=SETTINGS):
     return [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_curve_of_one(job, tmp_path):
     """By a prior that draws nothing, so that nothing but the sharing of work can make a difference."""
     settings = [*SETTINGS, "level_jitter_db=0"]
@@ -76,6 +77,7 @@ def test_two_processes_have_the_curve_of_one(job, tmp_path):
     assert not (tmp_path / "two" / CHECKPOINT).exists()
 
 
+@pytest.mark.slow
 def test_sequences_and_a_run_that_goes_on_with_two(job, tmp_path, monkeypatch):
     settings = [s for s in SETTINGS if not s.startswith("hidden")] + ["hidden=[16, 32]", "hidden_size=6"]
     settings += ["sequence_frames=16", 'start=""']
