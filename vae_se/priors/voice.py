@@ -30,7 +30,7 @@ def griffin_lim(
 ) -> torch.Tensor:
     """A waveform (T,) whose spectrogram has about the magnitudes (N, F), from random phases.
 
-    Griffin and Lim, SignalSpec estimation from modified short-time Fourier transform, 1984, eq. 6, with the
+    Griffin and Lim, Signal estimation from modified short-time Fourier transform, 1984, eq. 6, with the
     momentum of Perraudin, Balazs and Søndergaard, A fast Griffin-Lim algorithm, 2013.
     """
     phase = 2 * math.pi * torch.rand(magnitude.shape, generator=generator)
