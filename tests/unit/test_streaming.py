@@ -14,7 +14,7 @@ from vae_se.audio.running import RunningLevel
 from vae_se.enhancement.online import OnlineEnhancer
 from vae_se.enhancement.enhancer import Enhancer
 from vae_se.errors import AudioError, UsageError
-from vae_se.inference.em import MonteCarloEM
+from vae_se.inference.monte_carlo_em import MonteCarloEM
 from vae_se.noise.continuation import fit_activations, start_from_spectra, spectra_of, shift_window
 from vae_se.noise.multiplicative import NMFState, product
 

@@ -11,7 +11,7 @@ import torch
 
 from ..errors import UsageError
 from ..inference.diagnostics import Diagnostics
-from ..inference.em import MonteCarloEM
+from ..inference.monte_carlo_em import MonteCarloEM
 from ..noise.continuation import start_from_spectra, spectra_of
 from ..noise.noise_segment import learn
 from ..rng import Streams
