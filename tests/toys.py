@@ -76,6 +76,9 @@ class LinearGaussianTarget:
     def encode(self, power):
         return self.prior.encode(power)
 
+    def initial_posterior(self, power):
+        return self.encode(power)
+
     def decode(self, z):
         return self.prior.decode(z)
 

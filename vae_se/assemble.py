@@ -8,9 +8,9 @@ from typing import Any
 
 from .config import Config
 from .errors import UsageError
-from .inference.monte_carlo_em import MonteCarloEM
 from .inference.estep import ESTEPS, EStep
 from .inference.gain import Gain
+from .inference.monte_carlo_em import MonteCarloEM
 from .noise import NOISES
 from .noise.dictionary import Dictionary
 from .noisy_encoder.store import belongs, load_noisy_encoder

@@ -27,8 +27,8 @@ from vae_se.benchmark.protocol import find_protocol, load_protocol
 from vae_se.data.mixture import Mixture
 from vae_se.data.testsets import TESTSETS
 from vae_se.inference.draws import Draws, frame_mean
-from vae_se.inference.monte_carlo_em import MonteCarloEM
 from vae_se.inference.estep.base import EStepInfo
+from vae_se.inference.monte_carlo_em import MonteCarloEM
 from vae_se.inference.target import Target
 from vae_se.metrics import score
 from vae_se.noise import NoiseModel

@@ -51,14 +51,14 @@ def test_ragged_batch_equals_one_by_one(prior, estep):
         )
         torch.testing.assert_close(together.wiener[row, :n], alone.wiener[0], rtol=1e-6, atol=1e-9)
         for a, b in zip(together.state.trace, alone.state.trace, strict=True):
-            torch.testing.assert_close(a[0][row], b[0][0], rtol=1e-6, atol=1e-9)
+            torch.testing.assert_close(a.objective[row], b.objective[0], rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("estep", ["map", "vem", "langevin"])
 def test_what_is_sought_is_raised(prior, estep):
     power, mask = power_of([12])
     found = loop(prior, estep, **{"inference.iterations": 60}).run(power, mask, streams([12]))
-    objective = torch.stack([entry[0] for entry in found.state.trace])[:, 0]
+    objective = torch.stack([info.objective for info in found.state.trace])[:, 0]
     assert objective[-10:].mean() > objective[:3].mean()
 
 

@@ -18,11 +18,11 @@ BIAS, SPREAD = 0.2, 0.06
 
 @dataclasses.dataclass(frozen=True)
 class Proposed(LinearGaussianTarget):
-    """The toy with what a network said in place of the encoder."""
+    """The toy with the posterior of a noisy encoder."""
 
     said: Any = None
 
-    def encode(self, power):
+    def initial_posterior(self, power):
         return self.said
 
 
@@ -54,8 +54,8 @@ def deviations(name, kind):
     for step in range(STEPS):
         state, _ = kernel.step(toy, state, streams)
         if step >= BURN_IN:
-            weight = state.samples.log_weight.exp().unsqueeze(-1)
-            centred = state.samples.z - mean.unsqueeze(1)
+            weight = state.draws.log_weight.exp().unsqueeze(-1)
+            centred = state.draws.z - mean.unsqueeze(1)
             first = first + (weight * centred).sum(1) / (STEPS - BURN_IN)
             second = second + (weight * centred.square()).sum(1) / (STEPS - BURN_IN)
     variance = covariance.diagonal()

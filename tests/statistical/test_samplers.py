@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.toys import LinearPrior, linear_target
-from vae_se.inference.estep import ESTEPS, chain, langevin, vem_full, vem_is, vem_mh
+from vae_se.inference.estep import ESTEPS, chain, langevin, mala, vem_full, vem_is, vem_mh
 from vae_se.inference.estep.vem_full import FullGaussian, gauss_newton
 from vae_se.likelihood import standard_normal_log_prob
 from vae_se.rng import Streams
@@ -26,9 +26,9 @@ def deviations(kernel) -> tuple[float, float]:
     for step in range(STEPS):
         state, _ = kernel.step(target, state, streams)
         if step >= BURN_IN:
-            samples = state.samples
-            weight = samples.log_weight.exp().unsqueeze(-1)
-            centred = samples.z - mean.unsqueeze(1)
+            draws = state.draws
+            weight = draws.log_weight.exp().unsqueeze(-1)
+            centred = draws.z - mean.unsqueeze(1)
             first = first + (weight * centred).sum(1)
             second = second + (weight * centred.square()).sum(1)
             total += 1
@@ -43,7 +43,7 @@ EXACT = {
     "encoder-mh": {"draws": 8, "sweeps": 4},
     "mala": {"draws": 8, "sweeps": 3, "step_size": 0.8, "adaptation": 40},
     "mala-preconditioned": {"draws": 8, "sweeps": 3, "adaptation": 40, "precondition": True},
-    "vem-mh": {"draws": 8, "sweeps": 4, "adaptation": 40, "warm": 4},
+    "vem-mh": {"draws": 8, "sweeps": 4, "adaptation": 40, "warmup": 4},
     # Self-normalised weights have a bias of order 1 / R.
     "encoder-is": {"draws": 200},
 }
@@ -79,7 +79,7 @@ def map_error() -> float:
     for _ in range(60):
         state, _ = kernel.step(target, state, streams)
     mean, covariance = target.posterior()
-    return ((state.samples.z[:, 0] - mean) / covariance.diagonal().sqrt()).abs().max().item()
+    return ((state.draws.z[:, 0] - mean) / covariance.diagonal().sqrt()).abs().max().item()
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -162,7 +162,7 @@ def test_total_variation_draws_neighbours_together():
         state, total = kernel.init(target, target.power, streams), 0.0
         for step in range(120):
             state, _ = kernel.step(target, state, streams)
-            total += state.samples.z.diff(dim=2).norm(dim=-1).mean().item() if step >= 60 else 0
+            total += state.draws.z.diff(dim=2).norm(dim=-1).mean().item() if step >= 60 else 0
         return total / 60
 
     assert roughness(3.0) < 0.8 * roughness(0.0)
@@ -260,8 +260,8 @@ def test_mutation_no_acceptance(monkeypatch):
         return proposed, torch.ones_like(log_ratio, dtype=torch.bool)
 
     monkeypatch.setattr(vem_mh, "gauss_newton", wrong_gaussian)
-    files = {"mh": "mh", "encoder-mh": "encoder_mh", "mala": "langevin", "vem-mh": "vem_mh"}
-    files["mala-preconditioned"] = "langevin"
+    files = {"mh": "mh", "encoder-mh": "encoder_mh", "mala": "mala", "vem-mh": "vem_mh"}
+    files["mala-preconditioned"] = "mala"
     for name, file in files.items():
         module = __import__(f"vae_se.inference.estep.{file}", fromlist=["accept"])
         monkeypatch.setattr(module, "accept", always)
@@ -287,7 +287,7 @@ def test_mutation_step_not_matched_by_the_pull(monkeypatch):
 
 
 def test_mutation_langevin_proposal_taken_for_symmetric(monkeypatch):
-    monkeypatch.setattr(langevin, "log_proposal", lambda to, *_: torch.zeros(to.shape[:3]).to(to))
+    monkeypatch.setattr(mala, "log_proposal", lambda to, *_: torch.zeros(to.shape[:3]).to(to))
     for name in ("mala", "mala-preconditioned"):
         assert deviations(kernel(name))[1] > BAND[1]
 
@@ -332,11 +332,11 @@ def test_adaptation_reaches_the_target_and_stops(name):
     for step in range(160):
         state, info = kernel.step(target, state, streams)
         if step == 80:
-            frozen = state.log_step.clone()
+            frozen = state.size.log_size.clone()
         if step > 80:
             rates.append(info.acceptance.item())
     assert sum(rates) / len(rates) == pytest.approx(0.4, abs=0.08)
-    assert torch.equal(state.log_step, frozen)
+    assert torch.equal(state.size.log_size, frozen)
 
 
 def test_importance_bound_is_below_and_near_the_evidence():
@@ -358,7 +358,7 @@ def test_importance_bound_is_below_and_near_the_evidence():
 
 def test_accept_takes_what_is_better_and_leaves_what_is_impossible():
     streams = Streams([torch.Generator().manual_seed(0)], [100])
-    shapes = (1, 2, 100, 3), (1, 2, 100, 4), (1, 2, 100)
+    shapes = (1, 2, 100, 3), (1, 2, 100, 4), (1, 2, 100), (1, 2, 100)
     old, new = (chain.Chains(*(torch.full(shape, value) for shape in shapes)) for value in (0.0, 1.0))
     ratio = torch.full((1, 2, 100), 50.0)
     ratio[:, 1] = -math.inf

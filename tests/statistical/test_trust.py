@@ -7,6 +7,8 @@ import torch
 
 from tests.contract.test_inference_contract import loop, streams_for
 from tests.toys import model_power, tiny_prior
+from vae_se.inference import monte_carlo_em
+from vae_se.inference.em import step
 from vae_se.inference.estep import ESTEPS
 
 
@@ -31,15 +33,13 @@ def test_state_on_disk_goes_on_as_if_nothing_had_happened(estep):
         stopped.update(state=state, streams=streams.state())
         raise Interrupted
 
-    iterate = type(em)._iterate
-
-    def watched(self, state, *rest):
+    def watched(model, power, mask, state, streams):
         if state.iteration == 5:
             stop(state)
-        return iterate(self, state, *rest)
+        return step(model, power, mask, state, streams)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(em), "_iterate", watched)
+        patch.setattr(monte_carlo_em, "step", watched)
         with pytest.raises(Interrupted):
             em.run(power, torch.ones(2, 8), streams)
     file = io.BytesIO()

@@ -8,6 +8,7 @@ import torch
 
 from vae_se.inference.convergence import effective_draws, recording_rhat, split_rhat
 from vae_se.inference.diagnostics import Diagnostics, summarise
+from vae_se.inference.em import EMInfo
 
 
 def autoregression(coefficient, chains=8, steps=4000, seed=0):
@@ -70,7 +71,7 @@ def test_recording_rhat_leaves_padding_out():
 @pytest.mark.parametrize(("rhat", "said"), [(1.05, False), (1.8, True)])
 def test_diagnostics_say_where_chains_have_not_mixed(rhat, said):
     one = torch.ones(1)
-    trace = [(one, 4 * one, 0.3 * one)] * 4
+    trace = [EMInfo(one, 4 * one, 0.3 * one)] * 4
     estep = SimpleNamespace(draws=4)
     found = Diagnostics.of_trace(trace, 0, 10, estep, torch.tensor([rhat]))
     assert found.rhat == pytest.approx(rhat)

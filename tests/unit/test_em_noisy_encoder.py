@@ -11,15 +11,16 @@ from tests.toys import SIGNAL, model_power, tiny_prior
 from vae_se.assemble import build_em
 from vae_se.config import Config
 from vae_se.errors import PriorError
+from vae_se.inference.em import step
 from vae_se.inference.estep import ESTEPS
-from vae_se.inference.initialisation import FIT_UPDATES, fit_start
+from vae_se.inference.initialisation import fit_start
 from vae_se.inference.target import Target
 from vae_se.likelihood import itakura_saito
 from vae_se.noise import NOISES
 from vae_se.noise.store import NoiseDictionary, save_dictionary
 from vae_se.noisy_encoder import NoisyEncoder, NoisyEncoding
 from vae_se.noisy_encoder.store import save_noisy_encoder
-from vae_se.numerics import POWER_FLOOR
+from vae_se.numerics import FIT_UPDATES, POWER_FLOOR
 from vae_se.priors import GaussianPosterior, load_prior, save_prior
 from vae_se.rng import Streams
 
@@ -91,7 +92,7 @@ def test_latents_start_at_what_the_network_says(name):
     power, mask = model_power(tiny_prior(), 2, 6), torch.ones(2, 6)
     for mean in (-1.0, 0.75):
         state = loop(name, Says(mean)).start(power, mask, streams_for([6, 6]))
-        z = state.estep.samples.z
+        z = state.estep.draws.z
         torch.testing.assert_close(z, torch.full_like(z, mean), atol=0.01, rtol=0)
 
 
@@ -117,13 +118,32 @@ def test_the_noise_starts_at_what_the_network_says():
     assert error.abs().max() < 0.4
 
 
-def test_a_target_without_a_proposal_asks_the_encoder():
+def test_the_initial_posterior_is_that_of_the_noisy_encoder_if_there_is_one():
     prior, power = tiny_prior(), model_power(tiny_prior(), 1, 3)
     mask = torch.ones(1, 3)
     plain = Target(prior, power, power, mask, mask)
-    assert torch.equal(plain.encode(power).mean, prior.encode(power).mean)
-    proposal = Says(0.3)(power, mask).posterior
-    assert dataclasses.replace(plain, proposal=proposal).encode(power) is proposal
+    assert torch.equal(plain.initial_posterior(power).mean, prior.encode(power).mean)
+    said = Says(0.3)(power, mask).posterior
+    proposed = dataclasses.replace(plain, noisy_posterior=said)
+    assert proposed.initial_posterior(power) is said
+    assert torch.equal(proposed.encode(power).mean, prior.encode(power).mean)
+
+
+@pytest.mark.parametrize("refresh", [True, False])
+@pytest.mark.parametrize("name", ["encoder-is", "encoder-mh"])
+def test_refresh_takes_the_prior_s_encoder_at_the_posterior_power_of_the_speech(name, refresh):
+    """Also where a noisy encoder gave the first proposal, which otherwise stays."""
+    power, mask, streams = model_power(tiny_prior(), 1, 6), torch.ones(1, 6), streams_for([6])
+    em = loop(name, Says(0.75), **{"estep.refresh": refresh})
+    first = em.start(power, mask, streams)
+    target, draws = em.target(power, mask, first), first.estep.draws
+    after, _ = step(em, power, mask, first, streams)
+    found = after.estep.proposal.encoder
+    said = first.noisy_posterior
+    expected = target.encode(target.speech_power(draws.log_variance, draws.log_weight)) if refresh else said
+    assert torch.equal(found.mean, expected.mean)
+    assert torch.equal(found.log_variance, expected.log_variance)
+    assert not torch.equal(target.encode(power).mean, said.mean)
 
 
 @pytest.mark.parametrize("name", list(ESTEPS))
@@ -149,9 +169,8 @@ def test_resuming_equals_an_unbroken_run(name):
     streams = streams_for([7, 7])
     state = em.start(power, mask, streams)
     for _ in range(2):
-        with torch.no_grad():
-            state = em._iterate(state, power + POWER_FLOOR, mask, streams)
-    assert state.proposal is not None
+        state, _ = step(em, power, mask, state, streams)
+    assert state.noisy_posterior is not None
     fresh = streams_for([7, 7])
     fresh.restore(streams.state())
     # What the network said is in the state: it is not asked again.

@@ -9,7 +9,8 @@ from tests.contract.test_inference_contract import loop, run, streams_for
 from tests.toys import model_power, tiny_prior
 from vae_se.errors import UsageError
 from vae_se.inference import multistart
-from vae_se.inference.multistart import Start, candidates, likeliest
+from vae_se.inference.initialisation import Start
+from vae_se.inference.multistart import best_start, candidates
 from vae_se.noise.multiplicative import NMFState
 from vae_se.noise.nmf import NMF
 from vae_se.priors import GaussianPosterior
@@ -26,7 +27,7 @@ def test_each_recording_goes_on_with_its_own_likeliest_start(monkeypatch):
     worths = iter(([1.0, 5.0, 2.0], [2.0, 4.0, 9.0], [0.0, 6.0, 3.0]))
     made = iter((start(0.0), start(1.0), start(2.0)))
     monkeypatch.setattr(multistart, "_trial", lambda *_: (next(made), torch.tensor(next(worths))))
-    best = likeliest([None] * 3, torch.zeros(3, 4, 5), torch.ones(3, 4), streams_for([4, 4, 4]))
+    best = best_start([None] * 3, torch.zeros(3, 4, 5), torch.ones(3, 4), streams_for([4, 4, 4]))
     expected = torch.tensor([1.0, 2.0, 1.0])
     for tensor in (best.noise.w, best.noise.h, best.gain, best.posterior.mean, best.posterior.log_variance):
         assert torch.equal(tensor.flatten(1)[:, 0], expected)
@@ -55,12 +56,12 @@ def test_a_start_far_off_is_left():
     mask, usual = torch.ones(2, 20), loop(prior=prior)
     loud = dataclasses.replace(usual, noise=NMF(rank=3, init_scale=1e6))
     for loops in ([loud, usual], [usual, loud]):
-        found = likeliest(loops, power, mask, streams_for([20, 20]))
+        found = best_start(loops, power, mask, streams_for([20, 20]))
         assert usual.noise.variance(found.noise).median() < 10
 
 
 def test_the_usual_loop_has_one_start(monkeypatch):
-    monkeypatch.setattr("vae_se.inference.em.likeliest", lambda *_: pytest.fail("a trial"))
+    monkeypatch.setattr("vae_se.inference.monte_carlo_em.best_start", lambda *_: pytest.fail("a trial"))
     run(loop(), model_power(tiny_prior(), 1, 5))
 
 

@@ -19,8 +19,8 @@ class Estimate:
     """The result of EM.
 
     ``wiener``: filter of the posterior mean, E[s | x] = wiener * x; ``variance`` of the speech and of the
-    ``noise``, all (B, N, F); ``state``: where EM can resume; ``rhat`` (B,): R-hat of the chains over the E-steps
-    that the filter averages over, or None where there are no chains or fewer than four E-steps.
+    ``noise``, all (B, N, F); ``state``: where EM can resume; ``rhat`` (B,): R-hat of the chains over the
+    E-steps that the filter averages over, or None where there are no chains or fewer than four E-steps.
     """
 
     wiener: torch.Tensor

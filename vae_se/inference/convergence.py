@@ -12,8 +12,8 @@ def split_rhat(values: torch.Tensor, pooled: bool = False) -> torch.Tensor:
 
     Every chain is cut in half. With n steps per half, B/n the variance of the halves' means and W the mean of
     their variances, R-hat = sqrt(((n - 1) / n W + B / n) / W). It is near 1 if all chains explore the same
-    distribution, and larger if they differ or drift. ``pooled``: average both variances over all dimensions after
-    the steps (such as frames) before taking the ratio, because few steps say little about a single frame.
+    distribution, and larger if they differ or drift. ``pooled``: average both variances over all dimensions
+    after the steps (such as frames) before taking the ratio, because few steps say little about a single frame.
 
     Gelman, Carlin, Stern, Dunson, Vehtari and Rubin, Bayesian data analysis, 3rd ed., 2013, ch. 11; Vehtari,
     Gelman, Simpson, Carpenter and Bürkner, Rank-normalization, folding, and localization: an improved R-hat,
@@ -42,7 +42,7 @@ def recording_rhat(joints: Sequence[torch.Tensor | None], mask: torch.Tensor) ->
 
 
 def effective_draws(values: torch.Tensor) -> torch.Tensor:
-    """The number of independent draws that estimate the mean of a scalar as well, ``values`` (chains, steps, ...).
+    """The number of independent draws that give the mean of ``values`` (chains, steps, ...) as precisely.
 
     m n / (1 + 2 sum_t rho_t) over m split chains of n steps, with rho_t = 1 - V_t / (2 var+) and V_t the mean
     square of the difference at lag t; the sum ends where rho_2t + rho_2t+1 is no longer positive (Geyer,
@@ -66,7 +66,7 @@ def _correlation(halves: torch.Tensor, total: torch.Tensor, lag: int) -> torch.T
 
 
 def _halves(values: torch.Tensor) -> torch.Tensor:
-    """Chains (m, steps, ...) cut in half: (2 m, steps // 2, ...); of an odd number the first step is dropped."""
+    """Chains (m, steps, ...) cut in half: (2 m, steps // 2, ...); an odd first step is dropped."""
     half = values.shape[1] // 2
     return torch.cat([values[:, -2 * half : -half], values[:, -half:]])
 

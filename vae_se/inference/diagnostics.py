@@ -15,9 +15,9 @@ from .estep.base import EStep
 ESS_LOW = 0.2
 #: Outside this range of acceptance, chains hardly move or move in steps that are too small.
 ACCEPTANCE_LOW, ACCEPTANCE_HIGH = 0.02, 0.95
-#: Above this R-hat, chains differ from each other or drift. The usual limit of 1.1 (Gelman et al., Bayesian data
-#: analysis, 2013) holds for long chains from scattered starts. Over the ten E-steps of a run vem-mh reaches 1.4
-#: with an accurate filter, and chains whose steps are too small reach 2 and more.
+#: Above this R-hat, chains differ from each other or drift. The usual limit of 1.1 (Gelman et al., Bayesian
+#: data analysis, 2013) holds for long chains from scattered starts. Over the ten E-steps of a run vem-mh
+#: reaches 1.4 with an accurate filter, and chains whose steps are too small reach 2 and more.
 RHAT_HIGH = 1.6
 
 
@@ -46,7 +46,7 @@ class Diagnostics:
         estep: EStep[Any],
         rhat: torch.Tensor | None = None,
     ) -> Diagnostics:
-        """Diagnostics of utterance ``row`` of a batch, which has ``frames`` frames; ``rhat`` is (B,) or None."""
+        """Diagnostics of utterance ``row`` of a batch with its ``frames`` frames; ``rhat`` is (B,) or None."""
         mixed = None if rhat is None else float(rhat[row])
         if not trace:
             return cls(rhat=mixed, frames=frames)

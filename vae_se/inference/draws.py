@@ -11,8 +11,8 @@ import torch
 class Draws:
     """Draws of the latents, their log-weights, and the decoder's output for them.
 
-    ``z`` (B, R, N, L); ``log_weight`` (B, R, N), normalised over R; ``log_variance`` (B, R, N, F), the decoder's
-    output for ``z``, kept so that no draw is decoded twice.
+    ``z`` (B, R, N, L); ``log_weight`` (B, R, N), normalised over R; ``log_variance`` (B, R, N, F), the
+    decoder's output for ``z``, kept so that no draw is decoded twice.
     """
 
     z: torch.Tensor

@@ -4,8 +4,8 @@ The algorithm is three pure functions. :func:`init` makes the state, :func:`step
 :func:`posterior_filter` turns the draws of a state into the posterior mean of the speech. ``MonteCarloEM`` in
 :mod:`.monte_carlo_em` runs them.
 
-Wei and Tanner, A Monte Carlo implementation of the EM algorithm and the poor man's data augmentation algorithms,
-1990.
+Wei and Tanner, A Monte Carlo implementation of the EM algorithm and the poor man's data augmentation
+algorithms, 1990.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def init(
 ) -> EMState:
     """The state before the first iteration.
 
-    ``power``: |x|^2 (B, N, F) at the prior's level; ``mask`` (B, N): 1 where a frame is valid; ``start``: initial
-    parameters, by default those of :func:`~.initialisation.first_start`.
+    ``power``: |x|^2 (B, N, F) at the prior's level; ``mask`` (B, N): 1 where a frame is valid; ``start``:
+    initial parameters, by default those of :func:`~.initialisation.first_start`.
     """
     power = power + POWER_FLOOR
     start = start or first_start(
@@ -147,8 +147,8 @@ class EMState:
     """All that EM carries from one iteration to the next.
 
     ``noise``: state of the noise model; ``gain`` (B, N); ``estep``: state of the E-step; ``trace``: the reports
-    of all iterations so far; ``noisy_posterior``: q(z | noisy recording), or None; ``activity`` (B, N, U): voice
-    activity that drives the prior, or None.
+    of all iterations so far; ``noisy_posterior``: q(z | noisy recording), or None; ``activity`` (B, N, U):
+    voice activity that drives the prior, or None.
     """
 
     noise: Any

@@ -101,9 +101,9 @@ def pick_start(
     """In every frame the initialisation with the highest evidence: ``state`` or one of ``model.rivals``.
 
     For each of them log p(x_n) is estimated by importance sampling, with DRAWS draws from the encoder at the
-    power (B, N, F) less the noise. An alternative must exceed ``state`` by ``model.margin`` nats: with few draws
-    the estimate is further below the evidence for speech, which has many shapes, than for noise.
-    For priors that tie the frames together this is a heuristic, because frames are compared one by one.
+    power (B, N, F) less the noise. An alternative must exceed ``state`` by ``model.margin`` nats: with few
+    draws the estimate is further below the evidence for speech, which has many shapes, than for noise. For
+    priors that tie the frames together this is a heuristic, because frames are compared one by one.
     """
     states = [state, *model.rivals(state, power, mask)]
     gain = torch.ones_like(mask)

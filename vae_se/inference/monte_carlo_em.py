@@ -18,8 +18,8 @@ from .multistart import best_start, candidates
 class MonteCarloEM(Model):
     """A model and the settings of a run.
 
-    ``iterations``: number of EM iterations. It is fixed: a Monte Carlo objective falls now and then, which is no
-    reason to stop. ``averaging``: E-steps after the last M-step whose draws the filter averages over;
+    ``iterations``: number of EM iterations. It is fixed: a Monte Carlo objective falls now and then, which is
+    no reason to stop. ``averaging``: E-steps after the last M-step whose draws the filter averages over;
     ``pause_db``: additional attenuation of frames without speech; ``starts``: number of initialisations; EM
     continues from the one with the highest bound. Raises UsageError for values out of range.
     """
@@ -37,7 +37,9 @@ class MonteCarloEM(Model):
                 "iterations must be 0 or more, averaging and starts 1 or more",
             )
         if not self.pause_db >= 0:
-            raise UsageError(f"attenuation of pauses by {self.pause_db} dB", "inference.pause_db must be 0 or more")
+            raise UsageError(
+                f"attenuation of pauses by {self.pause_db} dB", "inference.pause_db must be 0 or more"
+            )
 
     @torch.no_grad()
     def start(self, power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> EMState:
@@ -58,9 +60,9 @@ class MonteCarloEM(Model):
     ) -> Estimate:
         """Iterate until ``iterations`` are done in all, then filter.
 
-        ``power``: |x|^2 (B, N, F) at the prior's level; ``mask`` (B, N): 1 where a frame is valid; ``state``: from
-        which an earlier run resumes, whose streams the caller has restored. ``progress`` is called with the
-        number of iterations done and their total.
+        ``power``: |x|^2 (B, N, F) at the prior's level; ``mask`` (B, N): 1 where a frame is valid; ``state``:
+        from which an earlier run resumes, whose streams the caller has restored. ``progress`` is called with
+        the number of iterations done and their total.
         """
         state = state or self.start(power, mask, streams)
         while state.iteration < self.iterations:

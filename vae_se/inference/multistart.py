@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 
@@ -12,7 +12,7 @@ from ..priors.posterior import GaussianPosterior
 from ..rng import Streams
 from .averaging import averaged_filter
 from .em import Model, init, step
-from .estep.vem_full import FullVariational
+from .estep.vem_full import FullState, FullVariational
 from .estep.vem_is import GaussianIS
 from .initialisation import Start
 
@@ -60,8 +60,8 @@ def _trial(
         state, _ = step(model, power, mask, state, streams)
     # A trial ends like every run, so hidden variables of the noise fit the final parameters.
     state = averaged_filter(model, power, mask, state, streams, averaging=1).state
-    # The Gaussian was drawn with at earlier parameters; ``steps=0`` makes the kernel compute it anew.
-    fit = dataclasses.replace(state.estep, steps=0)  # type: ignore[type-var]
+    # With ``steps`` = 0 the kernel computes its Gaussian anew, at the final parameters.
+    fit = dataclasses.replace(cast(FullState, state.estep), steps=0)
     fit, info = GaussianIS(DRAWS).step(model.target(power, mask, state), fit, streams)
     variance = fit.q.root.square().sum(-1)
     return Start(state.noise, state.gain, GaussianPosterior(fit.q.mean, variance.log())), info.objective

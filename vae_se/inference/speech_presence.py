@@ -41,7 +41,7 @@ def speech_presence(evidence: torch.Tensor, mask: torch.Tensor, signal: SignalSp
     tutorial on hidden Markov models and selected applications in speech recognition, 1989) in log-odds.
 
     >>> signal, mask = SignalSpec(rate=16000, hop=256), torch.ones(1, 3)
-    >>> speech_presence(MARGIN + torch.tensor([[9.0, 0.0, 9.0]]), mask, signal)  # the middle follows its neighbours
+    >>> speech_presence(MARGIN + torch.tensor([[9.0, 0.0, 9.0]]), mask, signal)
     tensor([[1.0000, 0.9878, 1.0000]])
     """
     odds, stay = (evidence - MARGIN) * mask, stay_probability(signal)

@@ -16,8 +16,8 @@ from ..priors.posterior import Posterior
 class Target:
     """x_fn | z_n ~ N_c(0, V_fn) with V_fn = g_n v_f(z_n) + n_fn, and the prior p(z).
 
-    ``power`` |x|^2 and ``noise`` n are (B, N, F); ``gain`` g and ``mask`` (1 where a frame is valid) are (B, N).
-    ``noisy_posterior`` is q(z | noisy recording) of a noisy encoder, or None.
+    ``power`` |x|^2 and ``noise`` n are (B, N, F); ``gain`` g and ``mask`` (1 where a frame is valid) are (B,
+    N). ``noisy_posterior`` is q(z | noisy recording) of a noisy encoder, or None.
     """
 
     prior: SpeechPrior
@@ -57,7 +57,7 @@ class Target:
         return log_variance, log_prior * self.mask.unsqueeze(1) if self.tied else log_prior
 
     def less_noise(self, floor: float) -> torch.Tensor:
-        """max(|x|^2 - n, floor |x|^2), (B, N, F): a first estimate of the speech power, as input of an encoder."""
+        """max(|x|^2 - n, floor |x|^2), (B, N, F): an estimate of the speech power for an encoder."""
         return torch.maximum(self.power - self.noise, floor * self.power)
 
     def speech_variance(self, log_variance: torch.Tensor) -> torch.Tensor:

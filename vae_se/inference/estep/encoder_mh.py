@@ -31,8 +31,9 @@ class EncoderMH(EStep[EncoderMHState]):
 
     q is the mixture in proposal.py: an encoder's posterior, and a Gaussian fitted to the weights of earlier
     proposals. During the first ``adaptation`` steps q learns, and with ``refresh`` its encoder's part is the
-    posterior of the prior's encoder at the posterior power of the speech under the last draws. Then q is frozen,
-    because chains whose proposal keeps depending on them do not have the posterior as stationary distribution.
+    posterior of the prior's encoder at the posterior power of the speech under the last draws. Then q is
+    frozen, because chains whose proposal keeps depending on them do not have the posterior as stationary
+    distribution.
 
     ``draws``: R parallel chains; ``sweeps``: proposals per E-step.
 

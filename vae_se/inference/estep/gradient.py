@@ -16,7 +16,8 @@ _DECAY = (0.9, 0.99)
 class Point:
     """Latents z (B, R, N, L), the decoder's log-variance there (B, R, N, F), a log-density ``value`` (B, R, N).
 
-    ``gradient`` is the derivative of the sum of ``value`` over draws by the parameters that z was computed from.
+    ``gradient`` is the derivative of the sum of ``value`` over draws by the parameters that z was computed
+    from.
     """
 
     z: torch.Tensor

@@ -87,7 +87,7 @@ def total_variation_slope(z: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 @dataclasses.dataclass(frozen=True)
 class LangevinState:
-    """The chains z (B, R, N, L), the draws of the last step, the preconditioner (or None), and the steps done."""
+    """The chains z (B, R, N, L), the draws of the last step, the preconditioner or None, and the steps done."""
 
     z: torch.Tensor
     draws: Draws
@@ -102,8 +102,8 @@ class Langevin(EStep[LangevinState]):
 
     ``draws``: R parallel chains; ``sweeps``: moves per E-step; ``step_size``: standard deviation of the noise.
     ``precondition``: take steps in the shape of the posterior, A A^T = (I + J^T D J)^-1 by Gauss-Newton around
-    the mean of the chains (vem_full.py), computed anew at steps 0, 1, 2, 4, 8 and so on; ``step_size`` is then a
-    fraction of the posterior's standard deviation. ``total_variation``: lambda of an additional factor
+    the mean of the chains (vem_full.py), computed anew at steps 0, 1, 2, 4, 8 and so on; ``step_size`` is then
+    a fraction of the posterior's standard deviation. ``total_variation``: lambda of an additional factor
     exp(-lambda sum_n |z_n - z_(n-1)|) of the prior, which ties the frames together; the objective omits it.
     Raises UsageError for a negative lambda.
 

@@ -32,10 +32,11 @@ class AdjustedState:
 class AdjustedLangevin(EStep[AdjustedState]):
     """Langevin moves z -> z', accepted with min(1, p(x, z') q(z | z') / (p(x, z) q(z' | z))), frame by frame.
 
-    ``draws``: R parallel chains; ``sweeps``: proposals per E-step; ``step_size``: standard deviation of the noise
-    of the first proposals. During the first ``adaptation`` E-steps the step size follows the acceptance towards
-    ``target_acceptance``, frame by frame. ``precondition``: as of ``langevin``, frozen with the step size. There
-    is no total variation: it would tie the frames together, and acceptance frame by frame would be wrong.
+    ``draws``: R parallel chains; ``sweeps``: proposals per E-step; ``step_size``: standard deviation of the
+    noise of the first proposals. During the first ``adaptation`` E-steps the step size follows the acceptance
+    towards ``target_acceptance``, frame by frame. ``precondition``: as of ``langevin``, frozen with the step
+    size. There is no total variation: it would tie the frames together, and acceptance frame by frame would be
+    wrong.
 
     Roberts and Tweedie, Exponential convergence of Langevin distributions and their discrete approximations,
     1996; the rate 0.574: Roberts and Rosenthal, Optimal scaling of discrete approximations to Langevin
@@ -68,8 +69,8 @@ class AdjustedLangevin(EStep[AdjustedState]):
         for _ in range(self.sweeps):
             step = size.value
             new = joint_point(target, propose(point, step, streams, root))
-            log_ratio = new.value - point.value
-            log_ratio = log_ratio + log_proposal(point.z, new, step, root) - log_proposal(new.z, point, step, root)
+            back, forth = log_proposal(point.z, new, step, root), log_proposal(new.z, point, step, root)
+            log_ratio = new.value - point.value + back - forth
             point, accepted = accept(target, point, new, log_ratio, streams)
             size = size.adapted(accepted)
             taken += accepted

@@ -29,8 +29,8 @@ class RandomWalkState:
 class RandomWalkMH(EStep[RandomWalkState]):
     """Proposals z' = z + step * epsilon, epsilon ~ N(0, I), accepted with min(1, p(x, z') / p(x, z)).
 
-    ``draws``: R parallel chains; ``sweeps``: proposals per E-step; ``step_size``: standard deviation of the first
-    proposals. During the first ``adaptation`` E-steps the step size follows the acceptance towards
+    ``draws``: R parallel chains; ``sweeps``: proposals per E-step; ``step_size``: standard deviation of the
+    first proposals. During the first ``adaptation`` E-steps the step size follows the acceptance towards
     ``target_acceptance``, frame by frame.
 
     Leglaive, Girin and Horaud, A variance modeling framework based on variational autoencoders for speech

@@ -1,4 +1,4 @@
-"""A proposal distribution that adapts to the posterior: the encoder, and a Gaussian that learns from weights."""
+"""A proposal that adapts to the posterior: an encoder, and a Gaussian that learns from weights."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Proposal:
         )
 
     def learn(self, z: torch.Tensor, log_weight: torch.Tensor) -> Proposal:
-        """The proposal with its second component moved towards the weighted moments of its draws z (B, R, N, L).
+        """The proposal with its Gaussian moved towards the weighted moments of its draws z (B, R, N, L).
 
         ``log_weight`` (B, R, N): log p(x, z) - log q(z), up to a constant of the frame.
         """
@@ -90,7 +90,8 @@ class Proposal:
 def flattened(log_weight: torch.Tensor, least: float) -> torch.Tensor:
     """Normalised weights w^b (B, R, N), with the largest b <= 1 for an effective sample size of ``least``.
 
-    Bisection finds b for every frame. At b = 0 the weights are equal, so there is a solution for ``least`` <= R.
+    Bisection finds b for every frame. At b = 0 the weights are equal, so there is a solution for ``least`` <=
+    R.
 
     >>> weight = flattened(torch.tensor([9.0, 0.0, 0.0, 0.0]).view(1, 4, 1), least=2.0)
     >>> round(1 / weight.square().sum().item(), 2)

@@ -12,9 +12,9 @@ import torch
 class StepSize:
     """A step size per frame that follows the acceptance rate, then stays fixed.
 
-    ``log_size`` (B, N); ``acceptance``: the rate to reach; ``adaptation``: number of E-steps that adapt the size;
-    ``largest``: its upper limit; ``steps``: E-steps done. After the adaptation the chain is a Markov chain with
-    the right stationary distribution.
+    ``log_size`` (B, N); ``acceptance``: the rate to reach; ``adaptation``: number of E-steps that adapt the
+    size; ``largest``: its upper limit; ``steps``: E-steps done. After the adaptation the chain is a Markov
+    chain with the right stationary distribution.
 
     Robbins and Monro, A stochastic approximation method, 1951; for Markov chains: Andrieu and Thoms, A tutorial
     on adaptive MCMC, 2008.
@@ -49,10 +49,10 @@ class StepSize:
         log size <- log size + (mean of ``accepted`` over chains - acceptance) / (1 + steps)^0.6
 
         >>> size = StepSize.start(torch.ones(1, 1), 0.1, acceptance=0.25, adaptation=30)
-        >>> size.adapted(torch.tensor([[[True], [True]]])).value.item()  # 0.1 exp(0.75)
-        0.2117...
-        >>> size.adapted(torch.tensor([[[False], [False]]])).value.item()  # 0.1 exp(-0.25)
-        0.0778...
+        >>> size.adapted(torch.tensor([[[True], [True]]])).value.flatten()  # 0.1 exp(0.75)
+        tensor([0.2117])
+        >>> size.adapted(torch.tensor([[[False], [False]]])).value.flatten()  # 0.1 exp(-0.25)
+        tensor([0.0779])
         """
         if not self.adapting:
             return self

@@ -44,8 +44,8 @@ class Variational(EStep[VariationalState]):
     has a closed form (target.py); autograd differentiates the decoder.
 
     Leglaive, Alameda-Pineda, Girin and Horaud, A recurrent variational autoencoder for speech enhancement,
-    2020, with free parameters per frame in place of a fine-tuned encoder; Kim, Wiseman, Miller, Sontag and Rush,
-    Semi-amortized variational autoencoders, 2018.
+    2020, with free parameters per frame in place of a fine-tuned encoder; Kim, Wiseman, Miller, Sontag and
+    Rush, Semi-amortized variational autoencoders, 2018.
     """
 
     trajectories: ClassVar[bool] = True

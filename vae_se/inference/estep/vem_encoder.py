@@ -33,9 +33,9 @@ class FineTunedState:
 class FineTunedEncoder(EStep[FineTunedState]):
     """q(z_n) = N(mu_phi(y_n), diag sigma^2_phi(y_n)), with parameters phi of its own for every utterance.
 
-    phi ascends the mean over frames of E_q[log p(x | z)] - KL(q || N(0, I)) with reparameterised draws. It starts
-    at the shared encoder, which is never changed. The input y is the power less the initial noise, at all
-    iterations. All utterances of a batch move together, each by its own gradient.
+    phi ascends the mean over frames of E_q[log p(x | z)] - KL(q || N(0, I)) with reparameterised draws. It
+    starts at the shared encoder, which is never changed. The input y is the power less the initial noise, at
+    all iterations. All utterances of a batch move together, each by its own gradient.
 
     ``draws``: R; ``steps``: gradient steps per E-step; ``learning_rate``: step size of Adam.
 
@@ -66,7 +66,8 @@ class FineTunedEncoder(EStep[FineTunedState]):
     def step(self, target: Target, state: FineTunedState, streams: Streams) -> tuple[FineTunedState, EStepInfo]:
         """``steps`` gradient steps of every encoder; the draws are those of the last one."""
         adam = state.adam
-        # The objective is the sum over utterances of means over frames: every gradient is that of one utterance.
+        # The objective is the sum over utterances of means over frames: every gradient is that of one
+        # utterance.
         share = target.mask / target.mask.sum(-1, keepdim=True)
         for _ in range(self.steps):
             with torch.enable_grad():

@@ -61,8 +61,8 @@ def gauss_newton(target: Target, mean: torch.Tensor) -> FullGaussian:
     J (F, L) is the decoder's Jacobian, D the Fisher information about its output, and I the precision of the
     prior N(0, I). The precision is minus the Hessian of log p(x, z) without the decoder's second derivative and
     with E|x|^2 in place of |x|^2, hence positive definite (Schraudolph, Fast curvature matrix-vector products
-    for second-order gradient descent, 2002). It costs L decodings of each frame. Raises UsageError if the latents
-    of the prior are not independent N(0, I).
+    for second-order gradient descent, 2002). It costs L decodings of each frame. Raises UsageError if the
+    latents of the prior are not independent N(0, I).
     """
     if target.tied or not target.prior.standard_normal:
         raise UsageError(
@@ -100,10 +100,10 @@ class FullVariational(EStep[FullState]):
     """q(z_n) = N(m, S), S^-1 = I + J^T D J (Gauss-Newton), m <- m + rate * S * mean_r grad log p(x, z^(r)).
 
     This is natural-gradient variational inference with a Gauss-Newton matrix at the mean in place of the
-    expected Hessian: Khan et al., Fast and scalable Bayesian deep learning by weight-perturbation in Adam, 2018.
-    A frame has few latents, so the full matrix is affordable, and the scale of every frame and direction is
-    right from the first step on. S is computed anew at steps 0, 1, 2, 4, 8 and so on, because it changes less
-    and less.
+    expected Hessian: Khan et al., Fast and scalable Bayesian deep learning by weight-perturbation in Adam,
+    2018. A frame has few latents, so the full matrix is affordable, and the scale of every frame and direction
+    is right from the first step on. S is computed anew at steps 0, 1, 2, 4, 8 and so on, because it changes
+    less and less.
 
     ``draws``: R; ``steps``: steps per E-step; ``learning_rate``: fraction of the Newton step, whose length is
     limited to ``sqrt(L)`` standard deviations of q.

@@ -34,9 +34,9 @@ class GaussianMH(EStep[GaussianMHState]):
     The proposal is reversible with respect to q, so rejections come only from the difference between q and the
     posterior: b = 1 is an independence chain, a small b a random walk in the shape of the posterior.
 
-    ``warmup``: E-steps of ``vem-full`` (at its defaults) that fit q and provide the draws; then q is frozen, and
-    R = ``draws`` parallel chains start at draws from it. ``sweeps``: proposals per E-step; ``step_size``: the
-    first b. During the first ``adaptation`` E-steps of the chains b follows the acceptance towards
+    ``warmup``: E-steps of ``vem-full`` (at its defaults) that fit q and provide the draws; then q is frozen,
+    and R = ``draws`` parallel chains start at draws from it. ``sweeps``: proposals per E-step; ``step_size``:
+    the first b. During the first ``adaptation`` E-steps of the chains b follows the acceptance towards
     ``target_acceptance``, frame by frame, up to 1.
 
     Rudolf and Sprungk, On a generalization of the preconditioned Crank-Nicolson Metropolis algorithm, 2018.
@@ -52,9 +52,7 @@ class GaussianMH(EStep[GaussianMHState]):
     def init(self, target: Target, power: torch.Tensor, streams: Streams) -> GaussianMHState:
         """q starts around the mean of the initial posterior."""
         fit = FullVariational().init(target, power, streams)
-        size = StepSize.start(
-            target.gain, self.step_size, self.target_acceptance, self.adaptation, largest=1.0
-        )
+        size = StepSize.start(target.gain, self.step_size, self.target_acceptance, self.adaptation, largest=1.0)
         return GaussianMHState(fit, None, fit.draws, size)
 
     def step(
