@@ -1,4 +1,4 @@
-"""What every E-step and every noise model promises, and the loop around them."""
+"""Contracts of every E-step and every noise model in EM."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ NMF = {"noise.name": "nmf", "noise.rank": 3}
 
 
 def loop(estep="vem", noise=None, prior=None, **overrides):
-    # Few enough E-steps of the fit that the chains run, too.
+    # A short warmup, so that the chains run as well.
     warm = {"estep.warmup": 2} if estep == "vem-mh" else {}
     config = Config().override({"estep.name": estep, **warm, **(noise or NMF), **SETTINGS, **overrides})
     return build_em(config, prior or tiny_prior())
@@ -41,7 +41,7 @@ def estep(request):
 
 @pytest.fixture(params=list(NOISES))
 def noise(request, tmp_path):
-    """The settings of each noise model; a dictionary has two atoms in a file and a free one."""
+    """The settings of every noise model; the dictionary has two atoms in a file and a free one."""
     if request.param == "nmf":
         return NMF
     settings = {"noise.name": request.param}

@@ -1,4 +1,4 @@
-"""The fast M-step and filter against the slow loops, autograd, and scikit-learn."""
+"""The fast M-step and filter, compared with the slow loops, autograd and scikit-learn."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Kernels on a prior that ties frames together: a state-space model whose smoother is known."""
+"""Kernels on a prior that ties the frames together: a state-space model with a known smoother."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ KERNELS = {
 
 
 def moments(name, **changes):
-    """Mean (N, L) and covariance (NL, NL) over the draws of a long run, and the exact ones."""
+    """Mean (N, L) and covariance (NL, NL) of the draws of a long run, and the exact ones."""
     target, mean, covariance = chain_target(FRAMES)
     kernel = ESTEPS[name](**(KERNELS[name] | changes))
     streams = Streams([torch.Generator().manual_seed(1)], [FRAMES])
@@ -50,7 +50,7 @@ def test_frames_do_depend_on_each_other():
 
 @pytest.mark.parametrize("name", ["mh", "mala"])
 def test_mutation_a_decision_per_frame(name, monkeypatch):
-    """Accepting frame by frame, as if they were independent, is wrong, and seen."""
+    """Acceptance frame by frame, as if frames were independent, is wrong, and the test notices."""
 
     def separately(target, current, proposed, log_ratio, streams):
         uniform = streams.uniform(log_ratio.shape[1], dtype=log_ratio.dtype).transpose(1, 2)

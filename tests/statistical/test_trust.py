@@ -1,4 +1,4 @@
-"""What must not change a result: an interruption, and the number of threads."""
+"""Results do not depend on interruptions or on the number of threads."""
 
 import io
 
@@ -18,8 +18,8 @@ def start_and_run(estep, power, iterations, **given):
 
 
 @pytest.mark.parametrize("estep", list(ESTEPS))
-def test_state_on_disk_goes_on_as_if_nothing_had_happened(estep):
-    """The state of EM and of its streams, through a file, after an uneven number of iterations."""
+def test_resuming_from_a_state_on_disk_equals_an_unbroken_run(estep):
+    """The state of EM and of its streams goes through a file after an odd number of iterations."""
     power, lengths = model_power(tiny_prior(), 2, 8), [8, 8]
     whole = start_and_run(estep, power, 7, streams=streams_for(lengths))
     streams = streams_for(lengths)
@@ -55,7 +55,7 @@ def test_state_on_disk_goes_on_as_if_nothing_had_happened(estep):
 
 @pytest.mark.parametrize("estep", list(ESTEPS))
 def test_threads_change_nothing_beyond_rounding(estep):
-    """In float64: rounding that differs would need 1e9 times its size to be seen."""
+    """In float64, where differences of rounding are far below the tolerance."""
     prior = tiny_prior(dtype=torch.float64)
     power = model_power(prior, 1, 200)
     found = {}

@@ -1,4 +1,4 @@
-"""Frames that hold speech: a chain against its enumeration, evidence by its definition, gradual changes."""
+"""Speech presence: the Markov chain against enumeration, the evidence, and the attenuation of pauses."""
 
 import dataclasses
 import itertools
@@ -56,7 +56,7 @@ def test_evidence_is_the_ratio_of_the_likelihoods():
 
 
 @pytest.mark.parametrize("decibels", [6.0, 12.0])
-def test_attenuation_is_bounded_gradual_and_of_each_row_alone(decibels):
+def test_attenuation_is_bounded_gradual_and_separate_for_every_row(decibels):
     presence = torch.zeros(2, 30)
     presence[:, 10:15] = 1
     mask = torch.ones(2, 30)
@@ -72,8 +72,8 @@ def test_attenuation_is_bounded_gradual_and_of_each_row_alone(decibels):
     )
 
 
-def test_frames_of_noise_alone_come_out_quieter_and_speech_as_it_was(monkeypatch):
-    """Two E-steps are averaged over; the last ten frames pass the margin in one of them and not on average."""
+def test_frames_of_noise_alone_are_attenuated_and_speech_is_not(monkeypatch):
+    """The evidence is averaged over two E-steps; the last ten frames exceed the margin in only one."""
     given = torch.full((1, 40), -500.0)
     given[:, 15:25] = 500.0
     given[:, 30:] = MARGIN - 10
@@ -103,10 +103,10 @@ def test_constants_are_in_seconds():
     assert gradual == {256: 4, 128: 10}
 
 
-def test_a_ragged_batch_is_as_one_by_one():
+def test_a_ragged_batch_equals_one_by_one():
     check_ragged_batch("vem", NMF, **{"inference.pause_db": 12.0})
 
 
-def test_below_zero_is_an_error():
+def test_a_negative_attenuation_is_an_error():
     with pytest.raises(UsageError, match="attenuation of pauses"):
         loop(**{"inference.pause_db": -1.0})
