@@ -15,7 +15,7 @@ SIGNAL = SignalSpec(rate=16000, window=64, hop=16)
 
 
 def tiny_prior(latent_dim: int = 4, seed: int = 0, dtype: torch.dtype = torch.float32) -> FFVAE:
-    """An untrained ffvae whose spectra do depend on z."""
+    """An untrained ffvae whose spectra depend on z."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         prior = FFVAE((8, 16), latent_dim, "tanh", SIGNAL)
@@ -23,7 +23,7 @@ def tiny_prior(latent_dim: int = 4, seed: int = 0, dtype: torch.dtype = torch.fl
 
 
 def model_power(prior, batch: int, frames: int, seed: int = 0, noise: float = 0.1) -> torch.Tensor:
-    """Power (B, N, F) drawn from the model itself, with white noise."""
+    """Power (B, N, F) drawn from the model, with white noise."""
     generator = torch.Generator().manual_seed(seed)
     dtype = prior.output.weight.dtype
     z = torch.randn(batch, 1, frames, prior.latent_dim, generator=generator, dtype=dtype)
@@ -60,7 +60,7 @@ class LinearPrior:
 class LinearGaussianTarget:
     """y_n = A z_n + e, e ~ N(0, std^2 I), z_n ~ N(0, I): the posterior is Gaussian and known.
 
-    Stands where inference expects a Target: ``power`` holds y, and the decoder's output is A z.
+    It replaces a Target in the tests of kernels: ``power`` is y, and the decoder's output is A z.
     """
 
     prior: LinearPrior
@@ -75,6 +75,9 @@ class LinearGaussianTarget:
 
     def encode(self, power):
         return self.prior.encode(power)
+
+    def initial_posterior(self, power):
+        return self.encode(power)
 
     def decode(self, z):
         return self.prior.decode(z)
@@ -115,7 +118,7 @@ def linear_target(frames: int = 40, seed: int = 3) -> LinearGaussianTarget:
 
 
 class ChainPrior(LinearPrior):
-    """The same with memory: z_n = rate z_{n-1} + sqrt(1 - rate^2) e_n, each still N(0, I)."""
+    """The linear prior with memory: z_n = rate z_{n-1} + sqrt(1 - rate^2) e_n, each still N(0, I)."""
 
     factorised = standard_normal = False
     takes_activity = False
@@ -145,12 +148,12 @@ def chain_target(frames: int = 6, seed: int = 3):
     return dataclasses.replace(toy, prior=prior), mean, covariance
 
 
-#: What makes small models of architectures that have more to choose.
+#: Settings that keep architectures with more settings small.
 MORE = {"flow-vae": {"flows": 2}, "flow-vae-zuko": {"bins": 4, "width": 8}, "dsae": {"static": 1}}
 
 
 def small_prior(architecture: str, dtype: torch.dtype = torch.float64, **settings):
-    """An untrained prior of any architecture whose parameters are all of a size that shows."""
+    """An untrained prior of any architecture, with no parameter near zero."""
     generator = torch.Generator().manual_seed(0)
     settings = {"hidden": (6, 12), "latent_dim": 3} | MORE.get(architecture, {}) | settings
     with torch.random.fork_rng(devices=[]):

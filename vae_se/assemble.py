@@ -8,12 +8,13 @@ from typing import Any
 
 from .config import Config
 from .errors import UsageError
-from .inference.em import MonteCarloEM
-from .inference.estep import ESTEPS
+from .inference.estep import ESTEPS, EStep
 from .inference.gain import Gain
+from .inference.monte_carlo_em import MonteCarloEM
 from .noise import NOISES
 from .noise.dictionary import Dictionary
 from .noisy_encoder.store import belongs, load_noisy_encoder
+from .priors.base import SpeechPrior
 from .priors.store import locate
 
 #: Methods that the enhancer itself runs; other names are baselines.
@@ -46,11 +47,11 @@ def build_em(config: Config, prior: Any) -> MonteCarloEM:
     )
 
 
-def _check_fit(name: str, estep: Any, prior: Any) -> None:
+def _check_fit(name: str, estep: EStep[Any], prior: SpeechPrior) -> None:
     """Raise UsageError for an E-step that treats frames as independent, and a prior that does not."""
-    if prior.factorised or getattr(estep, "trajectories", False):
+    if prior.factorised or estep.trajectories:
         return
-    fitting = [other for other in ESTEPS if getattr(ESTEPS[other], "trajectories", False)]
+    fitting = [other for other in ESTEPS if ESTEPS[other].trajectories]
     raise UsageError(
         f"the E-step {name} treats frames as independent, and the prior ties them together",
         "give --estep " + ", ".join(fitting),

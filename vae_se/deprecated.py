@@ -65,6 +65,14 @@ NAMES = {
     "complex_gaussian_misfit": "complex_gaussian_nll",
 }
 
+#: Old name to new name, both below the package, where a name moved or has a new name in one module only.
+MOVED = {
+    "inference.em.MonteCarloEM": "inference.monte_carlo_em.MonteCarloEM",
+    "inference.em.Estimate": "inference.averaging.Estimate",
+    "inference.estep.Info": "inference.estep.EStepInfo",
+    "inference.estep.base.Info": "inference.estep.base.EStepInfo",
+}
+
 
 def warn(old: str, new: str, stacklevel: int = 3) -> None:
     """Say that ``old`` is deprecated and what it is called now."""
@@ -89,6 +97,20 @@ def renamed_attribute(module: str, name: str) -> Any:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
     warn(f"{module}.{name}", NAMES[name])
     return getattr(importlib.import_module(module), NAMES[name])
+
+
+def moved_attribute(module: str, name: str) -> Any:
+    """The object that :data:`MOVED` gives for ``module.name``, for a module's ``__getattr__``.
+
+    Raises AttributeError where there is none.
+    """
+    old = f"{module}.{name}"
+    new = MOVED.get(old.removeprefix(f"{_PACKAGE}."))
+    if new is None:
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+    warn(old, f"{_PACKAGE}.{new}")
+    home, _, name = new.rpartition(".")
+    return getattr(importlib.import_module(f"{_PACKAGE}.{home}"), name)
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):

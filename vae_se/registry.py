@@ -1,4 +1,4 @@
-"""Names to objects, with an error that helps when the name is unknown."""
+"""A mapping from public names to objects; an unknown name raises an error that lists the nearest ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """A mapping from public names to objects of one kind.
+    """A mapping from public names to objects of one kind, iterated in alphabetical order.
 
     >>> greetings = Registry[str]("greeting")
     >>> greetings.add("hello")("Hello, world")
@@ -25,7 +25,7 @@ class Registry(Generic[T]):
         self._items: dict[str, T] = {}
 
     def add(self, name: str) -> Callable[[T], T]:
-        """Decorator that registers its argument under ``name``; a taken name is a programming error."""
+        """A decorator that registers its argument under ``name``; ValueError if the name is taken."""
         if name in self._items:
             raise ValueError(f"{self.kind} {name!r} is registered twice")
 

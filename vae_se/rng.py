@@ -1,7 +1,7 @@
-"""Randomness is an explicit argument: one stream per utterance, derived from (seed, names).
+"""Random streams, one per utterance, derived from a seed and names and passed as an explicit argument.
 
-A stream depends on nothing but its seed and its names, so a result is the same whatever the batch, the
-order, the shard or the number of workers. The global generators of NumPy and torch are never touched.
+A stream depends only on its seed and its names. A result therefore does not depend on the batch, the order, the
+shard or the number of workers. The global generators of NumPy and torch are never used.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ def derive(seed: int, *names: str | int) -> int:
 
 
 def numpy_stream(seed: int, *names: str | int) -> np.random.Generator:
-    """A NumPy generator of its own for (seed, names)."""
+    """The NumPy generator of (seed, names)."""
     return np.random.default_rng(derive(seed, *names))
 
 
 def torch_stream(seed: int, *names: str | int, device: str | torch.device = "cpu") -> torch.Generator:
-    """A torch generator of its own for (seed, names)."""
+    """The torch generator of (seed, names)."""
     import torch
 
     return torch.Generator(device=device).manual_seed(derive(seed, *names))
 
 
 class Streams:
-    """One torch generator per utterance of a ragged batch; draws are padded with zeros.
+    """One torch generator per utterance of a ragged batch; random numbers are padded with zeros.
 
-    Utterance b has ``lengths[b]`` frames. Its draws come from its own generator and cover its own frames
-    only, hence do not depend on its neighbours in the batch or on their padding.
+    Utterance b has ``lengths[b]`` frames. Its numbers come from its own generator and cover its own frames
+    only, so they do not depend on the other utterances of the batch or on the padding.
     """
 
     def __init__(self, generators: Sequence[torch.Generator], lengths: Sequence[int]) -> None:
@@ -58,7 +58,7 @@ class Streams:
     def from_seed(
         cls, seed: int, names: Sequence[str | int], lengths: Sequence[int], device: str | torch.device = "cpu"
     ) -> Streams:
-        """Streams named by utterance identity."""
+        """Streams for utterances with these names and lengths in frames."""
         return cls([torch_stream(seed, name, device=device) for name in names], lengths)
 
     def _draw(self, kind: str, shape: tuple[int, ...], dtype: torch.dtype | None) -> torch.Tensor:
@@ -73,6 +73,14 @@ class Streams:
             else:
                 row[:length].uniform_(generator=generator)
         return out
+
+    def normal_draws(self, draws: int, latents: int, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """Standard normal numbers for ``draws`` draws of every frame's latents, shape (B, R, N, L)."""
+        return self.normal(draws, latents, dtype=dtype).transpose(1, 2)
+
+    def uniform_draws(self, draws: int, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """Uniform numbers in [0, 1), one for every draw and frame, shape (B, R, N)."""
+        return self.uniform(draws, dtype=dtype).transpose(1, 2)
 
     def uniform_table(self, *shape: int, dtype: torch.dtype | None = None) -> torch.Tensor:
         """Uniform numbers in [0, 1) without a frame dimension, shape (B, *shape)."""
@@ -91,10 +99,10 @@ class Streams:
         return self._draw("uniform", shape, dtype)
 
     def state(self) -> list[torch.Tensor]:
-        """What :meth:`restore` needs to continue these streams."""
+        """The state of every generator, for :meth:`restore`."""
         return [generator.get_state() for generator in self.generators]
 
     def restore(self, state: Sequence[torch.Tensor]) -> None:
-        """Continue from a saved :meth:`state`."""
+        """Continue from what :meth:`state` returned."""
         for generator, saved in zip(self.generators, state, strict=True):
             generator.set_state(saved)

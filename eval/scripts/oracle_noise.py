@@ -27,8 +27,8 @@ from vae_se.benchmark.protocol import find_protocol, load_protocol
 from vae_se.data.mixture import Mixture
 from vae_se.data.testsets import TESTSETS
 from vae_se.inference.draws import Draws, frame_mean
-from vae_se.inference.em import MonteCarloEM
-from vae_se.inference.estep.base import Info
+from vae_se.inference.estep.base import EStepInfo
+from vae_se.inference.monte_carlo_em import MonteCarloEM
 from vae_se.inference.target import Target
 from vae_se.metrics import score
 from vae_se.noise import NoiseModel
@@ -93,16 +93,16 @@ class KnownLatents:
         z, _ = target.prior.encode(self.clean).rsample(self.draws, streams)
         return _Drawn(Draws.equal(z, target.prior.decode(z)))
 
-    def step(self, target: Target, state: Any, streams: Streams) -> tuple[Any, Info]:
+    def step(self, target: Target, state: Any, streams: Streams) -> tuple[Any, EStepInfo]:
         """Fresh draws."""
         new = self.init(target, target.power, streams)
-        value = target.log_likelihood(new.samples.log_variance).mean(1)
-        return new, Info(objective=frame_mean(value, target.mask), ess=torch.ones(1))
+        value = target.log_likelihood(new.draws.log_variance).mean(1)
+        return new, EStepInfo(objective=frame_mean(value, target.mask), ess=torch.ones(1))
 
 
 @dataclasses.dataclass(frozen=True)
 class _Drawn:
-    samples: Draws
+    draws: Draws
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,7 +24,7 @@ from vae_se.config import Config
 from vae_se.inference.convergence import effective_draws, split_rhat
 from vae_se.inference.estep import ESTEPS
 from vae_se.inference.target import Target
-from vae_se.inference.wiener import FilterMoments
+from vae_se.inference.wiener import filter_moments
 from vae_se.numerics import POWER_FLOOR
 from vae_se.priors import load_prior
 from vae_se.rng import Streams
@@ -90,17 +90,18 @@ def run(name: str, settings: dict[str, Any], target: Target, shown: torch.Tensor
     """``burn`` E-steps, and ``steps`` that count."""
     kernel, source = ESTEPS[name](**settings), streams(target.power, name)
     state = kernel.init(target, shown, source)
-    moments, values, weights, seconds = FilterMoments.none(target.power), [], [], 0.0
+    moments, values, weights, seconds = None, [], [], 0.0
     for number in range(burn + steps):
         started = time.process_time()
         state, _ = kernel.step(target, state, source)
         if number >= burn:
             seconds += time.process_time() - started
-            samples = state.samples
-            moments.add(target, samples)
-            speech = target.speech_variance(samples.log_variance)
+            draws = state.draws
+            found = filter_moments(target, draws)
+            moments = found if moments is None else moments + found
+            speech = target.speech_variance(draws.log_variance)
             values.append((speech / (speech + target.noise.unsqueeze(1))).mean(-1)[0])
-            weights.append(samples.effective_sample_size().mean().item())
+            weights.append(draws.effective_sample_size().mean().item())
     variance = moments.second / moments.steps - moments.mean().square()
     return Run(moments.mean(), variance, torch.stack(values, 1), sum(weights) / len(weights), seconds)
 

@@ -34,7 +34,7 @@ from vae_se.enhancement.enhancer import Enhancer
 from vae_se.inference.draws import Draws
 from vae_se.inference.estep.gradient import Adam
 from vae_se.inference.target import Target
-from vae_se.inference.wiener import FilterMoments
+from vae_se.inference.wiener import filter_moments
 from vae_se.noise.multiplicative import NMFState, draw_weight, product, update_h, update_w
 from vae_se.rng import Streams
 
@@ -147,8 +147,7 @@ def stages(seconds: float, repeats: int) -> Iterator[tuple[str, float, str]]:
         speech, weight = target.speech_variance(eta), draw_weight(log_weight, mask)
         yield "M-step: H", median(lambda: update_h(state, power, speech, weight), repeats), each
         yield "M-step: W", median(lambda: update_w(state, power, speech, weight), repeats), each
-        moments = FilterMoments.none(power)
-        yield "filter", median(lambda: moments.add(target, samples_drawn), repeats), f"{settings.averaging}"
+        yield "filter", median(lambda: filter_moments(target, samples_drawn), repeats), f"{settings.averaging}"
 
 
 def start_up() -> float:

@@ -1,4 +1,4 @@
-"""Every prior in the EM loop, by every E-step that suits it."""
+"""Every prior in EM, with every E-step that suits it."""
 
 import pytest
 import torch
@@ -51,31 +51,31 @@ def test_ragged_batch_equals_one_by_one(prior, estep):
         )
         torch.testing.assert_close(together.wiener[row, :n], alone.wiener[0], rtol=1e-6, atol=1e-9)
         for a, b in zip(together.state.trace, alone.state.trace, strict=True):
-            torch.testing.assert_close(a[0][row], b[0][0], rtol=1e-6, atol=1e-9)
+            torch.testing.assert_close(a.objective[row], b.objective[0], rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("estep", ["map", "vem", "langevin"])
-def test_what_is_sought_is_raised(prior, estep):
+def test_the_objective_rises(prior, estep):
     power, mask = power_of([12])
     found = loop(prior, estep, **{"inference.iterations": 60}).run(power, mask, streams([12]))
-    objective = torch.stack([entry[0] for entry in found.state.trace])[:, 0]
+    objective = torch.stack([info.objective for info in found.state.trace])[:, 0]
     assert objective[-10:].mean() > objective[:3].mean()
 
 
 @pytest.mark.parametrize("estep", [name for name in ESTEPS if name not in KERNELS])
-def test_the_others_say_that_they_need_independent_frames(estep):
+def test_other_kernels_raise_an_error_for_priors_that_tie_frames(estep):
     with pytest.raises(UsageError, match="treats frames as independent") as caught:
         loop(small_prior("dkf"), estep)
     assert "vem" in caught.value.hint
 
 
 @pytest.mark.parametrize("architecture", ["flow-vae", "gamma-vae", "ae"])
-def test_what_is_drawn_around_an_encoder_has_the_density_that_it_says(architecture):
-    """Encoders whose posterior is no Gaussian still propose from one, by their moments."""
+def test_the_proposal_has_the_density_of_its_draws_for_any_encoder(architecture):
+    """Also for encoders whose posterior is not Gaussian; the proposal uses their moments."""
     power, _ = power_of([4])
     proposal = Proposal.start(small_prior(architecture).encode(power))
     z, log_q = proposal.draw(4000, streams([4]))
-    # The mean of 1 / q over draws from q is the volume they fill; of r / q, for any density r, it is 1.
+    # For any density r, the mean of r / q over draws from q is 1.
     wide = GaussianPosterior(proposal.learnt.mean, proposal.learnt.log_variance - 0.5)
     ratio = torch.exp(wide.log_prob(z) - log_q)
     error = ratio.std(1) / 4000**0.5

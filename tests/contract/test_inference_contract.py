@@ -1,4 +1,4 @@
-"""What every E-step and every noise model promises, and the loop around them."""
+"""Contracts of every E-step and every noise model in EM."""
 
 import pytest
 import torch
@@ -6,6 +6,7 @@ import torch
 from tests.toys import SIGNAL, model_power, tiny_prior
 from vae_se.assemble import build_em
 from vae_se.config import Config
+from vae_se.inference.em import step
 from vae_se.inference.estep import ESTEPS
 from vae_se.noise import NOISES
 from vae_se.noise.store import NoiseDictionary, save_dictionary
@@ -16,7 +17,7 @@ NMF = {"noise.name": "nmf", "noise.rank": 3}
 
 
 def loop(estep="vem", noise=None, prior=None, **overrides):
-    # Few enough E-steps of the fit that the chains run, too.
+    # A short warmup, so that the chains run as well.
     warm = {"estep.warmup": 2} if estep == "vem-mh" else {}
     config = Config().override({"estep.name": estep, **warm, **(noise or NMF), **SETTINGS, **overrides})
     return build_em(config, prior or tiny_prior())
@@ -40,7 +41,7 @@ def estep(request):
 
 @pytest.fixture(params=list(NOISES))
 def noise(request, tmp_path):
-    """The settings of each noise model; a dictionary has two atoms in a file and a free one."""
+    """The settings of every noise model; the dictionary has two atoms in a file and a free one."""
     if request.param == "nmf":
         return NMF
     settings = {"noise.name": request.param}
@@ -60,14 +61,14 @@ def test_shapes_ranges_and_diagnostics(estep, noise):
     assert ((found.wiener >= 0) & (found.wiener <= 1 + 1e-6)).all()
     assert (found.variance >= 0).all()
     assert len(found.state.trace) == found.state.iteration == 6
-    for objective, ess, acceptance in found.state.trace:
-        assert objective.shape == ess.shape == (2,)
-        assert torch.isfinite(objective).all()
-        assert (ess >= 1 - 1e-4).all()
-        assert (ess <= found.state.estep.samples.z.shape[1] + 1e-3).all()
-        if acceptance is not None:
-            assert ((acceptance >= 0) & (acceptance <= 1)).all()
-    total = found.state.estep.samples.log_weight.exp().sum(1)
+    for info in found.state.trace:
+        assert info.objective.shape == info.ess.shape == (2,)
+        assert torch.isfinite(info.objective).all()
+        assert (info.ess >= 1 - 1e-4).all()
+        assert (info.ess <= found.state.estep.draws.z.shape[1] + 1e-3).all()
+        if info.acceptance is not None:
+            assert ((info.acceptance >= 0) & (info.acceptance <= 1)).all()
+    total = found.state.estep.draws.log_weight.exp().sum(1)
     torch.testing.assert_close(total, torch.ones_like(total))
 
 
@@ -118,7 +119,7 @@ def check_ragged_batch(estep, noise, **options):
         torch.testing.assert_close(together.wiener[row, :n], alone.wiener[0], rtol=1e-6, atol=1e-9)
         torch.testing.assert_close(together.noise[row, :n], alone.noise[0], rtol=1e-6, atol=1e-12)
         for a, b in zip(together.state.trace, alone.state.trace, strict=True):
-            torch.testing.assert_close(a[0][row], b[0][0], rtol=1e-6, atol=1e-9)
+            torch.testing.assert_close(a.objective[row], b.objective[0], rtol=1e-6, atol=1e-9)
 
 
 def test_resume_equals_an_unbroken_run(estep):
@@ -129,11 +130,8 @@ def test_resume_equals_an_unbroken_run(estep):
     em = loop(estep, **{"inference.iterations": 2})
     mask = torch.ones(2, 8)
     state = em.start(power, mask, streams)
-    with torch.no_grad():
-        for _ in range(2):
-            from vae_se.numerics import POWER_FLOOR
-
-            state = em._iterate(state, power + POWER_FLOOR, mask, streams)
+    for _ in range(2):
+        state, _ = step(em, power, mask, state, streams)
     saved = streams.state()
     fresh = streams_for(lengths)
     fresh.restore(saved)
@@ -147,8 +145,8 @@ def test_silence_inside_leaves_the_rest_finite(estep, noise):
     found = run(loop(estep, noise), power)
     assert torch.isfinite(found.wiener).all()
     assert torch.isfinite(found.noise).all()
-    for objective, _, _ in found.state.trace:
-        assert torch.isfinite(objective).all()
+    for info in found.state.trace:
+        assert torch.isfinite(info.objective).all()
 
 
 @pytest.mark.parametrize("scale", [1e-8, 1e-4, 1e4, 1e8])
@@ -168,7 +166,7 @@ def test_objective_rises_on_average(estep):
     prior = tiny_prior()
     power = model_power(prior, 3, 60, noise=0.5)
     em = loop(estep, prior=prior, **{"inference.iterations": 40})
-    trace = torch.stack([entry[0].mean() for entry in run(em, power).state.trace])
+    trace = torch.stack([info.objective.mean() for info in run(em, power).state.trace])
     assert trace[-10:].mean() > trace[:5].mean()
     assert trace[-10:].mean() > trace[10:20].mean() - 0.5
 

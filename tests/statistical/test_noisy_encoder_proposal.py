@@ -1,4 +1,4 @@
-"""A noisy encoder may say what it likes: kernels that weigh or accept its draws stay exact."""
+"""Kernels that weight or accept draws from a noisy encoder are exact, however wrong the encoder is."""
 
 import dataclasses
 import math
@@ -18,16 +18,16 @@ BIAS, SPREAD = 0.2, 0.06
 
 @dataclasses.dataclass(frozen=True)
 class Proposed(LinearGaussianTarget):
-    """The toy with what a network said in place of the encoder."""
+    """The toy with the posterior of a noisy encoder."""
 
     said: Any = None
 
-    def encode(self, power):
+    def initial_posterior(self, power):
         return self.said
 
 
 def target(kind):
-    """The toy, and a network that is right up to its width, biased, or unsure to another degree per frame."""
+    """The toy with a noisy encoder that is too wide, biased, or of an error that varies over frames."""
     toy = linear_target()
     mean, covariance = toy.posterior()
     std = covariance.diagonal().sqrt()
@@ -44,7 +44,7 @@ def target(kind):
 
 
 def deviations(name, kind):
-    """Largest error of the mean in posterior standard deviations, and of the pooled variance, relative."""
+    """Largest error of the mean in posterior standard deviations, and relative error of the pooled variance."""
     toy = target(kind)
     kernel = ESTEPS[name](**{"encoder-is": {"draws": 100}, "encoder-mh": {"draws": 8, "sweeps": 4}}[name])
     streams = Streams([torch.Generator().manual_seed(5)], [toy.power.shape[1]])
@@ -54,8 +54,8 @@ def deviations(name, kind):
     for step in range(STEPS):
         state, _ = kernel.step(toy, state, streams)
         if step >= BURN_IN:
-            weight = state.samples.log_weight.exp().unsqueeze(-1)
-            centred = state.samples.z - mean.unsqueeze(1)
+            weight = state.draws.log_weight.exp().unsqueeze(-1)
+            centred = state.draws.z - mean.unsqueeze(1)
             first = first + (weight * centred).sum(1) / (STEPS - BURN_IN)
             second = second + (weight * centred.square()).sum(1) / (STEPS - BURN_IN)
     variance = covariance.diagonal()
@@ -65,7 +65,7 @@ def deviations(name, kind):
 
 @pytest.mark.parametrize("kind", ["right", "biased", "uneven"])
 @pytest.mark.parametrize("name", ["encoder-is", "encoder-mh"])
-def test_the_known_moments_whatever_the_network_says(name, kind):
+def test_draws_have_the_known_moments_with_any_noisy_encoder(name, kind):
     bias, spread = deviations(name, kind)
     assert bias < BIAS
     assert spread < SPREAD

@@ -1,4 +1,4 @@
-"""The proposal that learns: exact where the encoder is far off, and broken forms of it, which must fail."""
+"""The adaptive proposal: exact with an encoder that is far off; broken variants must fail."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ KERNELS = {"encoder-is": {"draws": 200}, "encoder-mh": {"draws": 8, "sweeps": 8,
 
 @pytest.fixture
 def astray(monkeypatch):
-    """An encoder that misses the posterior: some four of its own deviations off, and too narrow."""
+    """An encoder that misses the posterior by about four of its standard deviations, and is too narrow."""
 
     def encode(self, power):
         mean = torch.full((*power.shape[:2], self.latent_dim), 1.5, dtype=power.dtype)
@@ -36,20 +36,20 @@ def effective(kernel, steps):
 
 
 @pytest.mark.parametrize("name", KERNELS)
-def test_moments_are_the_known_ones_although_the_encoder_is_astray(astray, name):
+def test_moments_are_right_with_an_encoder_that_misses_the_posterior(astray, name):
     bias, spread = deviations(ESTEPS[name](**KERNELS[name]))
     assert bias < BAND[0]
     assert spread < BAND[1]
 
 
 @pytest.mark.parametrize("name", KERNELS)
-def test_mutation_density_of_one_part_for_that_of_the_mixture(astray, monkeypatch, name):
+def test_mutation_density_of_one_component_in_place_of_the_mixture(astray, monkeypatch, name):
     monkeypatch.setattr(Proposal, "log_prob", lambda self, z: self.learnt.log_prob(z))
     bias, spread = deviations(ESTEPS[name](**KERNELS[name]))
     assert bias > BAND[0] or spread > BAND[1]
 
 
-def test_few_draws_learn_where_the_posterior_is(astray, monkeypatch):
+def test_the_proposal_finds_the_posterior_from_few_draws(astray, monkeypatch):
     learnt = effective(ESTEPS["encoder-is"](draws=16), 60)
     assert sum(learnt[-20:]) / 20 > 9
     monkeypatch.setattr(Proposal, "learn", lambda self, *_: self)
@@ -57,7 +57,7 @@ def test_few_draws_learn_where_the_posterior_is(astray, monkeypatch):
     assert sum(fixed[-20:]) / 20 < 5
 
 
-def test_chains_leave_the_proposal_alone_after_adaptation():
+def test_the_proposal_of_the_chains_is_frozen_after_adaptation():
     target = linear_target()
     streams = Streams([torch.Generator().manual_seed(5)], [target.power.shape[1]])
     kernel = ESTEPS["encoder-mh"](adaptation=3)
@@ -70,7 +70,7 @@ def test_chains_leave_the_proposal_alone_after_adaptation():
     assert seen[2] is seen[3] is seen[4]
 
 
-def test_density_is_that_of_the_draws():
+def test_the_density_is_that_of_the_draws():
     """The mean of p / q over draws of q is the integral of p."""
     wide = GaussianPosterior(torch.zeros(1, 1, 1).double(), torch.ones(1, 1, 1).double())
     other = GaussianPosterior(torch.full((1, 1, 1), 2.0).double(), torch.zeros(1, 1, 1).double())
@@ -81,7 +81,7 @@ def test_density_is_that_of_the_draws():
 
 
 @pytest.mark.parametrize("scale", [0.1, 3.0, 1e4])
-def test_flattened_weights_rest_on_enough_draws_and_no_flatter(scale):
+def test_flattened_weights_have_the_effective_sample_size_and_no_more(scale):
     log_weight = scale * torch.randn(2, 16, 30, generator=torch.Generator().manual_seed(0)).double()
     weight = flattened(log_weight, 4.0)
     torch.testing.assert_close(weight.sum(1), torch.ones(2, 30).double())

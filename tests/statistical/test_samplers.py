@@ -1,4 +1,4 @@
-"""Kernels on a posterior that is known in closed form; and broken kernels, which must fail."""
+"""Kernels on a posterior that is known in closed form; broken kernels must fail."""
 
 import dataclasses
 import math
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.toys import LinearPrior, linear_target
-from vae_se.inference.estep import ESTEPS, chain, langevin, vem_full, vem_is, vem_mh
+from vae_se.inference.estep import ESTEPS, chain, langevin, mala, vem_full, vem_is, vem_mh
 from vae_se.inference.estep.vem_full import FullGaussian, gauss_newton
 from vae_se.likelihood import standard_normal_log_prob
 from vae_se.rng import Streams
@@ -26,9 +26,9 @@ def deviations(kernel) -> tuple[float, float]:
     for step in range(STEPS):
         state, _ = kernel.step(target, state, streams)
         if step >= BURN_IN:
-            samples = state.samples
-            weight = samples.log_weight.exp().unsqueeze(-1)
-            centred = samples.z - mean.unsqueeze(1)
+            draws = state.draws
+            weight = draws.log_weight.exp().unsqueeze(-1)
+            centred = draws.z - mean.unsqueeze(1)
             first = first + (weight * centred).sum(1)
             second = second + (weight * centred.square()).sum(1)
             total += 1
@@ -43,7 +43,7 @@ EXACT = {
     "encoder-mh": {"draws": 8, "sweeps": 4},
     "mala": {"draws": 8, "sweeps": 3, "step_size": 0.8, "adaptation": 40},
     "mala-preconditioned": {"draws": 8, "sweeps": 3, "adaptation": 40, "precondition": True},
-    "vem-mh": {"draws": 8, "sweeps": 4, "adaptation": 40, "warm": 4},
+    "vem-mh": {"draws": 8, "sweeps": 4, "adaptation": 40, "warmup": 4},
     # Self-normalised weights have a bias of order 1 / R.
     "encoder-is": {"draws": 200},
 }
@@ -51,7 +51,7 @@ BAND = (0.2, 0.06)
 
 
 def kernel(name, **changes):
-    """One of those kernels."""
+    """One of the kernels of EXACT."""
     return ESTEPS[name.removesuffix("-preconditioned")](**EXACT[name] | changes)
 
 
@@ -79,7 +79,7 @@ def map_error() -> float:
     for _ in range(60):
         state, _ = kernel.step(target, state, streams)
     mean, covariance = target.posterior()
-    return ((state.samples.z[:, 0] - mean) / covariance.diagonal().sqrt()).abs().max().item()
+    return ((state.draws.z[:, 0] - mean) / covariance.diagonal().sqrt()).abs().max().item()
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -90,7 +90,7 @@ def test_kernel_has_the_known_moments(name):
 
 
 def wrong_gaussian(target, mean):
-    """Shifted and too wide by a half: on this target the right one would leave nothing to accept or reject."""
+    """The Gaussian, shifted and 1.5 times too wide; with the exact one every proposal would be accepted."""
     right = gauss_newton(target, target.posterior()[0])
     return FullGaussian(right.mean + 0.5 * right.root.sum(-1), 1.5 * right.root)
 
@@ -133,7 +133,7 @@ def test_unadjusted_langevin_is_near_the_known_moments():
 
 
 def test_preconditioned_langevin_is_near_the_known_moments():
-    """The step is a part of the posterior's deviation in every direction: the variance is 2 % too large."""
+    """The step is a fraction of the posterior's deviation in every direction: the variance is 2 % too large."""
     bias, spread = deviations(ESTEPS["langevin"](draws=8, sweeps=10, step_size=0.3, precondition=True))
     assert bias < LANGEVIN_BAND[0]
     assert spread < LANGEVIN_BAND[1]
@@ -162,7 +162,7 @@ def test_total_variation_draws_neighbours_together():
         state, total = kernel.init(target, target.power, streams), 0.0
         for step in range(120):
             state, _ = kernel.step(target, state, streams)
-            total += state.samples.z.diff(dim=2).norm(dim=-1).mean().item() if step >= 60 else 0
+            total += state.draws.z.diff(dim=2).norm(dim=-1).mean().item() if step >= 60 else 0
         return total / 60
 
     assert roughness(3.0) < 0.8 * roughness(0.0)
@@ -176,7 +176,7 @@ def test_point_estimate_is_the_posterior_mean():
 def test_drift_is_bounded_frame_by_frame(latents):
     step = torch.tensor([[0.1, 0.2]], dtype=torch.float64)[:, None, :, None]
     gradient = torch.randn(1, 3, 2, latents, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    # Where the step suits the curvature, the bound is out of reach.
+    # With a step that suits the curvature, the drift stays below the limit.
     torch.testing.assert_close(langevin.drift(gradient, step), 0.5 * step.square() * gradient)
     wild = gradient.clone()
     wild[:, :, 0] *= 1e12
@@ -218,7 +218,7 @@ def full_variational_error() -> tuple[float, float]:
 
 
 def test_full_variational_kernel_is_exact_where_the_posterior_is_gaussian():
-    """Pairs of mirrored draws leave no noise in the gradient there."""
+    """For a Gaussian, mirrored pairs of draws give the gradient without noise."""
     mean, covariance = full_variational_error()
     assert mean < 1e-6
     assert covariance < 1e-9
@@ -234,7 +234,7 @@ def test_full_variational_bound_is_the_evidence():
     assert info.objective.item() == pytest.approx(evidence(target), abs=0.02)
 
 
-def test_gaussian_whitens_what_it_spreads():
+def test_whitening_inverts_spreading():
     target = linear_target()
     q = gauss_newton(target, target.posterior()[0])
     epsilon = torch.randn(1, 3, 40, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -261,19 +261,19 @@ def test_mutation_no_acceptance(monkeypatch):
         return proposed, torch.ones_like(log_ratio, dtype=torch.bool)
 
     monkeypatch.setattr(vem_mh, "gauss_newton", wrong_gaussian)
-    files = {"mh": "mh", "encoder-mh": "encoder_mh", "mala": "langevin", "vem-mh": "vem_mh"}
-    files["mala-preconditioned"] = "langevin"
+    files = {"mh": "mh", "encoder-mh": "encoder_mh", "mala": "mala", "vem-mh": "vem_mh"}
+    files["mala-preconditioned"] = "mala"
     for name, file in files.items():
         module = __import__(f"vae_se.inference.estep.{file}", fromlist=["accept"])
         monkeypatch.setattr(module, "accept", always)
-        # A walk that takes every proposal would need infinite steps under adaptation.
+        # With every proposal accepted, adaptation would increase the step size without limit.
         changes = {} if name == "encoder-mh" else {"adaptation": 0}
-        # In units of the posterior's deviation, a step that is too long to leave without acceptance.
+        # A step of one standard deviation of the posterior, which is wrong without acceptance.
         changes |= {"step_size": 1.0} if name == "mala-preconditioned" else {}
         assert deviations(kernel(name, **changes))[1] > BAND[1], name
 
 
-def test_mutation_proposal_density_forgotten(monkeypatch):
+def test_mutation_without_the_density_of_the_proposal(monkeypatch):
     from vae_se.priors import GaussianPosterior
 
     monkeypatch.setattr(GaussianPosterior, "log_prob", lambda self, z: torch.zeros(z.shape[:3], dtype=z.dtype))
@@ -287,8 +287,8 @@ def test_mutation_step_not_matched_by_the_pull(monkeypatch):
     assert deviations(ESTEPS["vem-mh"](**EXACT["vem-mh"]))[1] > BAND[1]
 
 
-def test_mutation_langevin_proposal_taken_for_symmetric(monkeypatch):
-    monkeypatch.setattr(langevin, "log_proposal", lambda to, *_: torch.zeros(to.shape[:3]).to(to))
+def test_mutation_langevin_proposal_treated_as_symmetric(monkeypatch):
+    monkeypatch.setattr(mala, "log_proposal", lambda to, *_: torch.zeros(to.shape[:3]).to(to))
     for name in ("mala", "mala-preconditioned"):
         assert deviations(kernel(name))[1] > BAND[1]
 
@@ -300,7 +300,7 @@ def test_mutation_variance_used_as_step(monkeypatch):
 
 
 def test_step_size_is_a_standard_deviation():
-    """The first proposals of the random walk are spread as they say."""
+    """The first proposals of the random walk have this standard deviation."""
     target = linear_target(frames=2000)
     streams = Streams([torch.Generator().manual_seed(1)], [2000])
     seen = []
@@ -333,11 +333,11 @@ def test_adaptation_reaches_the_target_and_stops(name):
     for step in range(160):
         state, info = kernel.step(target, state, streams)
         if step == 80:
-            frozen = state.log_step.clone()
+            frozen = state.size.log_size.clone()
         if step > 80:
             rates.append(info.acceptance.item())
     assert sum(rates) / len(rates) == pytest.approx(0.4, abs=0.08)
-    assert torch.equal(state.log_step, frozen)
+    assert torch.equal(state.size.log_size, frozen)
 
 
 def test_importance_bound_is_below_and_near_the_evidence():
@@ -357,9 +357,9 @@ def test_importance_bound_is_below_and_near_the_evidence():
     assert bounds[500] == pytest.approx(known, abs=0.02)
 
 
-def test_accept_takes_what_is_better_and_leaves_what_is_impossible():
+def test_accept_takes_better_proposals_and_rejects_impossible_ones():
     streams = Streams([torch.Generator().manual_seed(0)], [100])
-    shapes = (1, 2, 100, 3), (1, 2, 100, 4), (1, 2, 100)
+    shapes = (1, 2, 100, 3), (1, 2, 100, 4), (1, 2, 100), (1, 2, 100)
     old, new = (chain.Chains(*(torch.full(shape, value) for shape in shapes)) for value in (0.0, 1.0))
     ratio = torch.full((1, 2, 100), 50.0)
     ratio[:, 1] = -math.inf

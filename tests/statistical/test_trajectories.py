@@ -1,4 +1,4 @@
-"""Kernels on a prior that ties frames together: a state-space model whose smoother is known."""
+"""Kernels on a prior that ties the frames together: a state-space model with a known smoother."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ KERNELS = {
 
 
 def moments(name, **changes):
-    """Mean (N, L) and covariance (NL, NL) over the draws of a long run, and the exact ones."""
+    """Mean (N, L) and covariance (NL, NL) of the draws of a long run, and the exact ones."""
     target, mean, covariance = chain_target(FRAMES)
     kernel = ESTEPS[name](**(KERNELS[name] | changes))
     streams = Streams([torch.Generator().manual_seed(1)], [FRAMES])
@@ -25,7 +25,7 @@ def moments(name, **changes):
     for step in range(STEPS):
         state, _ = kernel.step(target, state, streams)
         if step >= WARM:
-            drawn.append(state.samples.z[0].flatten(1))
+            drawn.append(state.draws.z[0].flatten(1))
     z = torch.cat(drawn)
     return z.mean(0).view(FRAMES, -1), torch.cov(z.T), mean, covariance
 
@@ -50,7 +50,7 @@ def test_frames_do_depend_on_each_other():
 
 @pytest.mark.parametrize("name", ["mh", "mala"])
 def test_mutation_a_decision_per_frame(name, monkeypatch):
-    """Accepting frame by frame, as if they were independent, is wrong, and seen."""
+    """Acceptance frame by frame, as if frames were independent, is wrong, and the test notices."""
 
     def separately(target, current, proposed, log_ratio, streams):
         uniform = streams.uniform(log_ratio.shape[1], dtype=log_ratio.dtype).transpose(1, 2)
@@ -61,7 +61,7 @@ def test_mutation_a_decision_per_frame(name, monkeypatch):
         }
         return type(current)(**kept), taken
 
-    module = __import__(f"vae_se.inference.estep.{'langevin' if name == 'mala' else name}", fromlist=["accept"])
+    module = __import__(f"vae_se.inference.estep.{name}", fromlist=["accept"])
     monkeypatch.setattr(module, "accept", separately)
     assert not right(moments(name))
 
@@ -74,7 +74,7 @@ def test_mutation_the_prior_without_memory(monkeypatch):
 def test_one_decision_for_a_trajectory():
     target, _, _ = chain_target(FRAMES)
     streams = Streams([torch.Generator().manual_seed(0)], [FRAMES])
-    shapes = (1, 50, FRAMES, 2), (1, 50, FRAMES, 5), (1, 50, FRAMES)
+    shapes = (1, 50, FRAMES, 2), (1, 50, FRAMES, 5), (1, 50, FRAMES), (1, 50, FRAMES)
     old, new = (chain.Chains(*(torch.full(s, v, dtype=torch.float64) for s in shapes)) for v in (0.0, 1.0))
     ratio = torch.zeros(shapes[-1], dtype=torch.float64)
     ratio[..., 0], ratio[..., 1] = -3.0, 2.3  # exp(-0.7) = one half

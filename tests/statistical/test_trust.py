@@ -1,4 +1,4 @@
-"""What must not change a result: an interruption, and the number of threads."""
+"""Results do not depend on interruptions or on the number of threads."""
 
 import io
 
@@ -7,6 +7,8 @@ import torch
 
 from tests.contract.test_inference_contract import loop, streams_for
 from tests.toys import model_power, tiny_prior
+from vae_se.inference import monte_carlo_em
+from vae_se.inference.em import step
 from vae_se.inference.estep import ESTEPS
 
 
@@ -16,8 +18,8 @@ def start_and_run(estep, power, iterations, **given):
 
 
 @pytest.mark.parametrize("estep", list(ESTEPS))
-def test_state_on_disk_goes_on_as_if_nothing_had_happened(estep):
-    """The state of EM and of its streams, through a file, after an uneven number of iterations."""
+def test_resuming_from_a_state_on_disk_equals_an_unbroken_run(estep):
+    """The state of EM and of its streams goes through a file after an odd number of iterations."""
     power, lengths = model_power(tiny_prior(), 2, 8), [8, 8]
     whole = start_and_run(estep, power, 7, streams=streams_for(lengths))
     streams = streams_for(lengths)
@@ -31,15 +33,13 @@ def test_state_on_disk_goes_on_as_if_nothing_had_happened(estep):
         stopped.update(state=state, streams=streams.state())
         raise Interrupted
 
-    iterate = type(em)._iterate
-
-    def watched(self, state, *rest):
+    def watched(model, power, mask, state, streams):
         if state.iteration == 5:
             stop(state)
-        return iterate(self, state, *rest)
+        return step(model, power, mask, state, streams)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(em), "_iterate", watched)
+        patch.setattr(monte_carlo_em, "step", watched)
         with pytest.raises(Interrupted):
             em.run(power, torch.ones(2, 8), streams)
     file = io.BytesIO()
@@ -55,7 +55,7 @@ def test_state_on_disk_goes_on_as_if_nothing_had_happened(estep):
 
 @pytest.mark.parametrize("estep", list(ESTEPS))
 def test_threads_change_nothing_beyond_rounding(estep):
-    """In float64: rounding that differs would need 1e9 times its size to be seen."""
+    """In float64, where differences of rounding are far below the tolerance."""
     prior = tiny_prior(dtype=torch.float64)
     power = model_power(prior, 1, 200)
     found = {}

@@ -1,4 +1,4 @@
-"""What is computed block by block is what it is in one piece, to a float's tolerance."""
+"""Results computed in blocks equal those of a single block, up to rounding."""
 
 import pytest
 import torch
@@ -10,12 +10,12 @@ from vae_se.inference.target import Target
 from vae_se.noise.multiplicative import NMFState, draw_weight, product, update_h, update_w
 
 BATCH, DRAWS, FRAMES, ATOMS = 2, 3, 11, 4
-# Relative to the float64 result in one piece.
+# Relative to the float64 result of a single block.
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-12}
 
 
 def results(dtype: torch.dtype) -> dict[str, torch.Tensor]:
-    """Everything that goes through the blocks, from the same random numbers."""
+    """All that is computed in blocks, from the same random numbers."""
     generator = torch.Generator().manual_seed(4)
     prior = tiny_prior()
     bins = prior.signal.stft.bins
@@ -59,12 +59,12 @@ def test_blocks_cover_every_frame_once(monkeypatch, elements):
     assert list(blocks.frame_blocks(torch.empty(2, 3, 0, 5))) == []
 
 
-def test_one_block_where_there_is_no_cache_to_fit():
+def test_other_devices_than_the_cpu_use_one_block():
     assert list(blocks.frame_blocks(torch.empty(8, 8, 1000, 513, device="meta"))) == [slice(0, 1000)]
 
 
 def test_one_speech_variance_may_stand_for_all_frames():
-    """As where a dictionary is fitted to noise alone."""
+    """This is how a dictionary is fitted to noise alone."""
     state = NMFState(torch.rand(1, 2, 5) + 0.1, torch.rand(1, 7, 2) + 0.1)
     power, weight = torch.rand(1, 7, 5) + 0.1, torch.ones(1, 1, 7, 1)
     for update in (update_h, update_w):

@@ -1,4 +1,4 @@
-"""The importance-weighted bound: never below the ELBO in expectation, and rising with the draws."""
+"""The importance-weighted bound: at least the ELBO in expectation, and increasing with the draws."""
 
 import pytest
 import torch

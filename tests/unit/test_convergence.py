@@ -1,4 +1,4 @@
-"""R-hat and effective draws, on chains of known autocorrelation and against the formulas written out."""
+"""R-hat and effective draws: on chains of known autocorrelation, and against the formulas."""
 
 from types import SimpleNamespace
 
@@ -8,6 +8,7 @@ import torch
 
 from vae_se.inference.convergence import effective_draws, recording_rhat, split_rhat
 from vae_se.inference.diagnostics import Diagnostics, summarise
+from vae_se.inference.em import EMInfo
 
 
 def autoregression(coefficient, chains=8, steps=4000, seed=0):
@@ -27,17 +28,17 @@ def test_effective_draws_of_an_autoregression(coefficient):
     assert effective_draws(autoregression(coefficient)).mean().item() == pytest.approx(expected, rel=0.1)
 
 
-def test_rhat_is_one_for_what_is_mixed_and_more_for_what_is_not():
+def test_rhat_is_one_for_mixed_chains_and_larger_for_others():
     mixed = autoregression(0.5)
     assert (split_rhat(mixed) - 1).abs().max() < 0.01
     apart = mixed + torch.arange(8.0)[:, None, None]
     assert split_rhat(apart).min() > 1.5
-    # Halves of one chain: drift shows although all chains agree.
+    # All chains drift alike: the two halves of each chain reveal it.
     drifting = mixed + torch.linspace(0, 4, 4000)[None, :, None]
     assert split_rhat(drifting).min() > 1.2
 
 
-def test_rhat_is_the_book_s():
+def test_rhat_matches_the_formula():
     values = torch.randn(3, 11, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     halves = np.array([part for chain in values.numpy() for part in (chain[1:6], chain[6:])])
     between = 5 * halves.mean(1).var(ddof=1)
@@ -49,11 +50,11 @@ def test_rhat_is_the_book_s():
 def test_pooling_averages_variances_over_frames():
     values = torch.randn(4, 6, 500, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     assert split_rhat(values, pooled=True).item() == pytest.approx(1, abs=0.02)
-    # One frame in the same few steps scatters.
+    # Without pooling, R-hat of a single frame varies widely after so few steps.
     assert split_rhat(values).std() > 0.1
 
 
-def test_recording_rhat_leaves_padding_out():
+def test_recording_rhat_ignores_padding():
     generator = torch.Generator().manual_seed(0)
     joints = [torch.randn(2, 3, 50, generator=generator) for _ in range(8)]
     mask = torch.ones(2, 50)
@@ -68,12 +69,12 @@ def test_recording_rhat_leaves_padding_out():
 
 
 @pytest.mark.parametrize(("rhat", "said"), [(1.05, False), (1.8, True)])
-def test_diagnostics_say_where_chains_have_not_mixed(rhat, said):
+def test_diagnostics_warn_of_chains_that_have_not_mixed(rhat, said):
     one = torch.ones(1)
-    trace = [(one, 4 * one, 0.3 * one)] * 4
+    trace = [EMInfo(one, 4 * one, 0.3 * one)] * 4
     estep = SimpleNamespace(draws=4)
     found = Diagnostics.of_trace(trace, 0, 10, estep, torch.tensor([rhat]))
     assert found.rhat == pytest.approx(rhat)
     assert any("have not mixed" in warning for warning in found.warnings) == said
-    # The worst chunk speaks for the recording.
+    # The recording gets the largest R-hat of its segments.
     assert summarise([found, Diagnostics.of_trace(trace, 0, 10, estep, one)]).rhat == pytest.approx(rhat)

@@ -1,4 +1,4 @@
-"""The EM loop with a noisy encoder: where it starts, ragged batches, resuming, and the configuration."""
+"""EM with a noisy encoder: its start, refreshed proposals, ragged batches, resuming, configuration."""
 
 import dataclasses
 import itertools
@@ -11,27 +11,28 @@ from tests.toys import SIGNAL, model_power, tiny_prior
 from vae_se.assemble import build_em
 from vae_se.config import Config
 from vae_se.errors import PriorError
+from vae_se.inference.em import step
 from vae_se.inference.estep import ESTEPS
-from vae_se.inference.initialisation import FIT_UPDATES, fit_start
+from vae_se.inference.initialisation import fit_start
 from vae_se.inference.target import Target
 from vae_se.likelihood import itakura_saito
 from vae_se.noise import NOISES
 from vae_se.noise.store import NoiseDictionary, save_dictionary
 from vae_se.noisy_encoder import NoisyEncoder, NoisyEncoding
 from vae_se.noisy_encoder.store import save_noisy_encoder
-from vae_se.numerics import POWER_FLOOR
+from vae_se.numerics import FIT_UPDATES, POWER_FLOOR
 from vae_se.priors import GaussianPosterior, load_prior, save_prior
 from vae_se.rng import Streams
 
 BINS, LATENT = SIGNAL.stft.bins, 4
-#: These draw from the posterior that they are given, or begin at its mean.
+#: Kernels that draw from the initial posterior, or start at its mean.
 DIRECT = {"mh", "encoder-is", "encoder-mh", "langevin", "mala", "vem", "map"}
-#: These go to the mode from its mean.
+#: Kernels that fit a Gaussian around the mean of the initial posterior.
 FROM_MEAN = {"vem-full", "vem-is", "vem-mh"}
 
 
 class Says:
-    """A network that says the same of everything: latents near ``mean``, white noise."""
+    """A noisy encoder with a constant output: latents near ``mean``, white noise."""
 
     def __init__(self, mean):
         self.mean = mean
@@ -82,22 +83,21 @@ def noise_settings(request, tmp_path):
 
 
 def test_every_kernel_is_accounted_for():
-    # vem-encoder fine-tunes the prior's own encoder: its start is a set of weights and no posterior.
+    # vem-encoder starts from the weights of the prior's own encoder, not from a posterior.
     assert {*DIRECT, *FROM_MEAN, "vem-encoder"} == set(ESTEPS)
 
 
 @pytest.mark.parametrize("name", sorted(DIRECT))
-def test_latents_start_at_what_the_network_says(name):
+def test_latents_start_at_the_posterior_of_the_noisy_encoder(name):
     power, mask = model_power(tiny_prior(), 2, 6), torch.ones(2, 6)
     for mean in (-1.0, 0.75):
         state = loop(name, Says(mean)).start(power, mask, streams_for([6, 6]))
-        z = state.estep.samples.z
+        z = state.estep.draws.z
         torch.testing.assert_close(z, torch.full_like(z, mean), atol=0.01, rtol=0)
 
 
 @pytest.mark.parametrize("name", sorted(FROM_MEAN))
-def test_newton_s_kernels_start_from_its_mean(name, monkeypatch):
-    """What they are given is the mean that the network says."""
+def test_newton_kernels_start_from_the_mean_of_the_noisy_encoder(name, monkeypatch):
     from vae_se.inference.estep import vem_full
 
     given = []
@@ -108,22 +108,41 @@ def test_newton_s_kernels_start_from_its_mean(name, monkeypatch):
     assert torch.equal(given[0], torch.full((1, 6, LATENT), 0.5))
 
 
-def test_the_noise_starts_at_what_the_network_says():
+def test_the_noise_starts_at_the_variance_of_the_noisy_encoder():
     power, mask = model_power(tiny_prior(), 1, 8), torch.ones(1, 8)
     em = loop(noisy_encoder=Says(0.0))
     error = em.noise.variance(em.start(power, mask, streams_for([8])).noise).log() + 1
-    # White noise is of rank 1, which the fit finds, all but the last of its random start.
+    # White noise has rank 1, so the fit finds it, up to a small remainder of the random initialisation.
     assert error.square().mean().sqrt() < 0.1
     assert error.abs().max() < 0.4
 
 
-def test_a_target_without_a_proposal_asks_the_encoder():
+def test_the_initial_posterior_is_that_of_the_noisy_encoder_if_there_is_one():
     prior, power = tiny_prior(), model_power(tiny_prior(), 1, 3)
     mask = torch.ones(1, 3)
     plain = Target(prior, power, power, mask, mask)
-    assert torch.equal(plain.encode(power).mean, prior.encode(power).mean)
-    proposal = Says(0.3)(power, mask).posterior
-    assert dataclasses.replace(plain, proposal=proposal).encode(power) is proposal
+    assert torch.equal(plain.initial_posterior(power).mean, prior.encode(power).mean)
+    said = Says(0.3)(power, mask).posterior
+    proposed = dataclasses.replace(plain, noisy_posterior=said)
+    assert proposed.initial_posterior(power) is said
+    assert torch.equal(proposed.encode(power).mean, prior.encode(power).mean)
+
+
+@pytest.mark.parametrize("refresh", [True, False])
+@pytest.mark.parametrize("name", ["encoder-is", "encoder-mh"])
+def test_refresh_takes_the_prior_s_encoder_at_the_posterior_power_of_the_speech(name, refresh):
+    """Without ``refresh`` the posterior of the noisy encoder stays in the proposal."""
+    power, mask, streams = model_power(tiny_prior(), 1, 6), torch.ones(1, 6), streams_for([6])
+    em = loop(name, Says(0.75), **{"estep.refresh": refresh})
+    first = em.start(power, mask, streams)
+    target, draws = em.target(power, mask, first), first.estep.draws
+    after, _ = step(em, power, mask, first, streams)
+    found = after.estep.proposal.encoder
+    said = first.noisy_posterior
+    expected = target.encode(target.speech_power(draws.log_variance, draws.log_weight)) if refresh else said
+    assert torch.equal(found.mean, expected.mean)
+    assert torch.equal(found.log_variance, expected.log_variance)
+    assert not torch.equal(target.encode(power).mean, said.mean)
 
 
 @pytest.mark.parametrize("name", list(ESTEPS))
@@ -149,12 +168,11 @@ def test_resuming_equals_an_unbroken_run(name):
     streams = streams_for([7, 7])
     state = em.start(power, mask, streams)
     for _ in range(2):
-        with torch.no_grad():
-            state = em._iterate(state, power + POWER_FLOOR, mask, streams)
-    assert state.proposal is not None
+        state, _ = step(em, power, mask, state, streams)
+    assert state.noisy_posterior is not None
     fresh = streams_for([7, 7])
     fresh.restore(streams.state())
-    # What the network said is in the state: it is not asked again.
+    # The state holds the noisy encoder's posterior, so resuming does not need the noisy encoder.
     resumed = dataclasses.replace(em, noisy_encoder=None).run(power, mask, fresh, state=state)
     assert torch.equal(resumed.wiener, whole.wiener)
 
@@ -168,11 +186,11 @@ def test_every_noise_model_runs_with_it_and_stays_finite(noise_settings):
         assert torch.isfinite(found.noise).all()
 
 
-# ---- the fit of the noise to what is proposed
+# ---- the fit of the noise to a given variance
 
 
 def proposal(frames=30):
-    """A noise variance of rank 2 for two recordings, the second of which is shorter."""
+    """A noise variance of rank 2 for two recordings; the second is shorter."""
     generator = torch.Generator().manual_seed(6)
     w = torch.rand(2, BINS, generator=generator, dtype=torch.float64) ** 2 + 1e-3
     h = torch.rand(2, frames, 2, generator=generator, dtype=torch.float64) ** 4 + 1e-3
@@ -197,7 +215,7 @@ def test_the_fit_of_an_nmf_falls_at_every_update(monkeypatch):
     assert falling[-1] < 0.3 * falling[0]
 
 
-def test_the_fit_brings_every_noise_model_nearer(noise_settings):
+def test_the_fit_does_not_raise_the_divergence_of_any_noise_model(noise_settings):
     variance, mask = proposal()
     model = loop(**noise_settings).noise
     power = -variance * torch.log(torch.rand(variance.shape, generator=torch.Generator().manual_seed(3)))
@@ -213,7 +231,7 @@ def test_the_fit_brings_every_noise_model_nearer(noise_settings):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A prior on disk with a noisy encoder of its own."""
+    """The folder of a prior with its noisy encoder."""
     prior = tiny_prior()
     save_prior(prior, tmp_path / "prior", "ffvae")
     save_noisy_encoder(network(torch.float32), prior, tmp_path / "prior" / "noisy_encoder")
@@ -225,17 +243,17 @@ def built(folder, value, prior=None):
     return build_em(config, prior or load_prior(folder)).noisy_encoder
 
 
-def test_auto_takes_the_network_that_comes_with_the_prior(folder):
+def test_auto_takes_the_noisy_encoder_in_the_folder_of_the_prior(folder):
     found = built(folder, "auto")
     assert found is not None
     assert not any(p.requires_grad for p in found.parameters())
-    # A prior that the caller brought along has none.
+    # The folder's noisy encoder does not belong to another prior of the caller.
     assert built(folder, "auto", tiny_prior(seed=1)) is None
     shutil.rmtree(folder / "noisy_encoder")
     assert built(folder, "auto") is None
 
 
-def test_none_does_without(folder):
+def test_none_gives_no_noisy_encoder(folder):
     assert built(folder, "none") is None
 
 

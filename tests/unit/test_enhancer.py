@@ -10,7 +10,7 @@ import vae_se
 from tests.conftest import noisy_like, speech_like
 from vae_se.enhancement.enhancer import Enhancer
 from vae_se.errors import AudioError, PriorError, UsageError
-from vae_se.inference.em import MonteCarloEM
+from vae_se.inference.monte_carlo_em import MonteCarloEM
 
 # Without a floor under the noise the output is the filter's alone.
 QUICK = {"inference__iterations": 8, "inference__averaging": 2, "device": "cpu", "output__floor_db": np.inf}

@@ -1,4 +1,4 @@
-"""Several starts: which are tried, and which is gone on with."""
+"""Multistart: the candidates, and the choice of the initialisation with the highest bound."""
 
 import dataclasses
 
@@ -9,7 +9,8 @@ from tests.contract.test_inference_contract import loop, run, streams_for
 from tests.toys import model_power, tiny_prior
 from vae_se.errors import UsageError
 from vae_se.inference import multistart
-from vae_se.inference.multistart import Start, candidates, likeliest
+from vae_se.inference.initialisation import Start
+from vae_se.inference.multistart import best_start, candidates
 from vae_se.noise.multiplicative import NMFState
 from vae_se.noise.nmf import NMF
 from vae_se.priors import GaussianPosterior
@@ -22,18 +23,18 @@ def start(value: float) -> Start:
     return Start(NMFState(full(2, 5), full(4, 2)), full(4), GaussianPosterior(full(4, 6), full(4, 6)))
 
 
-def test_each_recording_goes_on_with_its_own_likeliest_start(monkeypatch):
+def test_each_recording_takes_the_initialisation_with_its_highest_bound(monkeypatch):
     worths = iter(([1.0, 5.0, 2.0], [2.0, 4.0, 9.0], [0.0, 6.0, 3.0]))
     made = iter((start(0.0), start(1.0), start(2.0)))
     monkeypatch.setattr(multistart, "_trial", lambda *_: (next(made), torch.tensor(next(worths))))
-    best = likeliest([None] * 3, torch.zeros(3, 4, 5), torch.ones(3, 4), streams_for([4, 4, 4]))
+    best = best_start([None] * 3, torch.zeros(3, 4, 5), torch.ones(3, 4), streams_for([4, 4, 4]))
     expected = torch.tensor([1.0, 2.0, 1.0])
     for tensor in (best.noise.w, best.noise.h, best.gain, best.posterior.mean, best.posterior.log_variance):
         assert torch.equal(tensor.flatten(1)[:, 0], expected)
         assert torch.equal(tensor.flatten(1).amin(1), tensor.flatten(1).amax(1))
 
 
-def test_candidates_begin_with_the_loop_itself():
+def test_the_first_candidate_is_the_model_itself():
     em = loop()
     one, two, three, four = candidates(em, 4)
     assert one is em
@@ -48,22 +49,22 @@ def test_candidates_begin_with_the_loop_itself():
     assert three.noisy_encoder is None
 
 
-def test_a_start_far_off_is_left():
-    """Of a start 60 dB too loud and the usual one, the usual one has the higher bound."""
+def test_a_bad_initialisation_is_rejected():
+    """A noise that starts 60 dB too loud has a lower bound than the usual start."""
     prior = tiny_prior()
     power = model_power(prior, 2, 20, noise=0.5)
     mask, usual = torch.ones(2, 20), loop(prior=prior)
     loud = dataclasses.replace(usual, noise=NMF(rank=3, init_scale=1e6))
     for loops in ([loud, usual], [usual, loud]):
-        found = likeliest(loops, power, mask, streams_for([20, 20]))
+        found = best_start(loops, power, mask, streams_for([20, 20]))
         assert usual.noise.variance(found.noise).median() < 10
 
 
-def test_the_usual_loop_has_one_start(monkeypatch):
-    monkeypatch.setattr("vae_se.inference.em.likeliest", lambda *_: pytest.fail("a trial"))
+def test_a_single_start_runs_no_trial(monkeypatch):
+    monkeypatch.setattr("vae_se.inference.monte_carlo_em.best_start", lambda *_: pytest.fail("a trial"))
     run(loop(), model_power(tiny_prior(), 1, 5))
 
 
-def test_no_start_is_refused():
+def test_zero_starts_is_an_error():
     with pytest.raises(UsageError, match="0 starts"):
         loop(**{"inference.starts": 0})

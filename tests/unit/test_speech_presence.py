@@ -1,4 +1,4 @@
-"""Frames that hold speech: a chain against its enumeration, evidence by its definition, gradual changes."""
+"""Speech presence: the Markov chain against enumeration, the evidence, and the attenuation of pauses."""
 
 import dataclasses
 import itertools
@@ -10,20 +10,30 @@ import torch
 from tests.contract.test_inference_contract import NMF, check_ragged_batch, loop, run
 from tests.toys import model_power, tiny_prior
 from vae_se.errors import UsageError
-from vae_se.inference import em
+from vae_se.inference import averaging
 from vae_se.inference.draws import Draws
-from vae_se.inference.speech_presence import MARGIN, STAY, pause_attenuation, speech_evidence, speech_presence
+from vae_se.inference.speech_presence import (
+    MARGIN,
+    pause_attenuation,
+    speech_evidence,
+    speech_presence,
+    stay_probability,
+)
 from vae_se.inference.target import Target
+from vae_se.signal_spec import SignalSpec
+
+SHIPPED = SignalSpec()
 
 
-def test_presence_is_the_sum_over_all_paths():
+@pytest.mark.parametrize("signal", [SHIPPED, SignalSpec(window=512, hop=128)])
+def test_presence_is_the_sum_over_all_paths(signal):
     evidence = MARGIN + torch.tensor([[2.0, -3.0, 0.5, -1.0, 4.0], [-1.0, 1.5, 0.3, 0.0, 0.0]]).double()
     mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]).double()
-    found = speech_presence(evidence, mask)
+    found, stay = speech_presence(evidence, mask, signal), stay_probability(signal)
     for row, length in enumerate((5, 3)):
         total, spoken = 0.0, torch.zeros(length).double()
         for path in itertools.product((0, 1), repeat=length):
-            moves = sum(math.log(STAY if a == b else 1 - STAY) for a, b in itertools.pairwise(path))
+            moves = sum(math.log(stay if a == b else 1 - stay) for a, b in itertools.pairwise(path))
             weight = math.exp(moves + sum(float(evidence[row, n] - MARGIN) * s for n, s in enumerate(path)))
             total += weight
             spoken += weight * torch.tensor(path).double()
@@ -37,48 +47,66 @@ def test_evidence_is_the_ratio_of_the_likelihoods():
     target = Target(prior, power, noise, ones, ones)
     z = torch.randn(1, 2, 4, prior.latent_dim, generator=torch.Generator().manual_seed(0)).double()
     eta = prior.decode(z)
-    samples = Draws.weighted(z, torch.tensor([0.25, 0.75]).double().log()[None, :, None].expand(1, 2, 4), eta)
+    draws = Draws.weighted(z, torch.tensor([0.25, 0.75]).double().log()[None, :, None].expand(1, 2, 4), eta)
     variance = eta.exp() + noise.unsqueeze(1)
     each = (-variance.log() - power.unsqueeze(1) / variance + noise.log() + power / noise).sum(-1)
-    torch.testing.assert_close(speech_evidence(target, samples), 0.25 * each[:, 0] + 0.75 * each[:, 1])
-    silent = dataclasses.replace(samples, log_variance=torch.full_like(eta, -60.0))
+    torch.testing.assert_close(speech_evidence(target, draws), 0.25 * each[:, 0] + 0.75 * each[:, 1])
+    silent = dataclasses.replace(draws, log_variance=torch.full_like(eta, -60.0))
     torch.testing.assert_close(speech_evidence(target, silent), torch.zeros(1, 4).double())
 
 
 @pytest.mark.parametrize("decibels", [6.0, 12.0])
-def test_attenuation_is_bounded_gradual_and_of_each_row_alone(decibels):
+def test_attenuation_is_bounded_gradual_and_separate_for_every_row(decibels):
     presence = torch.zeros(2, 30)
     presence[:, 10:15] = 1
     mask = torch.ones(2, 30)
     mask[1, 20:] = 0
-    factor = pause_attenuation(presence, mask, decibels)
+    factor = pause_attenuation(presence, mask, decibels, SHIPPED)
     quiet = 10 ** (-decibels / 20)
     torch.testing.assert_close(factor[0, 12], torch.tensor(1.0))
     torch.testing.assert_close(factor[:, 0], torch.full((2,), quiet))
     assert (factor >= quiet - 1e-6).all()
     assert factor.diff(dim=1)[:, :19].abs().max() < 0.4 * (1 - quiet)
-    torch.testing.assert_close(factor[1, :20], pause_attenuation(presence[1:, :20], mask[1:, :20], decibels)[0])
+    torch.testing.assert_close(
+        factor[1, :20], pause_attenuation(presence[1:, :20], mask[1:, :20], decibels, SHIPPED)[0]
+    )
 
 
-def test_frames_of_noise_alone_come_out_quieter_and_speech_as_it_was(monkeypatch):
-    """Two E-steps are averaged over; the last ten frames pass the margin in one of them and not on average."""
+def test_frames_of_noise_alone_are_attenuated_and_speech_is_not(monkeypatch):
+    """The evidence is averaged over two E-steps; the last ten frames exceed the margin in only one."""
     given = torch.full((1, 40), -500.0)
     given[:, 15:25] = 500.0
     given[:, 30:] = MARGIN - 10
     steps = iter([2 * given, 0 * given])
-    monkeypatch.setattr(em, "speech_evidence", lambda target, samples: next(steps))
-    power = model_power(tiny_prior(), 1, 40)
-    plain, down = (run(loop(**{"inference.pause_db": value}), power) for value in (0.0, 12.0))
+    monkeypatch.setattr(averaging, "speech_evidence", lambda target, draws: next(steps))
+    prior = tiny_prior()
+    power = model_power(prior, 1, 40)
+    prior.signal = dataclasses.replace(prior.signal, rate=1000)  # frames of 16 ms
+    plain, down = (run(loop(prior=prior, **{"inference.pause_db": value}), power) for value in (0.0, 12.0))
     ratio = down.wiener / plain.wiener
     torch.testing.assert_close(ratio[:, 17:23], torch.ones_like(ratio[:, 17:23]))
     for frames in (slice(0, 13), slice(27, 40)):
         torch.testing.assert_close(ratio[:, frames], torch.full_like(ratio[:, frames], 10 ** (-12 / 20)))
 
 
-def test_a_ragged_batch_is_as_one_by_one():
+def test_constants_are_in_seconds():
+    """At half the hop, states last twice as many frames, and so does the transition."""
+    assert stay_probability(SHIPPED) == 0.9
+    fine = SignalSpec(window=512, hop=128)
+    assert stay_probability(fine) == pytest.approx(0.95)
+    presence, mask = torch.zeros(1, 60), torch.ones(1, 60)
+    presence[:, 30:] = 1
+    gradual = {}
+    for signal in (SHIPPED, fine):
+        factor = pause_attenuation(presence, mask, 12.0, signal)
+        gradual[signal.hop] = int(((factor > 10 ** (-12 / 20) + 1e-5) & (factor < 1 - 1e-5)).sum())
+    assert gradual == {256: 4, 128: 10}
+
+
+def test_a_ragged_batch_equals_one_by_one():
     check_ragged_batch("vem", NMF, **{"inference.pause_db": 12.0})
 
 
-def test_below_zero_is_an_error():
-    with pytest.raises(UsageError, match="turned down"):
+def test_a_negative_attenuation_is_an_error():
+    with pytest.raises(UsageError, match="attenuation of pauses"):
         loop(**{"inference.pause_db": -1.0})

@@ -1,4 +1,4 @@
-"""Fine-tuning of encoders side by side, against one deep copy at a time under torch's own Adam."""
+"""Fine-tuning the encoders of a batch, compared with one deep copy at a time and torch's own Adam."""
 
 import copy
 
@@ -21,7 +21,7 @@ def target(prior):
 
 
 def by_one_copy(prior, whole, row, steps, rate, draws):
-    """The objective written out and differentiated by autograd from end to end."""
+    """Reference: the objective, differentiated by autograd from end to end."""
     n = LENGTHS[row]
     mine = copy.deepcopy(prior).requires_grad_()
     optimiser = torch.optim.Adam(mine.encoder_parameters(), lr=rate, betas=(0.9, 0.99))

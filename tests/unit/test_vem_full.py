@@ -1,4 +1,4 @@
-"""The curvature of the full-covariance kernel, against autograd."""
+"""The curvature of the full-covariance kernel, compared with autograd."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ def make_target(frames=300, **changes):
 
 
 def test_precision_is_the_gauss_newton_matrix():
-    """More frames than one block; the Jacobian and the Fisher information come from autograd."""
+    """With more frames than one block; the reference Jacobian comes from autograd."""
     target = make_target()
     mean = torch.randn(1, 300, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     q = gauss_newton(target, mean)

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import torch
 
+from ..inference.averaging import Estimate
 from ..inference.diagnostics import Diagnostics
-from ..inference.em import Estimate
 from ..stft import STFT
 from .sample_buffer import SampleBuffer
 from .segments import Segment

@@ -20,7 +20,7 @@ from ..config import Config
 from ..device import choose_device
 from ..errors import AudioError, PriorError, UsageError, nearest
 from ..inference.diagnostics import Diagnostics, summarise
-from ..inference.em import MonteCarloEM
+from ..inference.monte_carlo_em import MonteCarloEM
 from ..numerics import SILENCE_RMS
 from ..priors import load_prior
 from .channel import Channel, ChannelInfo, Factors

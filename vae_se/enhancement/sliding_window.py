@@ -10,7 +10,7 @@ import torch
 
 from ..audio.running import MEMORY, RunningLevel
 from ..config import OutputConfig
-from ..inference.em import MonteCarloEM
+from ..inference.monte_carlo_em import MonteCarloEM
 from ..noise.continuation import shift_window
 from ..numerics import SILENCE_RMS
 from ..rng import Streams

@@ -1,4 +1,4 @@
-"""Have the chains converged, and how many independent draws are theirs worth."""
+"""Convergence of the chains (R-hat), and the number of independent draws that they are worth."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ import torch
 
 
 def split_rhat(values: torch.Tensor, pooled: bool = False) -> torch.Tensor:
-    """Split R-hat of a scalar followed along chains, ``values`` (chains, steps, ...), steps at least 4.
+    """Split R-hat of a scalar along chains, ``values`` (chains, steps, ...) with at least 4 steps.
 
-    Every chain is cut into halves. With n steps in each, B/n the variance of their means and W the mean of
-    their variances, R-hat = sqrt(((n - 1) / n W + B / n) / W): near 1 where all explore the same, above where
-    chains differ or drift. ``pooled``: both variances are averaged over all that comes after the steps (such as
-    frames) before the ratio is taken, since with few steps that of one frame says little.
+    Every chain is cut in half. With n steps per half, B/n the variance of the halves' means and W the mean of
+    their variances, R-hat = sqrt(((n - 1) / n W + B / n) / W). It is near 1 if all chains explore the same
+    distribution, and larger if they differ or drift. ``pooled``: average both variances over all dimensions
+    after the steps (such as frames) before taking the ratio, because few steps say little about a single frame.
 
-    Gelman, Carlin, Stern, Dunson, Vehtari and Rubin, Bayesian data analysis, 3rd ed., 2013, eqs. 11.1 to 11.4;
-    Vehtari, Gelman, Simpson, Carpenter and Bürkner, Rank-normalization, folding, and localization: an improved
-    R-hat, 2021, without the ranks.
+    Gelman, Carlin, Stern, Dunson, Vehtari and Rubin, Bayesian data analysis, 3rd ed., 2013, ch. 11; Vehtari,
+    Gelman, Simpson, Carpenter and Bürkner, Rank-normalization, folding, and localization: an improved R-hat,
+    2021, here without the ranks.
+
+    >>> one = torch.tensor([0.0, 1.0, 0.0, 1.0])
+    >>> split_rhat(torch.stack([one, one])), split_rhat(torch.stack([one, one + 5]))  # n = 2: sqrt(1 / 2)
+    (tensor(0.7071), tensor(4.1433))
     """
     within, total = _variances(_halves(values))
     if pooled:
@@ -26,8 +30,10 @@ def split_rhat(values: torch.Tensor, pooled: bool = False) -> torch.Tensor:
 
 
 def recording_rhat(joints: Sequence[torch.Tensor | None], mask: torch.Tensor) -> torch.Tensor | None:
-    """R-hat per utterance, (B,), of a scalar (B, R, N) per E-step, pooled over the frames where ``mask`` (B, N)
-    is 1. None where there are no chains, or fewer than four E-steps."""
+    """R-hat per utterance, (B,), of a scalar (B, R, N) per E-step, pooled over valid frames.
+
+    None if some E-steps have no chains or there are fewer than four; ``mask`` (B, N) is 1 in valid frames.
+    """
     chains = [joint for joint in joints if joint is not None]
     if len(chains) < max(4, len(joints)):
         return None
@@ -36,13 +42,11 @@ def recording_rhat(joints: Sequence[torch.Tensor | None], mask: torch.Tensor) ->
 
 
 def effective_draws(values: torch.Tensor) -> torch.Tensor:
-    """How many independent draws estimate the mean of a scalar as well: ``values`` (chains, steps, ...).
+    """The number of independent draws that give the mean of ``values`` (chains, steps, ...) as precisely.
 
-    m n / (1 + 2 sum_t rho_t) over split chains, rho_t = 1 - V_t / (2 var+), V_t the mean square of the
-    difference at lag t, summed as long as rho_2t + rho_2t+1 is positive (Geyer, Practical Markov chain Monte
-    Carlo, 1992); at most m n.
-
-    Gelman et al., 2013, eqs. 11.5 to 11.8.
+    m n / (1 + 2 sum_t rho_t) over m split chains of n steps, with rho_t = 1 - V_t / (2 var+) and V_t the mean
+    square of the difference at lag t; the sum ends where rho_2t + rho_2t+1 is no longer positive (Geyer,
+    Practical Markov chain Monte Carlo, 1992). It is at most m n. Gelman et al., 2013, ch. 11.
     """
     halves = _halves(values)
     chains, steps = halves.shape[:2]
@@ -62,7 +66,7 @@ def _correlation(halves: torch.Tensor, total: torch.Tensor, lag: int) -> torch.T
 
 
 def _halves(values: torch.Tensor) -> torch.Tensor:
-    """Chains (m, steps, ...) cut in two: (2 m, steps // 2, ...); an odd first step is left out."""
+    """Chains (m, steps, ...) cut in half: (2 m, steps // 2, ...); an odd first step is dropped."""
     half = values.shape[1] // 2
     return torch.cat([values[:, -2 * half : -half], values[:, -half:]])
 

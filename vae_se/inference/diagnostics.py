@@ -1,4 +1,4 @@
-"""What EM says of itself, and a plain sentence where something looks wrong."""
+"""Summary of a run of EM, with a warning in plain words where something looks wrong."""
 
 from __future__ import annotations
 
@@ -6,23 +6,29 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
+from .em import EMInfo
+from .estep.base import EStep
+
 #: Below this fraction of the draws, self-normalised weights rest on too few of them.
 ESS_LOW = 0.2
-#: Acceptance outside of this range means that chains hardly move, or move in too small steps.
+#: Outside this range of acceptance, chains hardly move or move in steps that are too small.
 ACCEPTANCE_LOW, ACCEPTANCE_HIGH = 0.02, 0.95
-
-
-#: Above it, chains differ from each other or drift. 1.1 is the bound of Gelman et al. (2013) for long chains
-#: from scattered starts. Over the ten E-steps of a run vem-mh has 1.4 with a filter as close to the posterior's
-#: as any (docs/inference.md), chains of smaller steps have 2 and more.
+#: Above this R-hat, chains differ from each other or drift. The usual limit of 1.1 (Gelman et al., Bayesian
+#: data analysis, 2013) holds for long chains from scattered starts. Over the ten E-steps of a run vem-mh
+#: reaches 1.4 with an accurate filter, and chains whose steps are too small reach 2 and more.
 RHAT_HIGH = 1.6
 
 
 @dataclasses.dataclass
 class Diagnostics:
-    """Trace of the objective (nats per frame, one value per iteration), mean acceptance (None where nothing
-    is accepted) and effective sample size of the last quarter of the iterations, R-hat of the chains over the
-    E-steps that the filter averages over (None where there are none or fewer than four), and warnings."""
+    """Summary of a run.
+
+    ``objective``: one value in nats per frame for every iteration; ``acceptance`` and ``ess``: means over the
+    last quarter of the iterations (acceptance: None where nothing is accepted); ``rhat`` of the chains over the
+    E-steps that the filter averages over, or None; ``frames``: number of frames.
+    """
 
     objective: list[float] = dataclasses.field(default_factory=list)
     acceptance: float | None = None
@@ -32,34 +38,40 @@ class Diagnostics:
     warnings: list[str] = dataclasses.field(default_factory=list)
 
     @classmethod
-    def of_trace(cls, trace: Sequence[Any], row: int, frames: int, estep: Any, rhat: Any = None) -> Diagnostics:
-        """Diagnostics of utterance ``row`` of a batch with ``frames`` frames; ``rhat`` (B,) or None."""
+    def of_trace(
+        cls,
+        trace: Sequence[EMInfo],
+        row: int,
+        frames: int,
+        estep: EStep[Any],
+        rhat: torch.Tensor | None = None,
+    ) -> Diagnostics:
+        """Diagnostics of utterance ``row`` of a batch with its ``frames`` frames; ``rhat`` is (B,) or None."""
         mixed = None if rhat is None else float(rhat[row])
         if not trace:
             return cls(rhat=mixed, frames=frames)
         tail = trace[-max(1, len(trace) // 4) :]
-        ess = sum(float(entry[1][row]) for entry in tail) / len(tail)
-        acceptance = None
-        if tail[0][2] is not None:
-            acceptance = sum(float(entry[2][row]) for entry in tail) / len(tail)
-        found = cls([float(entry[0][row]) for entry in trace], acceptance, ess, mixed, frames)
+        ess = sum(float(info.ess[row]) for info in tail) / len(tail)
+        rates = [float(info.acceptance[row]) for info in tail if info.acceptance is not None]
+        acceptance = sum(rates) / len(rates) if len(rates) == len(tail) else None
+        found = cls([float(info.objective[row]) for info in trace], acceptance, ess, mixed, frames)
         if ess < max(ESS_LOW * estep.draws, 1.5) and estep.draws > 1:
             found.warnings.append(
-                f"the effective sample size is {ess:.1f} of {estep.draws} draws: the estimate rests on single "
-                "draws; more draws or another E-step helps"
+                f"the effective sample size is {ess:.1f} of {estep.draws} draws: the estimate rests on few "
+                "draws; more draws or another E-step may help"
             )
         if acceptance is not None and not ACCEPTANCE_LOW <= acceptance <= ACCEPTANCE_HIGH:
             found.warnings.append(f"the acceptance is {acceptance:.1%}: the chains explore little")
         if mixed is not None and mixed > RHAT_HIGH:
             found.warnings.append(
                 f"R-hat of the chains is {mixed:.2f}: they have not mixed, and the draws that the filter"
-                " averages over depend on where they started; more sweeps or another E-step helps"
+                " averages over depend on where the chains started; more sweeps or another E-step may help"
             )
         return found
 
 
 def summarise(parts: Sequence[Diagnostics]) -> Diagnostics:
-    """Diagnostics of a recording from those of its chunks and channels, weighted by frames."""
+    """Diagnostics of a recording from those of its segments and channels, weighted by frames."""
     if not parts:
         return Diagnostics()
     total = sum(part.frames for part in parts)

@@ -1,189 +1,170 @@
-"""Monte Carlo EM: E-step, M-step, and at the end the filter. Resumes from its own output."""
+"""Monte Carlo EM for x = s + b: a learnt prior on the speech s, a noise model fitted to the recording.
+
+The algorithm is three pure functions. :func:`init` makes the state, :func:`step` is one iteration, and
+:func:`posterior_filter` turns the draws of a state into the posterior mean of the speech. ``MonteCarloEM`` in
+:mod:`.monte_carlo_em` runs them.
+
+Wei and Tanner, A Monte Carlo implementation of the EM algorithm and the poor man's data augmentation
+algorithms, 1990.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ..deprecated import moved_attribute
 from ..errors import UsageError
+from ..noise.base import NoiseModel
 from ..numerics import POWER_FLOOR
+from ..priors.base import SpeechPrior
+from ..priors.posterior import Posterior
 from ..rng import Streams
-from .convergence import recording_rhat
-from .estep.base import EStep
+from .driven import activity_for, driven
+from .estep.base import EStep, State
 from .gain import Gain
-from .initialisation import fit_start, pick_start
-from .multistart import candidates, likeliest
-from .speech_presence import pause_attenuation, speech_evidence, speech_presence
+from .initialisation import ProposesStart, Start, first_start
 from .target import Target
-from .wiener import FilterMoments
+from .wiener import FilterMoments, filter_moments
+
+
+@torch.no_grad()
+def init(
+    model: Model, power: torch.Tensor, mask: torch.Tensor, streams: Streams, start: Start | None = None
+) -> EMState:
+    """The state before the first iteration.
+
+    ``power``: |x|^2 (B, N, F) at the prior's level; ``mask`` (B, N): 1 where a frame is valid; ``start``:
+    initial parameters, by default those of :func:`~.initialisation.first_start`.
+    """
+    power = power + POWER_FLOOR
+    start = start or first_start(
+        model.prior, model.noise, model.noisy_encoder, model.encoder_floor, power, mask, streams
+    )
+    noise = model.noise.variance(start.noise)
+    target = Target(model.prior, power, noise, start.gain, mask, start.posterior)
+    # The prior's encoder was trained on clean speech, so its input is an estimate of the speech power.
+    speech_power = target.less_noise(model.encoder_floor)
+    activity = activity_for(model.prior, speech_power)
+    target = dataclasses.replace(target, prior=driven(model.prior, activity))
+    estep = model.estep.init(target, speech_power, streams)
+    return EMState(start.noise, start.gain, estep, (), start.posterior, activity)
+
+
+@torch.no_grad()
+def step(
+    model: Model, power: torch.Tensor, mask: torch.Tensor, state: EMState, streams: Streams
+) -> tuple[EMState, EMInfo]:
+    """One iteration of EM. Arguments as of :func:`init`.
+
+    >>> import torch
+    >>> from vae_se.inference.estep import ESTEPS
+    >>> from vae_se.noise import NOISES
+    >>> from vae_se.priors import PRIORS, SignalSpec
+    >>> _ = torch.manual_seed(0)
+    >>> prior = PRIORS["ffvae"](hidden=(8, 16), latent_dim=4, signal=SignalSpec(window=64, hop=16))
+    >>> model = Model(prior, NOISES["nmf"](rank=2), ESTEPS["map"](), Gain())
+    >>> power, mask, streams = torch.rand(1, 20, 33), torch.ones(1, 20), Streams.from_seed(0, ["a"], [20])
+    >>> state = init(model, power, mask, streams)
+    >>> for _ in range(3):
+    ...     state, first = step(model, power, mask, state, streams)
+
+    EM resumes from any state, and the objective does not fall:
+
+    >>> for _ in range(3):
+    ...     state, later = step(model, power, mask, state, streams)
+    >>> state.iteration, bool(later.objective >= first.objective)
+    (6, True)
+    """
+    target = model.target(power, mask, state)
+    # E-step: weighted draws from p(z | x; theta).
+    estep, info = model.estep.step(target, state.estep, streams)
+    draws = estep.draws
+    # M-step: the gain, then the noise, given the speech variance at the new gain.
+    gain = model.gain.update(target, draws.log_variance, draws.log_weight)
+    speech = dataclasses.replace(target, gain=gain).speech_variance(draws.log_variance)
+    noise = model.noise.sample_auxiliary(state.noise, target.power, speech, draws.log_weight, mask, streams)
+    noise = model.noise.update(noise, target.power, speech, draws.log_weight, mask)
+
+    found = EMInfo(info.objective, info.ess, info.acceptance)
+    trace = (*state.trace, found)
+    return dataclasses.replace(state, noise=noise, gain=gain, estep=estep, trace=trace), found
+
+
+@torch.no_grad()
+def posterior_filter(model: Model, power: torch.Tensor, mask: torch.Tensor, state: EMState) -> FilterMoments:
+    """E[s | x] and Var[s | x] at the parameters of ``state``, under its latest draws."""
+    return filter_moments(model.target(power, mask, state), state.estep.draws)
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """x = s + b, with an E-step for the latents of s and a rule for where EM starts.
+
+    ``encoder_floor``: the first estimate of the speech power is the power less the initial noise, but at least
+    this fraction of the power (1: the noisy power). ``noisy_encoder``: a network that proposes the start of
+    latents and noise from the noisy recording, or None. Raises UsageError for a floor outside (0, 1].
+    """
+
+    prior: SpeechPrior
+    noise: NoiseModel
+    estep: EStep[Any]
+    gain: Gain
+    encoder_floor: float = 0.05
+    noisy_encoder: ProposesStart | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.encoder_floor <= 1:
+            raise UsageError(f"encoder floor {self.encoder_floor}", "it must be above 0 and at most 1")
+
+    def target(self, power: torch.Tensor, mask: torch.Tensor, state: EMState) -> Target:
+        """The density of the latents at the parameters of ``state``; adds the power floor to ``power``."""
+        prior, noise = driven(self.prior, state.activity), self.noise.variance(state.noise)
+        return Target(prior, power + POWER_FLOOR, noise, state.gain, mask, state.noisy_posterior)
+
+
+@dataclasses.dataclass(frozen=True)
+class EMInfo:
+    """What one iteration reports, per utterance (B,).
+
+    ``objective`` in nats per frame, ``ess``: effective sample size, ``acceptance``: mean acceptance of the
+    chains, or None (see :class:`~.estep.base.EStepInfo`).
+    """
+
+    objective: torch.Tensor
+    ess: torch.Tensor
+    acceptance: torch.Tensor | None
+
+
+#: The reports of all iterations so far.
+Trace = tuple[EMInfo, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class EMState:
-    """All that EM carries: parameters, the E-step's state, and the trace so far.
+    """All that EM carries from one iteration to the next.
 
-    ``gain`` (B, N); ``proposal``: what the noisy encoder or a trial said of the latents, or None;
-    ``drive`` (B, N, U): the input of a prior that takes one, made from what the encoder was shown at the start;
-    ``trace`` holds per iteration the objective, the effective sample size and the acceptance (or None), each
-    (B,).
+    ``noise``: state of the noise model; ``gain`` (B, N); ``estep``: state of the E-step; ``trace``: the reports
+    of all iterations so far; ``noisy_posterior``: q(z | noisy recording), or None; ``activity`` (B, N, U):
+    voice activity that drives the prior, or None.
     """
 
     noise: Any
     gain: torch.Tensor
-    estep: Any
-    iteration: int = 0
-    trace: tuple[tuple[torch.Tensor, torch.Tensor, torch.Tensor | None], ...] = ()
-    proposal: Any = None
-    drive: torch.Tensor | None = None
+    estep: State
+    trace: Trace = ()
+    noisy_posterior: Posterior | None = None
+    activity: torch.Tensor | None = None
+
+    @property
+    def iteration(self) -> int:
+        """Number of iterations done."""
+        return len(self.trace)
 
 
-@dataclasses.dataclass(frozen=True)
-class Estimate:
-    """What EM found: ``wiener`` (E[s | x] = wiener * x), ``variance`` of the speech and of the ``noise``
-    (B, N, F), the state to go on from, and ``rhat`` (B,) of the chains that the filter averages over (None
-    where there are none)."""
+if not TYPE_CHECKING:
 
-    wiener: torch.Tensor
-    variance: torch.Tensor
-    noise: torch.Tensor
-    state: EMState
-    rhat: torch.Tensor | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class MonteCarloEM:
-    """The loop of Wei and Tanner (A Monte Carlo implementation of the EM algorithm, 1990) for
-    x = s + b with a learnt prior on s and a noise model fitted to the recording.
-
-    ``prior``: SpeechPrior; ``noise``: NoiseModel; ``estep``: EStep; ``iterations``: EM iterations (a fixed
-    number: a Monte Carlo objective falls now and then, which is no reason to stop); ``averaging``: E-steps
-    after the last M-step whose draws the filter averages over; ``encoder_floor``: at the start the encoder
-    sees the power less the noise model's start, and at least this part of the power (1: the noisy power);
-    ``pause_db``: how much further frames without speech are turned down (presence.py).
-    ``noisy_encoder``: a network (noisy_encoder/network.py) that has learnt to tell latents and noise of noisy
-    recordings; it then replaces the encoder, as the start of the latents and as a proposal, and the noise
-    starts at what it says. ``starts``: how many starts are tried by a short run each (basin.py).
-    """
-
-    prior: Any
-    noise: Any
-    estep: EStep
-    gain: Gain
-    iterations: int = 60
-    averaging: int = 4
-    encoder_floor: float = 0.05
-    pause_db: float = 0.0
-    noisy_encoder: Any = None
-    starts: int = 1
-
-    def __post_init__(self) -> None:
-        if self.iterations < 0 or min(self.averaging, self.starts) < 1:
-            raise UsageError(
-                f"{self.iterations} iterations, averaging over {self.averaging} E-steps, {self.starts} starts",
-                "iterations are 0 or more, averaging and starts are 1 or more",
-            )
-        if not self.pause_db >= 0:
-            raise UsageError(f"pauses turned down by {self.pause_db} dB", "inference.pause_db is 0 or more")
-        if not 0 < self.encoder_floor <= 1:
-            raise UsageError(f"encoder floor {self.encoder_floor}", "it is above 0 and at most 1")
-
-    @torch.no_grad()
-    def start(self, power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> EMState:
-        """Parameters and latents before the first iteration; ``power`` (B, N, F), ``mask`` (B, N)."""
-        if self.starts > 1:
-            best = likeliest(candidates(self, self.starts), power, mask, streams)
-            return self._begin(best.noise, best.gain, power + POWER_FLOOR, mask, best.posterior, streams)
-        power = power + POWER_FLOOR
-        noise, proposal = self.noise.init(power, mask, streams), None
-        if self.noisy_encoder is not None:
-            found = self.noisy_encoder(power, mask)
-            proposal = found.posterior
-            noise = fit_start(self.noise, noise, found.log_noise.exp(), mask)
-        if self.noise.competes:
-            noise = pick_start(self.noise, noise, power, mask, self.prior, self.encoder_floor, streams)
-        return self._begin(noise, torch.ones_like(mask), power, mask, proposal, streams)
-
-    def _begin(
-        self,
-        noise: Any,
-        gain: torch.Tensor,
-        power: torch.Tensor,
-        mask: torch.Tensor,
-        proposal: Any,
-        streams: Streams,
-    ) -> EMState:
-        target = Target(self.prior, power, self.noise.variance(noise), gain, mask, proposal)
-        # The encoder has seen clean speech only.
-        cleaned, drive = target.less_noise(self.encoder_floor), None
-        if self.prior.takes_activity:
-            drive = self.prior.activity(cleaned)
-            target = dataclasses.replace(target, prior=self.prior.driven_by(drive))
-        return EMState(noise, gain, self.estep.init(target, cleaned, streams), proposal=proposal, drive=drive)
-
-    @torch.no_grad()
-    def run(
-        self,
-        power: torch.Tensor,
-        mask: torch.Tensor,
-        streams: Streams,
-        state: EMState | None = None,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> Estimate:
-        """Iterate up to ``iterations`` in all, then filter.
-
-        ``power`` (B, N, F) of recordings at the prior's level, ``mask`` (B, N) with 1 where a frame exists;
-        ``state``: where an earlier run stopped (its streams restored by the caller). ``progress`` is called
-        with the iterations done and their number.
-        """
-        state = state or self.start(power, mask, streams)
-        power = power + POWER_FLOOR
-        while state.iteration < self.iterations:
-            state = self._iterate(state, power, mask, streams)
-            if progress is not None:
-                progress(state.iteration, self.iterations)
-        moments, target, kernel = FilterMoments.none(power), self._target(state, power, mask), state.estep
-        joints, evidence = [], torch.zeros_like(mask)
-        for _ in range(self.averaging):
-            kernel, info = self.estep.step(target, kernel, streams)
-            joints.append(info.joint)
-            moments.add(target, kernel.samples)
-            if self.pause_db:
-                evidence += speech_evidence(target, kernel.samples) / self.averaging
-            if self.noise.auxiliary:
-                speech = target.speech_variance(kernel.samples.log_variance)
-                log_weight = kernel.samples.log_weight
-                noise = self.noise.sample_auxiliary(state.noise, power, speech, log_weight, mask, streams)
-                state = dataclasses.replace(state, noise=noise)
-                target = self._target(state, power, mask)
-        rhat = recording_rhat(joints, mask)
-        mean = moments.mean()
-        if self.pause_db:
-            presence = speech_presence(evidence, mask)
-            mean = mean * pause_attenuation(presence, mask, self.pause_db).unsqueeze(-1)
-        return Estimate(mean, moments.variance(target), target.noise, state, rhat)
-
-    def _target(self, state: EMState, power: torch.Tensor, mask: torch.Tensor) -> Target:
-        prior = self.prior if state.drive is None else self.prior.driven_by(state.drive)
-        return Target(prior, power, self.noise.variance(state.noise), state.gain, mask, state.proposal)
-
-    def _iterate(self, state: EMState, power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> EMState:
-        target = self._target(state, power, mask)
-        kernel, info = self.estep.step(target, state.estep, streams)
-        samples = kernel.samples
-        gain = self.gain.update(target, samples.log_variance, samples.log_weight)
-        # The noise must see the speech variance at the new gain.
-        speech = dataclasses.replace(target, gain=gain).speech_variance(samples.log_variance)
-        noise = self.noise.sample_auxiliary(state.noise, power, speech, samples.log_weight, mask, streams)
-        noise = self.noise.update(noise, power, speech, samples.log_weight, mask)
-        entry = (info.objective, info.ess, info.acceptance)
-        return dataclasses.replace(
-            state,
-            noise=noise,
-            gain=gain,
-            estep=kernel,
-            iteration=state.iteration + 1,
-            trace=(*state.trace, entry),
-        )
+    def __getattr__(name: str) -> Any:
+        return moved_attribute(__name__, name)

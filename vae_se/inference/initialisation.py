@@ -1,27 +1,86 @@
-"""Where the noise starts: fitted to a proposed variance; of rivals, the one that makes a frame likeliest."""
+"""Where EM starts: the noise, the gain, and the posterior from which the latents are initialised."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
+from ..noise.base import NoiseModel
+from ..numerics import FIT_UPDATES
+from ..priors.base import SpeechPrior
+from ..priors.posterior import Posterior
 from ..rng import Streams
 from .target import Target
 
-#: Draws from the encoder for each proposal: enough to rank proposals that differ by tens of nats.
+#: Draws from the encoder that estimate the evidence of a frame: enough to rank initialisations that differ by
+#: tens of nats.
 DRAWS = 2
 
-#: Updates that fit a noise model to a proposed variance: after these its divergence hardly falls.
-FIT_UPDATES = 15
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """Initial parameters: the state of the noise model, and the gain (B, N).
+
+    ``posterior`` is q(z | noisy recording), which initialises the latents; None leaves that to the prior's own
+    encoder.
+    """
+
+    noise: Any
+    gain: torch.Tensor
+    posterior: Posterior | None = None
 
 
-def fit_start(model: Any, state: Any, variance: torch.Tensor, mask: torch.Tensor) -> Any:
-    """``state`` of a noise ``model`` fitted to a noise variance (B, N, F) that somebody proposes.
+class StartProposal(Protocol):
+    """Output of a noisy encoder: the posterior of the latents, and the log-variance (B, N, F) of the noise."""
 
-    The model's own updates, with the variance in place of the power and no speech: for an NMF they descend
-    the Itakura-Saito divergence of W H from the proposal.
+    @property
+    def posterior(self) -> Posterior:
+        """q(z | noisy recording)."""
+
+    @property
+    def log_noise(self) -> torch.Tensor:
+        """Log-variance of the noise, (B, N, F)."""
+
+
+class ProposesStart(Protocol):
+    """A noisy encoder, as EM sees it."""
+
+    def __call__(self, power: torch.Tensor, mask: torch.Tensor) -> StartProposal:
+        """Proposal for noisy power (B, N, F) with frame validity ``mask`` (B, N)."""
+
+
+def first_start(
+    prior: SpeechPrior,
+    noise: NoiseModel,
+    noisy_encoder: ProposesStart | None,
+    encoder_floor: float,
+    power: torch.Tensor,
+    mask: torch.Tensor,
+    streams: Streams,
+) -> Start:
+    """The start of a recording of floored power (B, N, F): gain 1, and the noise model's own initialisation.
+
+    A noisy encoder, if there is one, gives the posterior of the latents and a noise variance to which the noise
+    is fitted. A noise model with alternative initialisations then takes the best one for every frame.
+    """
+    state, posterior = noise.init(power, mask, streams), None
+    if noisy_encoder is not None:
+        proposal = noisy_encoder(power, mask)
+        posterior = proposal.posterior
+        state = fit_start(noise, state, proposal.log_noise.exp(), mask)
+    if noise.competes:
+        state = pick_start(noise, state, power, mask, prior, encoder_floor, streams)
+    return Start(state, torch.ones_like(mask), posterior)
+
+
+def fit_start(model: NoiseModel, state: Any, variance: torch.Tensor, mask: torch.Tensor) -> Any:
+    """``state`` of a noise ``model``, fitted to a noise variance (B, N, F).
+
+    This runs the model's own updates on the variance in place of the power, without speech. For an NMF they
+    reduce the Itakura-Saito divergence between the variance and W H.
     """
     silence = torch.zeros_like(variance).unsqueeze(1)
     log_weight = torch.zeros_like(mask).unsqueeze(1)
@@ -31,26 +90,25 @@ def fit_start(model: Any, state: Any, variance: torch.Tensor, mask: torch.Tensor
 
 
 def pick_start(
-    model: Any,
+    model: NoiseModel,
     state: Any,
     power: torch.Tensor,
     mask: torch.Tensor,
-    prior: Any,
+    prior: SpeechPrior,
     encoder_floor: float,
     streams: Streams,
 ) -> Any:
-    """``state`` with, in every frame, the best of its own noise and that of ``model.rivals``.
+    """In every frame the initialisation with the highest evidence: ``state`` or one of ``model.rivals``.
 
-    For each proposal n the encoder is shown the power (B, N, F) less n, and log p(x_n) is estimated by
-    importance sampling with DRAWS draws from what it says. A rival must win by ``model.margin`` nats: few draws
-    find less of the evidence of speech, which has many shapes, than of noise, which here has one.
-    Where the prior ties frames together this is a heuristic: frames are compared as if each stood alone.
+    For each of them log p(x_n) is estimated by importance sampling, with DRAWS draws from the encoder at the
+    power (B, N, F) less the noise. An alternative must exceed ``state`` by ``model.margin`` nats: with few
+    draws the estimate is further below the evidence for speech, which has many shapes, than for noise. For
+    priors that tie the frames together this is a heuristic, because frames are compared one by one.
     """
     states = [state, *model.rivals(state, power, mask)]
     gain = torch.ones_like(mask)
-    evidence = torch.stack(
-        [_evidence(Target(prior, power, model.variance(s), gain, mask), encoder_floor, streams) for s in states]
-    )
+    targets = (Target(prior, power, model.variance(s), gain, mask) for s in states)
+    evidence = torch.stack([_evidence(target, encoder_floor, streams) for target in targets])
     evidence[1:] -= model.margin
     return model.pick(states, evidence.argmax(0))
 

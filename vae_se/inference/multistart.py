@@ -1,74 +1,77 @@
-"""Several starts, a short run from each, and the likeliest for every recording."""
+"""Several initialisations: a short run of EM from each, then the best one for every recording."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar, cast
 
 import torch
 
-from ..numerics import POWER_FLOOR
 from ..priors.posterior import GaussianPosterior
 from ..rng import Streams
-from .estep.vem_full import FullVariational
+from .averaging import averaged_filter
+from .em import Model, init, step
+from .estep.vem_full import FullState, FullVariational
 from .estep.vem_is import GaussianIS
-from .target import Target
+from .initialisation import Start
 
-#: EM iterations of a trial: by then ``vem-full`` is where ``vem`` is after 40 (docs/inference.md).
+#: EM iterations of a trial. Its E-step, ``vem-full``, is by then as far as ``vem`` after 40.
 TRIAL = 10
-#: Draws that estimate the evidence of a trial.
+#: Draws that estimate the bound of a trial.
 DRAWS = 16
 
-
-@dataclasses.dataclass(frozen=True)
-class Start:
-    """Where EM goes on from: the noise model's state, the gain (B, N), and q(z) of every frame."""
-
-    noise: Any
-    gain: torch.Tensor
-    posterior: GaussianPosterior
+ModelT = TypeVar("ModelT", bound=Model)
 
 
-def candidates(em: Any, number: int) -> list[Any]:
-    """``number`` loops that differ in their starts: the loop itself, the same without its recognition
-    network, with the noise model's other starts, and then itself again, with other random numbers."""
-    found = [em]
-    if em.noisy_encoder is not None:
-        found.append(dataclasses.replace(em, noisy_encoder=None))
-    found += [dataclasses.replace(em, noise=noise, noisy_encoder=None) for noise in em.noise.elsewhere()]
-    return (found + [em] * number)[:number]
+def candidates(model: ModelT, number: int) -> list[ModelT]:
+    """``number`` models that differ in where EM starts.
 
-
-def likeliest(loops: list[Any], power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> Start:
-    """The best end of a trial of each loop, recording by recording; ``power`` (B, N, F), ``mask`` (B, N).
-
-    A trial is TRIAL iterations with the E-step ``vem-full``. Its worth is the importance-weighted bound on
-    log p(x; W, H, g) with that E-step's Gaussian as proposal (Burda, Grosse and Salakhutdinov, Importance
-    weighted autoencoders, 2016, eq. 8), DRAWS draws. All trials fit equally many parameters.
+    First comes ``model`` itself, then the same without its noisy encoder, then the noise model's other
+    initialisations, then ``model`` again, which starts from other random numbers.
     """
-    trials = [_trial(loop, power, mask, streams) for loop in loops]
-    best = torch.stack([worth for _, worth in trials]).argmax(0)
+    found = [model]
+    if model.noisy_encoder is not None:
+        found.append(dataclasses.replace(model, noisy_encoder=None))
+    found += [dataclasses.replace(model, noise=noise, noisy_encoder=None) for noise in model.noise.elsewhere()]
+    return (found + [model] * number)[:number]
+
+
+def best_start(models: Sequence[Model], power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> Start:
+    """For every recording, the end of the trial with the highest bound; ``power`` (B, N, F), ``mask`` (B, N).
+
+    A trial is TRIAL iterations with the E-step ``vem-full``. Its bound is the importance-weighted bound on
+    log p(x; W, H, g) with DRAWS draws from the Gaussian of that E-step (Burda, Grosse and Salakhutdinov,
+    Importance weighted autoencoders, 2016). All trials fit the same number of parameters.
+    """
+    trials = [_trial(model, power, mask, streams) for model in models]
+    best = torch.stack([bound for _, bound in trials]).argmax(0)
     chosen: Start = _rows([start for start, _ in trials], best)
     return chosen
 
 
-def _trial(loop: Any, power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> tuple[Start, torch.Tensor]:
+def _trial(
+    model: Model, power: torch.Tensor, mask: torch.Tensor, streams: Streams
+) -> tuple[Start, torch.Tensor]:
     """Where a short run ends, and its bound (B,) in nats per frame."""
-    short = dataclasses.replace(loop, estep=FullVariational(), iterations=TRIAL, averaging=1, starts=1)
-    state = short.run(power, mask, streams).state
-    noise = short.noise.variance(state.noise)
-    target = Target(short.prior, power + POWER_FLOOR, noise, state.gain, mask)
-    kernel = dataclasses.replace(state.estep, steps=0)  # of the fit: its Gaussian is made anew
-    kernel, info = GaussianIS(DRAWS).step(target, kernel, streams)
-    variance = kernel.q.root.square().sum(-1)
-    return Start(state.noise, state.gain, GaussianPosterior(kernel.q.mean, variance.log())), info.objective
+    model = dataclasses.replace(model, estep=FullVariational())
+    state = init(model, power, mask, streams)
+    for _ in range(TRIAL):
+        state, _ = step(model, power, mask, state, streams)
+    # A trial ends like every run, so hidden variables of the noise fit the final parameters.
+    state = averaged_filter(model, power, mask, state, streams, averaging=1).state
+    # With ``steps`` = 0 the kernel computes its Gaussian anew, at the final parameters.
+    fit = dataclasses.replace(cast(FullState, state.estep), steps=0)
+    fit, info = GaussianIS(DRAWS).step(model.target(power, mask, state), fit, streams)
+    variance = fit.q.root.square().sum(-1)
+    return Start(state.noise, state.gain, GaussianPosterior(fit.q.mean, variance.log())), info.objective
 
 
-def _rows(options: list[Any], choice: torch.Tensor) -> Any:
+def _rows(options: Sequence[Any], choice: torch.Tensor) -> Any:
     """Row b of ``options[choice[b]]``, for tensors (B, ...) and dataclasses of them."""
     first = options[0]
     if isinstance(first, torch.Tensor):
-        return torch.stack(options)[choice, torch.arange(len(choice), device=choice.device)]
+        return torch.stack(list(options))[choice, torch.arange(len(choice), device=choice.device)]
     if dataclasses.is_dataclass(first) and not isinstance(first, type):
         fields = {
             f.name: _rows([getattr(o, f.name) for o in options], choice) for f in dataclasses.fields(first)

@@ -1,60 +1,75 @@
-"""Which frames hold speech, as far as the model itself can tell, and how far the others are turned down."""
+"""The probability that a frame holds speech, and an attenuation of the frames that hold none."""
 
 from __future__ import annotations
 
 import torch
 
-from ..likelihood import LOG_PI
+from ..likelihood import frame_log_prob
+from ..signal_spec import SignalSpec
 from .draws import Draws
 from .target import Target
 
-#: Nats by which speech must explain a frame better than noise alone. The draws are from the posterior, whose
-#: mean log-likelihood exceeds the log-evidence by KL(posterior, prior); 5 and 20 find next to no pause, 100
-#: takes weak speech for one (docs/noise.md).
+#: Nats per frame by which the likelihood with speech must exceed that of noise alone. The draws come from the
+#: posterior, where the mean log-likelihood exceeds the log-evidence by KL(posterior, prior).
 MARGIN = 60.0
-#: Probability that the next frame is of the same kind.
-STAY = 0.9
-# Frames of the window that makes a change of attenuation gradual: 5 are 80 ms at the shipped priors.
-_WINDOW = 5
+#: Mean duration in seconds of a speech segment and of a pause in the hidden Markov chain.
+DURATION = 0.16
+#: Length in seconds of the window that makes changes of the attenuation gradual.
+_WINDOW = 0.08
 
 
-def speech_evidence(target: Target, samples: Draws) -> torch.Tensor:
+def stay_probability(signal: SignalSpec) -> float:
+    """Probability that the next frame is in the same state, so that states last :data:`DURATION` on average.
+
+    >>> stay_probability(SignalSpec(rate=16000, hop=256))
+    0.9
+    """
+    return max(0.5, 1 - signal.hop / signal.rate / DURATION)
+
+
+def speech_evidence(target: Target, draws: Draws) -> torch.Tensor:
     """E[log p(x_n | z_n)] - log p(x_n | noise alone), (B, N), under weighted draws."""
-    spoken = (target.log_likelihood(samples.log_variance) * samples.log_weight.exp()).sum(1)
-    silent = -(target.noise.log() + target.power / target.noise).sum(-1) - LOG_PI * target.noise.shape[-1]
-    return spoken - silent
+    speech = (target.log_likelihood(draws.log_variance) * draws.log_weight.exp()).sum(1)
+    return speech - frame_log_prob(target.noise.log(), target.power / target.noise)
 
 
-def speech_presence(evidence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Posterior probability (B, N) that a frame holds speech.
+def speech_presence(evidence: torch.Tensor, mask: torch.Tensor, signal: SignalSpec) -> torch.Tensor:
+    """Posterior probability (B, N) that a frame holds speech, from its ``evidence`` (B, N) in nats.
 
-    Two hidden states, speech and pause, as a Markov chain that stays with STAY, seen through log-odds
-    ``evidence`` - MARGIN; the forward-backward algorithm (Rabiner, A tutorial on hidden Markov models and
-    selected applications in speech recognition, 1989, sec. III A), in log-odds. Padded frames say nothing.
+    The hidden states, speech and pause, form a Markov chain; the log-odds of an observation are
+    ``evidence`` - MARGIN, and 0 where ``mask`` (B, N) is 0. This is the forward-backward algorithm (Rabiner, A
+    tutorial on hidden Markov models and selected applications in speech recognition, 1989) in log-odds.
+
+    >>> signal, mask = SignalSpec(rate=16000, hop=256), torch.ones(1, 3)
+    >>> speech_presence(MARGIN + torch.tensor([[9.0, 0.0, 9.0]]), mask, signal)
+    tensor([[1.0000, 0.9878, 1.0000]])
     """
-    odds = (evidence - MARGIN) * mask
-    return torch.sigmoid(_messages(odds) + odds + _messages(odds.flip(1)).flip(1))
+    odds, stay = (evidence - MARGIN) * mask, stay_probability(signal)
+    return torch.sigmoid(_messages(odds, stay) + odds + _messages(odds.flip(1), stay).flip(1))
 
 
-def _messages(odds: torch.Tensor) -> torch.Tensor:
+def _messages(odds: torch.Tensor, stay: float) -> torch.Tensor:
     """Log-odds (B, N) of each frame's state given the frames before it."""
-    message, found = torch.zeros_like(odds[:, 0]), []
-    for here in odds.unbind(1):
-        found.append(message)
-        before = torch.sigmoid(message + here)
-        message = torch.logit(STAY * before + (1 - STAY) * (1 - before))
-    return torch.stack(found, 1)
+    message, messages = torch.zeros_like(odds[:, 0]), []
+    for frame in odds.unbind(1):
+        messages.append(message)
+        before = torch.sigmoid(message + frame)
+        message = torch.logit(stay * before + (1 - stay) * (1 - before))
+    return torch.stack(messages, 1)
 
 
-def pause_attenuation(presence: torch.Tensor, mask: torch.Tensor, decibels: float) -> torch.Tensor:
-    """A factor on the filter, (B, N): 1 where there is speech, ``decibels`` down where there is none.
+def pause_attenuation(
+    presence: torch.Tensor, mask: torch.Tensor, decibels: float, signal: SignalSpec
+) -> torch.Tensor:
+    """A factor on the filter, (B, N): 1 where there is speech, ``decibels`` lower where there is none.
 
-    The expected amplitude, with the presence smoothed over a Hann window, so that nothing switches.
+    It is the expected amplitude under the speech presence (B, N), which a Hann window smooths over time.
     """
-    window = torch.hann_window(_WINDOW + 2, periodic=False).to(presence)[None, None, 1:-1]
+    half = round(_WINDOW * signal.rate / signal.hop) // 2
+    window = torch.hann_window(2 * half + 3, periodic=False).to(presence)[None, None, 1:-1]
 
     def smooth(values: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.conv1d(values.unsqueeze(1), window, padding=_WINDOW // 2).squeeze(1)
+        return torch.nn.functional.conv1d(values.unsqueeze(1), window, padding=half).squeeze(1)
 
     speech = smooth(presence * mask) / smooth(mask).clamp(min=1e-6)
     quiet: float = 10 ** (-decibels / 20)

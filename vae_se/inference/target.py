@@ -1,55 +1,63 @@
-"""The density that the E-step draws from: p(z | x; theta) with theta = (W, H, g) held fixed."""
+"""The density that an E-step draws from: p(z | x; theta) at fixed parameters theta = (W, H, g)."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import torch
 
-from ..blocks import frame_blocks
-from ..likelihood import LOG_PI
+from ..blocks import blockwise
+from ..likelihood import frame_log_prob
+from ..priors.base import SpeechPrior
+from ..priors.posterior import Posterior
 
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """x_fn | z_n ~ N_c(0, g_n v_f(z_n) + n_fn), with the prior p(z).
+    """x_fn | z_n ~ N_c(0, V_fn) with V_fn = g_n v_f(z_n) + n_fn, and the prior p(z).
 
-    ``prior``: a SpeechPrior; ``power`` |x|^2 and ``noise`` n, both (B, N, F); ``gain`` g and ``mask``
-    (1 where a frame exists), both (B, N); ``proposal``: a posterior object, q(z | noisy recording), or None.
+    ``power`` |x|^2 and ``noise`` n are (B, N, F); ``gain`` g and ``mask`` (1 where a frame is valid) are (B,
+    N). ``noisy_posterior`` is q(z | noisy recording) of a noisy encoder, or None.
     """
 
-    prior: Any
+    prior: SpeechPrior
     power: torch.Tensor
     noise: torch.Tensor
     gain: torch.Tensor
     mask: torch.Tensor
-    proposal: Any = None
+    noisy_posterior: Posterior | None = None
 
-    def encode(self, power: torch.Tensor) -> Any:
-        """q(z | power) for power (B, N, F): where kernels start, and what they propose from.
+    def encode(self, power: torch.Tensor) -> Posterior:
+        """q(z | s) of the prior's own encoder for speech power (B, N, F)."""
+        posterior: Posterior = self.prior.encode(power, self.mask)
+        return posterior
 
-        Where a noisy encoder has seen the noisy recording, it is what the network said.
+    def initial_posterior(self, power: torch.Tensor) -> Posterior:
+        """The posterior from which a kernel starts.
+
+        It is that of the noisy encoder if there is one, else the prior's own encoder at ``power`` (B, N, F).
         """
-        return self.prior.encode(power, self.mask) if self.proposal is None else self.proposal
+        return self.encode(power) if self.noisy_posterior is None else self.noisy_posterior
 
     @property
     def tied(self) -> bool:
-        """Whether the prior ties frames together: then the latents of a recording are one trajectory."""
+        """Whether the prior ties the frames together, so that the latents of a recording are one trajectory."""
         return not self.prior.factorised
 
     def decode(self, z: torch.Tensor) -> torch.Tensor:
         """The decoder's log-variance (B, R, N, F) of latents (B, R, N, L)."""
-        log_variance: torch.Tensor = self.prior.decode(z, self.mask)
-        return log_variance
+        return self.prior.decode(z, self.mask)
 
     def generate(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The same, and log p(z_n | z_1..n-1) (B, R, N), 0 in padding where frames are tied."""
+        """The decoder's log-variance (B, R, N, F), and log p(z_n | z_1..n-1) (B, R, N).
+
+        The latter is 0 in padding if the prior ties the frames together.
+        """
         log_variance, log_prior = self.prior.generate(z, self.mask)
         return log_variance, log_prior * self.mask.unsqueeze(1) if self.tied else log_prior
 
     def less_noise(self, floor: float) -> torch.Tensor:
-        """The power less the noise, at least ``floor`` times the power, (B, N, F): what an encoder is shown."""
+        """max(|x|^2 - n, floor |x|^2), (B, N, F): an estimate of the speech power for an encoder."""
         return torch.maximum(self.power - self.noise, floor * self.power)
 
     def speech_variance(self, log_variance: torch.Tensor) -> torch.Tensor:
@@ -57,49 +65,50 @@ class Target:
         return torch.exp(log_variance).mul_(self.gain[:, None, :, None])
 
     def at(self, frames: slice) -> Target:
-        """The same for some of the frames."""
+        """The same density for some of the frames."""
         power, noise, gain, mask = (t[:, frames] for t in (self.power, self.noise, self.gain, self.mask))
         return dataclasses.replace(self, power=power, noise=noise, gain=gain, mask=mask)
 
     def log_likelihood(self, log_variance: torch.Tensor) -> torch.Tensor:
-        """log p(x_n | z_n) summed over bins, (B, R, N)."""
-        value = log_variance.new_empty(log_variance.shape[:3])
-        for frames in frame_blocks(log_variance):
+        """log p(x_n | z_n), summed over bins, (B, R, N)."""
+
+        def of_block(frames: slice) -> tuple[torch.Tensor]:
             part = self.at(frames)
             variance = part.speech_variance(log_variance[:, :, frames]).add_(part.noise.unsqueeze(1))
-            fit = part.power.unsqueeze(1) / variance
-            torch.sum(variance.log_().add_(fit), -1, out=value[:, :, frames])
-        return value.neg_().sub_(LOG_PI * self.power.shape[-1])
+            ratio = part.power.unsqueeze(1) / variance
+            return (frame_log_prob(variance.log_(), ratio),)
+
+        return blockwise(of_block, log_variance)[0]
 
     def log_likelihood_and_gradient(self, log_variance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The log-likelihood (B, R, N), and its derivative by the decoder's log-variance (B, R, N, F).
 
-        With V = g v + n and v = exp(eta):  d/d eta (-log V - |x|^2 / V) = (g v / V) (|x|^2 / V - 1).
+        With v = exp(eta):  d/d eta (-log V - |x|^2 / V) = (g v / V) (|x|^2 / V - 1).
         """
-        value = log_variance.new_empty(log_variance.shape[:3])
-        slope = torch.empty_like(log_variance)
-        for frames in frame_blocks(log_variance):
+
+        def of_block(frames: slice) -> tuple[torch.Tensor, torch.Tensor]:
             part = self.at(frames)
-            share = torch.exp(log_variance[:, :, frames], out=slope[:, :, frames])
-            share.mul_(part.gain[:, None, :, None])
-            variance = share + part.noise.unsqueeze(1)
+            speech = part.speech_variance(log_variance[:, :, frames])
+            variance = speech + part.noise.unsqueeze(1)
             inverse = variance.reciprocal()
-            share.mul_(inverse)
-            fit = inverse.mul_(part.power.unsqueeze(1))
-            torch.sum(variance.log_().add_(fit), -1, out=value[:, :, frames])
-            share.mul_(fit.sub_(1))
-        return value.neg_().sub_(LOG_PI * self.power.shape[-1]), slope
+            share = speech.mul_(inverse)
+            ratio = inverse.mul_(part.power.unsqueeze(1))
+            value = frame_log_prob(variance.log_(), ratio)
+            return value, share.mul_(ratio.sub_(1))
+
+        value, slope = blockwise(of_block, log_variance)
+        return value, slope
 
     def fisher(self, log_variance: torch.Tensor) -> torch.Tensor:
-        """Fisher information of x about the decoder's log-variance, (g v / V)^2, (B, R, N, F).
+        """Fisher information of x about the decoder's log-variance: (g v / V)^2, (B, R, N, F).
 
-        It is minus the expectation of the derivative of the slope above under the model, E|x|^2 = V.
+        It is minus the expectation, under E|x|^2 = V, of the derivative of the slope of the log-likelihood.
         """
         speech = self.speech_variance(log_variance)
         return speech.div_(speech + self.noise.unsqueeze(1)).square_()
 
     def speech_power(self, log_variance: torch.Tensor, log_weight: torch.Tensor) -> torch.Tensor:
-        """E[|s|^2 | x] under weighted draws, (B, N, F): what a clean-speech encoder should be shown."""
+        """E[|s|^2 | x] under weighted draws, (B, N, F): an estimate of the speech power for an encoder."""
         speech = self.speech_variance(log_variance)
         share = speech / (speech + self.noise.unsqueeze(1))
         second = share * (share * self.power.unsqueeze(1) + self.noise.unsqueeze(1))

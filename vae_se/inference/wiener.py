@@ -1,4 +1,4 @@
-"""Posterior moments of the speech from weighted draws."""
+"""Posterior moments of the speech from weighted draws: the Wiener filter, averaged over the latents."""
 
 from __future__ import annotations
 
@@ -11,47 +11,55 @@ from .draws import Draws
 from .target import Target
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class FilterMoments:
-    """Running sums over E-steps of the moments of the Wiener filter, each (B, N, F).
+    """Sums over ``steps`` E-steps of moments of the Wiener filter m = g v / (g v + n), each (B, N, F).
 
-    Given z, s | x, z is complex Gaussian with mean m x, m = g v / (g v + n), and variance m n. Over draws:
+    Given z, s is complex Gaussian with mean m x and variance m n. Over draws,
     E[s | x] = x sum_r w_r m_r, and by the law of total variance
     Var[s | x] = sum_r w_r m_r n + |x|^2 (sum_r w_r m_r^2 - (sum_r w_r m_r)^2).
 
-    Leglaive, Girin and Horaud, 2018, eq. 18, with weights; the variance is ours.
+    ``first``: sum_r w_r m_r; ``second``: sum_r w_r m_r^2; ``within``: sum_r w_r m_r n. The sum of two objects
+    holds the moments over the draws of both.
+
+    The mean is that of Leglaive, Girin and Horaud, A variance modeling framework based on variational
+    autoencoders for speech enhancement, 2018, with weights; the variance is an addition.
     """
 
     first: torch.Tensor
     second: torch.Tensor
     within: torch.Tensor
-    steps: int = 0
+    steps: int = 1
 
-    @classmethod
-    def none(cls, power: torch.Tensor) -> FilterMoments:
-        """No step added; ``power`` is that of the recording."""
-        return cls(torch.zeros_like(power), torch.zeros_like(power), torch.zeros_like(power))
-
-    def add(self, target: Target, samples: Draws) -> None:
-        """Add the draws of one E-step."""
-        weight = samples.log_weight.exp().unsqueeze(-1)
-        for frames in frame_blocks(samples.log_variance):
-            part = target.at(frames)
-            speech = part.speech_variance(samples.log_variance[:, :, frames])
-            share = speech.div_(speech + part.noise.unsqueeze(1))
-            weighted = weight[:, :, frames] * share
-            mean = weighted.sum(1)
-            self.first[:, frames] += mean
-            # The noise may change from one E-step to the next, where it has hidden variables of its own.
-            self.within[:, frames] += mean.mul_(part.noise)
-            self.second[:, frames] += weighted.mul_(share).sum(1)
-        self.steps += 1
+    def __add__(self, other: FilterMoments) -> FilterMoments:
+        return FilterMoments(
+            self.first + other.first,
+            self.second + other.second,
+            self.within + other.within,
+            self.steps + other.steps,
+        )
 
     def mean(self) -> torch.Tensor:
-        """The gain of the posterior mean: E[s | x] = x * mean."""
+        """The filter of the posterior mean: E[s | x] = mean * x."""
         return self.first / self.steps
 
-    def variance(self, target: Target) -> torch.Tensor:
-        """Var[s | x], in the units of the power."""
+    def variance(self, power: torch.Tensor) -> torch.Tensor:
+        """Var[s | x] in units of ``power`` = |x|^2 (B, N, F)."""
         spread = self.second / self.steps - self.mean().square()
-        return self.within / self.steps + target.power * spread.clamp(min=0)
+        return self.within / self.steps + power * spread.clamp(min=0)
+
+
+def filter_moments(target: Target, draws: Draws) -> FilterMoments:
+    """The moments under the draws of one E-step."""
+    weight = draws.log_weight.exp().unsqueeze(-1)
+    first, second, within = (torch.empty_like(target.power) for _ in range(3))
+    for frames in frame_blocks(draws.log_variance):
+        part = target.at(frames)
+        speech = part.speech_variance(draws.log_variance[:, :, frames])
+        share = speech.div_(speech + part.noise.unsqueeze(1))
+        weighted = weight[:, :, frames] * share
+        mean = weighted.sum(1)
+        first[:, frames] = mean
+        within[:, frames] = mean.mul_(part.noise)
+        second[:, frames] = weighted.mul_(share).sum(1)
+    return FilterMoments(first, second, within)

@@ -7,10 +7,8 @@ from typing import Any
 
 import torch
 
+from ..numerics import FIT_UPDATES
 from .multiplicative import NMFState, product, update_h
-
-#: Updates that fit activations to a start: after these their divergence hardly falls.
-FIT_UPDATES = 15
 
 
 def spectra_of(state: Any, row: int) -> torch.Tensor | None:

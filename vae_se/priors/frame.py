@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..likelihood import LOG_PI, standard_normal_log_prob
+from ..likelihood import LOG_PI, frame_nll, standard_normal_log_prob
 from ..numerics import POWER_FLOOR
 from ..signal_spec import SignalSpec
 from .base import Reconstruction
@@ -23,7 +23,7 @@ def complex_gaussian_nll(power: torch.Tensor, log_variance: torch.Tensor) -> tor
     enhancement, 2018, eq. 2. The floor of numerics.py is added, as the encoder adds it before its
     logarithm: digital silence is very quiet noise to both.
     """
-    return (log_variance + (power + POWER_FLOOR) * torch.exp(-log_variance)).sum(-1)
+    return frame_nll(log_variance, (power + POWER_FLOOR) * torch.exp(-log_variance))
 
 
 class FramePrior(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
@@ -11,6 +11,26 @@ from ..likelihood import gaussian_kl, gaussian_kl_by_dimension, gaussian_log_pro
 
 if TYPE_CHECKING:
     from ..rng import Streams
+
+
+class Posterior(Protocol):
+    """q(z | x), one density per frame; ``mean`` and ``log_variance`` have shape (B, N, L)."""
+
+    @property
+    def mean(self) -> torch.Tensor:
+        """The mean of every latent."""
+
+    @property
+    def log_variance(self) -> torch.Tensor:
+        """The log-variance of every latent."""
+
+    def rsample(
+        self, draws: int, generator: torch.Generator | Streams | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Reparameterised samples z (B, R, N, L) and their log q (B, R, N)."""
+
+    def log_prob(self, z: torch.Tensor) -> torch.Tensor:
+        """log q(z | x) of z (B, R, N, L), shape (B, R, N)."""
 
 
 def standard_normal(

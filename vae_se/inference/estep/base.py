@@ -1,12 +1,13 @@
-"""The protocol of an E-step kernel: pure ``init`` and ``step``, randomness as an argument."""
+"""The protocol of an E-step kernel: pure ``init`` and ``step``, with randomness as an argument."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import torch
 
+from ...deprecated import moved_attribute
 from ...registry import Registry
 from ...rng import Streams
 from ..draws import Draws
@@ -14,13 +15,13 @@ from ..target import Target
 
 
 @dataclasses.dataclass(frozen=True)
-class Info:
-    """What one step says of itself, per utterance (B,).
+class EStepInfo:
+    """What one E-step reports, per utterance (B,).
 
-    ``objective``: the kernel's estimate, in nats per frame, of what EM raises: the evidence lower bound,
-    the importance-weighted bound, or (Markov chains, which have neither) the expected complete-data
-    log-likelihood. ``acceptance`` is None where nothing is accepted. ``joint``: log p(x, z) where the chains
-    stand, (B, R, N); None where draws are independent and R-hat would say nothing.
+    ``objective``: the kernel's estimate, in nats per frame, of what EM maximises: the evidence lower bound, the
+    importance-weighted bound, or, for Markov chains, which have neither, the expected complete-data
+    log-likelihood. ``ess``: effective sample size. ``acceptance``: mean acceptance rate, None where every move
+    is taken. ``joint``: log p(x, z) at the chains, (B, R, N), for R-hat; None where draws are independent.
     """
 
     objective: torch.Tensor
@@ -30,30 +31,38 @@ class Info:
 
 
 class State(Protocol):
-    """Whatever a kernel carries from step to step; ``samples`` is what the rest of EM reads."""
+    """What a kernel carries from step to step. The rest of EM reads ``draws`` only."""
 
     @property
-    def samples(self) -> Draws:
+    def draws(self) -> Draws:
         """The weighted draws of the last step."""
 
 
-class EStep(Protocol):
-    """An E-step kernel; a frozen dataclass whose fields are its settings.
+S = TypeVar("S", bound=State)
 
-    One that can also move the latents of a recording as a whole, as a prior that ties frames together asks,
-    says so by ``trajectories``, a class variable that is True.
-    """
+
+class EStep(Protocol[S]):
+    """An E-step kernel with states of type ``S``: a frozen dataclass whose fields are its settings."""
+
+    #: Whether the kernel can move the latents of a recording as a whole, as a prior that ties the frames
+    #: together requires.
+    trajectories: ClassVar[bool] = False
 
     @property
     def draws(self) -> int:
-        """R, the draws of one step."""
+        """R, the number of draws of one step."""
 
-    def init(self, target: Target, power: torch.Tensor, streams: Streams) -> Any:
-        """State before the first step; the encoder sees ``power`` (B, N, F)."""
+    def init(self, target: Target, power: torch.Tensor, streams: Streams) -> S:
+        """The state before the first step; ``power`` (B, N, F) is the encoder's input."""
 
-    def step(self, target: Target, state: Any, streams: Streams) -> tuple[Any, Info]:
-        """One E-step under the current parameters."""
+    def step(self, target: Target, state: S, streams: Streams) -> tuple[S, EStepInfo]:
+        """One E-step at the current parameters."""
 
 
 #: E-step kernels by name.
-ESTEPS: Registry[Any] = Registry("E-step")
+ESTEPS: Registry[type[EStep[Any]]] = Registry("E-step")
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        return moved_attribute(__name__, name)

@@ -1,4 +1,4 @@
-"""Self-normalised importance sampling with the encoder, and what the weights teach, as proposal."""
+"""Self-normalised importance sampling from the encoder and a Gaussian that learns from the weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from ...rng import Streams
 from ..draws import Draws, frame_mean
 from ..target import Target
-from .base import ESTEPS, Info
+from .base import ESTEPS, EStep, EStepInfo
 from .proposal import Proposal
 
 
@@ -19,47 +19,47 @@ class EncoderISState:
     """The proposal for the next draws, and the last draws."""
 
     proposal: Proposal
-    samples: Draws
+    draws: Draws
 
 
 @ESTEPS.add("encoder-is")
 @dataclasses.dataclass(frozen=True)
-class EncoderIS:
+class EncoderIS(EStep[EncoderISState]):
     """z^(r) ~ q(z), w_r proportional to p(x | z^(r)) p(z^(r)) / q(z^(r)), frame by frame.
 
-    q is the mixture of proposal.py: the encoder at y, and a Gaussian that follows the weighted draws of the
-    steps before. It depends on the past only, hence weights are those of any importance sampling.
+    q is the mixture in proposal.py: an encoder's posterior, and a Gaussian fitted to the weighted draws of
+    earlier steps. It depends on the past only, so the weights are ordinary importance weights.
 
-    ``draws``: R. ``refresh``: the encoder was trained on clean speech, so y is the posterior power of the
-    speech, E[|s|^2 | x], from the draws of the step before, and not the first estimate of it for ever.
+    ``draws``: R. ``refresh``: before every step the encoder's part of q becomes the posterior of the prior's
+    encoder at E[|s|^2 | x], the posterior power of the speech under the last draws. Otherwise it stays the
+    initial posterior.
 
-    Owen, Monte Carlo theory, methods and examples, 2013, ch. 9.2; objective: Burda, Grosse and
-    Salakhutdinov, Importance weighted autoencoders, 2016, eq. 8.
+    Owen, Monte Carlo theory, methods and examples, 2013, ch. 9; the objective: Burda, Grosse and Salakhutdinov,
+    Importance weighted autoencoders, 2016.
     """
 
     draws: int = 16
     refresh: bool = True
 
     def init(self, target: Target, power: torch.Tensor, streams: Streams) -> EncoderISState:
-        """The first proposal is the encoder at ``power``."""
-        proposal = Proposal.start(target.encode(power))
-        samples, log_weight = self._draw(target, proposal, streams)
-        return EncoderISState(proposal.learn(samples.z, log_weight), samples)
+        """The first proposal is the initial posterior."""
+        proposal = Proposal.start(target.initial_posterior(power))
+        draws, log_weight = self._draw(target, proposal, streams)
+        return EncoderISState(proposal.learn(draws.z, log_weight), draws)
 
-    def step(self, target: Target, state: EncoderISState, streams: Streams) -> tuple[EncoderISState, Info]:
+    def step(self, target: Target, state: EncoderISState, streams: Streams) -> tuple[EncoderISState, EStepInfo]:
         """New draws from a refreshed proposal, which then learns from them."""
         proposal = state.proposal
         if self.refresh:
-            old = state.samples
-            shown = target.speech_power(old.log_variance, old.log_weight)
-            proposal = proposal.shown(target.encode(shown))
-        samples, log_weight = self._draw(target, proposal, streams)
+            speech_power = target.speech_power(state.draws.log_variance, state.draws.log_weight)
+            proposal = proposal.with_encoder(target.encode(speech_power))
+        draws, log_weight = self._draw(target, proposal, streams)
         bound = torch.logsumexp(log_weight, dim=1) - math.log(self.draws)
-        info = Info(
+        info = EStepInfo(
             objective=frame_mean(bound, target.mask),
-            ess=frame_mean(samples.effective_sample_size(), target.mask),
+            ess=frame_mean(draws.effective_sample_size(), target.mask),
         )
-        return EncoderISState(proposal.learn(samples.z, log_weight), samples), info
+        return EncoderISState(proposal.learn(draws.z, log_weight), draws), info
 
     def _draw(self, target: Target, proposal: Proposal, streams: Streams) -> tuple[Draws, torch.Tensor]:
         z, log_q = proposal.draw(self.draws, streams)

@@ -1,4 +1,4 @@
-"""What the gradient kernels share: one pass through the decoder and back, and Adam's steps."""
+"""What the gradient kernels share: a pass through the decoder and back, and Adam."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ _DECAY = (0.9, 0.99)
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """Latents z (B, R, N, L), the decoder's log-variance there (B, R, N, F), a log-density ``value``
-    (B, R, N), and the ``gradient`` of its sum over draws by what z was made from."""
+    """Latents z (B, R, N, L), the decoder's log-variance there (B, R, N, F), a log-density ``value`` (B, R, N).
+
+    ``gradient`` is the derivative of the sum of ``value`` over draws by the parameters that z was computed
+    from.
+    """
 
     z: torch.Tensor
     log_variance: torch.Tensor
@@ -28,8 +31,8 @@ def likelihood_point(
 ) -> Point:
     """log p(x | z) at z = draw(parameters); the gradient has the shape of ``parameters``.
 
-    The derivative by the decoder's output is in closed form (target.py); autograd goes through the decoder
-    (and ``draw``) only.
+    The derivative by the decoder's output has a closed form (target.py); autograd differentiates the decoder
+    and ``draw``.
     """
     with torch.enable_grad():
         leaf = parameters.detach().requires_grad_()
@@ -45,7 +48,7 @@ def joint_point(
     parameters: torch.Tensor,
     draw: Callable[[torch.Tensor], torch.Tensor] = lambda leaf: leaf,
 ) -> Point:
-    """log p(x, z) at z = draw(parameters), by default the parameters themselves, and its gradient."""
+    """log p(x, z) at z = draw(parameters), by default at the parameters themselves, and its gradient."""
     with torch.enable_grad():
         leaf = parameters.detach().requires_grad_()
         z = draw(leaf)
@@ -56,16 +59,19 @@ def joint_point(
 
 
 def _likelihood(target: Target, log_variance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """log p(x | z) and its derivative by the decoder's output; padding must not pull at frames tied to it."""
+    """log p(x | z) and its derivative by the decoder's output.
+
+    If the prior ties the frames together, the derivative is 0 in padding, which must not move valid frames.
+    """
     value, slope = target.log_likelihood_and_gradient(log_variance.detach())
     return value, slope.mul_(target.mask[:, None, :, None]) if target.tied else slope
 
 
 @dataclasses.dataclass(frozen=True)
 class Adam:
-    """Parameters, the moments of their gradient, and the steps done.
+    """Parameters, the moments of their gradient, and the number of steps done.
 
-    Kingma and Ba, Adam, 2015, algorithm 1, element by element: frames do not see each other.
+    Kingma and Ba, Adam, 2015, algorithm 1. It works element by element, so frames stay independent.
     """
 
     parameters: torch.Tensor
@@ -75,12 +81,16 @@ class Adam:
 
     @classmethod
     def start(cls, parameters: torch.Tensor) -> Adam:
-        """No step done."""
+        """Parameters before the first step."""
         zeros = torch.zeros_like(parameters)
         return cls(parameters, zeros, zeros)
 
     def ascend(self, gradient: torch.Tensor, rate: float) -> Adam:
-        """One step of size ``rate`` up the gradient."""
+        """One step of size ``rate`` up the gradient.
+
+        >>> Adam.start(torch.zeros(2)).ascend(torch.tensor([5.0, -0.1]), 0.5).parameters
+        tensor([ 0.5000, -0.5000])
+        """
         steps = self.steps + 1
         first = self.first * _DECAY[0] + gradient * (1 - _DECAY[0])
         second = self.second * _DECAY[1] + gradient.square() * (1 - _DECAY[1])

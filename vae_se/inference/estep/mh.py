@@ -10,33 +10,32 @@ import torch
 from ...rng import Streams
 from ..draws import Draws
 from ..target import Target
-from .base import ESTEPS, Info
+from .base import ESTEPS, EStep, EStepInfo
 from .chain import Chains, accept, chain_info
+from .step_size import StepSize
 
 
 @dataclasses.dataclass(frozen=True)
 class RandomWalkState:
-    """The chains, the draws made of them, the log step size per frame (B, N), the steps done."""
+    """The chains, the draws made of them, and the step size."""
 
     chains: Chains
-    samples: Draws
-    log_step: torch.Tensor
-    steps: int
+    draws: Draws
+    size: StepSize
 
 
 @ESTEPS.add("mh")
 @dataclasses.dataclass(frozen=True)
-class RandomWalkMH:
+class RandomWalkMH(EStep[RandomWalkState]):
     """Proposals z' = z + step * epsilon, epsilon ~ N(0, I), accepted with min(1, p(x, z') / p(x, z)).
 
-    ``draws``: R parallel chains; ``sweeps``: proposals per E-step; ``step_size``: the standard deviation
-    (not the variance) of the first proposals. During the first ``adaptation`` steps the size follows the
-    acceptance towards ``target_acceptance``, frame by frame, then it is frozen, so that what comes after
-    is a Markov chain with the right stationary law.
+    ``draws``: R parallel chains; ``sweeps``: proposals per E-step; ``step_size``: standard deviation of the
+    first proposals. During the first ``adaptation`` E-steps the step size follows the acceptance towards
+    ``target_acceptance``, frame by frame.
 
     Leglaive, Girin and Horaud, A variance modeling framework based on variational autoencoders for speech
-    enhancement, 2018, sec. 4.1; adaptation: Andrieu and Thoms, A tutorial on adaptive MCMC, 2008, sec. 4;
-    the rate 0.234: Roberts, Gelman and Gilks, 1997. Departure: parallel chains in place of one long one.
+    enhancement, 2018; the rate 0.234: Roberts, Gelman and Gilks, Weak convergence and optimal scaling of random
+    walk Metropolis algorithms, 1997. Departure from the former: parallel chains in place of one long chain.
     """
 
     trajectories: ClassVar[bool] = True
@@ -47,27 +46,24 @@ class RandomWalkMH:
     adaptation: int = 30
 
     def init(self, target: Target, power: torch.Tensor, streams: Streams) -> RandomWalkState:
-        """The chains start at draws from the encoder at ``power``."""
-        z, _ = target.encode(power).rsample(self.draws, streams)
+        """The chains start at draws from the initial posterior."""
+        z, _ = target.initial_posterior(power).rsample(self.draws, streams)
         chains = Chains.at(target, z)
-        log_step = torch.full_like(target.gain, self.step_size).log()
-        return RandomWalkState(chains, Draws.equal(z, chains.log_variance), log_step, 0)
+        size = StepSize.start(target.gain, self.step_size, self.target_acceptance, self.adaptation)
+        return RandomWalkState(chains, Draws.equal(z, chains.log_variance), size)
 
-    def step(self, target: Target, state: RandomWalkState, streams: Streams) -> tuple[RandomWalkState, Info]:
+    def step(
+        self, target: Target, state: RandomWalkState, streams: Streams
+    ) -> tuple[RandomWalkState, EStepInfo]:
         """``sweeps`` proposals for every chain and frame."""
-        chains, log_step = state.chains, state.log_step
-        current = chains.log_joint(target)
-        accepted = torch.zeros_like(current)
+        chains, size = state.chains.under(target), state.size
+        taken = torch.zeros_like(chains.log_joint)
         for _ in range(self.sweeps):
-            epsilon = streams.normal(self.draws, chains.z.shape[-1], dtype=chains.z.dtype).transpose(1, 2)
-            z = chains.z + torch.exp(log_step)[:, None, :, None] * epsilon
-            proposed = Chains.at(target, z)
-            new = proposed.log_joint(target)
-            chains, taken = accept(target, chains, proposed, new - current, streams)
-            current = torch.where(taken, new, current)
-            accepted += taken
-            if state.steps < self.adaptation:
-                rate = taken.to(z.dtype).mean(1)
-                log_step = log_step + (rate - self.target_acceptance) / (1 + state.steps) ** 0.6
-        samples, info = chain_info(target, chains.z, chains.log_variance, current, accepted / self.sweeps)
-        return RandomWalkState(chains, samples, log_step, state.steps + 1), info
+            epsilon = streams.normal_draws(self.draws, chains.z.shape[-1], dtype=chains.z.dtype)
+            proposed = Chains.at(target, chains.z + size.value * epsilon)
+            log_ratio = proposed.log_joint - chains.log_joint
+            chains, accepted = accept(target, chains, proposed, log_ratio, streams)
+            size = size.adapted(accepted)
+            taken += accepted
+        draws, info = chain_info(target, chains.z, chains.log_variance, chains.log_joint, taken / self.sweeps)
+        return RandomWalkState(chains, draws, size.after_step()), info

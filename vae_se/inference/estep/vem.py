@@ -1,4 +1,4 @@
-"""Variational E-step with a free Gaussian per frame."""
+"""Variational E-step with a free diagonal Gaussian per frame."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...likelihood import gaussian_entropy, gaussian_kl
 from ...rng import Streams
 from ..draws import Draws, frame_mean
 from ..target import Target
-from .base import ESTEPS, Info
+from .base import ESTEPS, EStep, EStepInfo
 from .gradient import Adam, joint_point, likelihood_point
 
 _LOG_VARIANCE_RANGE = (-12.0, 2.0)
@@ -19,10 +19,10 @@ _LOG_VARIANCE_RANGE = (-12.0, 2.0)
 
 @dataclasses.dataclass(frozen=True)
 class VariationalState:
-    """q(z_n) = N(mean, diag exp(log_variance)), both in ``parameters`` (2, B, N, L), with Adam's moments."""
+    """q(z_n) = N(mean, diag exp(log_variance)), both in Adam's parameters (2, B, N, L), and the last draws."""
 
     adam: Adam
-    samples: Draws
+    draws: Draws
 
     @property
     def parameters(self) -> torch.Tensor:
@@ -32,19 +32,20 @@ class VariationalState:
 
 @ESTEPS.add("vem")
 @dataclasses.dataclass(frozen=True)
-class Variational:
-    """Ascends E_q[log p(x | z)] - KL(q || p(z)) by reparametrised draws, frame by frame.
+class Variational(EStep[VariationalState]):
+    """Gradient ascent on E_q[log p(x | z)] - KL(q || p(z)) with reparameterised draws, frame by frame.
 
-    The divergence is in closed form where p(z) = N(0, I), else log p(z) is taken at the draws. Where the prior
-    ties frames together, q is still a product over frames (mean field), and every frame's gradient sees all.
+    The divergence is in closed form if p(z) = N(0, I), otherwise log p(z) is evaluated at the draws. If the
+    prior ties the frames together, q is still a product over frames (mean field), and the gradient of every
+    frame depends on all frames.
 
-    ``draws``: R; ``steps``: gradient steps per E-step; ``learning_rate``: Adam's step size. The shared encoder only
-    gives the start, hence nothing of the model is changed. The gradient of the likelihood by the decoder's
-    output is in closed form (target.py); autograd goes through the decoder only.
+    ``draws``: R; ``steps``: gradient steps per E-step; ``learning_rate``: step size of Adam. The encoder only
+    initialises q, so the shared model does not change. The gradient of the likelihood by the decoder's output
+    has a closed form (target.py); autograd differentiates the decoder.
 
-    Leglaive, Alameda-Pineda, Girin and Horaud, A recurrent variational autoencoder for speech
-    enhancement, 2020, sec. 4, with free parameters per frame in place of a fine-tuned encoder; Kim et al.,
-    Semi-amortized variational autoencoders, 2018; Kingma and Ba, Adam, 2015.
+    Leglaive, Alameda-Pineda, Girin and Horaud, A recurrent variational autoencoder for speech enhancement,
+    2020, with free parameters per frame in place of a fine-tuned encoder; Kim, Wiseman, Miller, Sontag and
+    Rush, Semi-amortized variational autoencoders, 2018.
     """
 
     trajectories: ClassVar[bool] = True
@@ -53,15 +54,16 @@ class Variational:
     learning_rate: float = 0.2
 
     def init(self, target: Target, power: torch.Tensor, streams: Streams) -> VariationalState:
-        """q starts as the encoder's posterior at ``power``."""
-        posterior = target.encode(power)
+        """q starts as the Gaussian with the moments of the initial posterior."""
+        posterior = target.initial_posterior(power)
         parameters = torch.stack([posterior.mean, posterior.log_variance.clamp(*_LOG_VARIANCE_RANGE)])
         z = self._draw(parameters, streams)
-        samples = Draws.equal(z, target.decode(z))
-        return VariationalState(Adam.start(parameters), samples)
+        return VariationalState(Adam.start(parameters), Draws.equal(z, target.decode(z)))
 
-    def step(self, target: Target, state: VariationalState, streams: Streams) -> tuple[VariationalState, Info]:
-        """``steps`` gradient steps; the draws handed on are those of the last one."""
+    def step(
+        self, target: Target, state: VariationalState, streams: Streams
+    ) -> tuple[VariationalState, EStepInfo]:
+        """``steps`` gradient steps; the draws are those of the last one."""
         adam, closed = state.adam, target.prior.standard_normal
         at = likelihood_point if closed else joint_point
         for _ in range(self.steps):
@@ -71,19 +73,18 @@ class Variational:
             if closed:
                 gradient = gradient - torch.stack([mean, 0.5 * (log_var.exp() - 1)])
             else:
-                gradient[1] += 0.5  # of the entropy of q
+                gradient[1] += 0.5  # derivative of the entropy of q
             adam = adam.ascend(gradient, self.learning_rate)
             adam.parameters[1].clamp_(*_LOG_VARIANCE_RANGE)
-        samples = Draws.equal(point.z, point.log_variance)
-        left = -gaussian_kl(mean, log_var) if closed else gaussian_entropy(log_var)
-        bound = point.value.mean(1) + left
-        info = Info(
+        rest = -gaussian_kl(mean, log_var) if closed else gaussian_entropy(log_var)
+        bound = point.value.mean(1) + rest
+        info = EStepInfo(
             objective=frame_mean(bound, target.mask),
             ess=torch.full_like(bound[:, 0], self.draws),
         )
-        return VariationalState(adam, samples), info
+        return VariationalState(adam, Draws.equal(point.z, point.log_variance)), info
 
     def _draw(self, parameters: torch.Tensor, streams: Streams) -> torch.Tensor:
         mean, log_variance = parameters
-        epsilon = streams.normal(self.draws, mean.shape[-1], dtype=mean.dtype).transpose(1, 2)
+        epsilon = streams.normal_draws(self.draws, mean.shape[-1], dtype=mean.dtype)
         return mean.unsqueeze(1) + torch.exp(0.5 * log_variance).unsqueeze(1) * epsilon

@@ -3,44 +3,45 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import cast
 
 import torch
 
 from ...errors import UsageError
 from ...likelihood import gaussian_kl
+from ...priors.base import SpeechPrior
 from ...priors.posterior import GaussianPosterior
 from ...rng import Streams
 from ..draws import Draws, frame_mean
 from ..target import Target
-from .base import ESTEPS, Info
+from .base import ESTEPS, EStep, EStepInfo
 from .gradient import Adam
 
 
 @dataclasses.dataclass(frozen=True)
 class FineTunedState:
-    """What the encoders see (B, N, F), their parameters by name, each (B, ...), with Adam's moments, and the
-    draws of the last step."""
+    """The input ``power`` (B, N, F) of the encoders, their parameters by name, each (B, ...), with Adam's
+    moments, and the draws of the last step."""
 
-    shown: torch.Tensor
+    power: torch.Tensor
     adam: dict[str, Adam]
-    samples: Draws
+    draws: Draws
 
 
 @ESTEPS.add("vem-encoder")
 @dataclasses.dataclass(frozen=True)
-class FineTunedEncoder:
-    """q(z_n) = N(mu_phi(y_n), diag sigma^2_phi(y_n)); every utterance has a phi of its own, which ascends
-    the mean over frames of E_q[log p(x | z)] - KL(q || N(0, I)) by reparametrised draws.
+class FineTunedEncoder(EStep[FineTunedState]):
+    """q(z_n) = N(mu_phi(y_n), diag sigma^2_phi(y_n)), with parameters phi of its own for every utterance.
 
-    The shared encoder is where phi starts and is never changed. y is what the kernel is shown at its start
-    (the recording less the start of the noise) at all iterations. All utterances of a batch move together,
-    each by its own gradient. ``draws``: R; ``steps``: gradient steps per E-step; ``learning_rate``: Adam's step size.
+    phi ascends the mean over frames of E_q[log p(x | z)] - KL(q || N(0, I)) with reparameterised draws. It
+    starts at the shared encoder, which is never changed. The input y is the power less the initial noise, at
+    all iterations. All utterances of a batch move together, each by its own gradient.
+
+    ``draws``: R; ``steps``: gradient steps per E-step; ``learning_rate``: step size of Adam.
 
     Leglaive, Alameda-Pineda, Girin and Horaud, A recurrent variational autoencoder for speech enhancement,
-    2020, sec. 4 and algorithm 1; Bie, Leglaive, Alameda-Pineda and Girin, Unsupervised speech enhancement using
-    dynamical variational autoencoders, 2022, sec. IV. Departure: the mean over frames in place of the sum, to
-    which Adam is blind.
+    2020; Bie, Leglaive, Alameda-Pineda and Girin, Unsupervised speech enhancement using dynamical variational
+    autoencoders, 2022. Departure: the mean over frames in place of the sum, a factor that Adam cancels.
     """
 
     draws: int = 2
@@ -48,12 +49,12 @@ class FineTunedEncoder:
     learning_rate: float = 0.001
 
     def init(self, target: Target, power: torch.Tensor, streams: Streams) -> FineTunedState:
-        """Every utterance gets a copy of the encoder."""
-        batch = power.shape[0]
+        """Every utterance gets a copy of the encoder; UsageError if the prior has none."""
+        batch, module = power.shape[0], cast(torch.nn.Module, target.prior)
         tuned = {id(parameter) for parameter in target.prior.encoder_parameters()}
         adam = {
             name: Adam.start(parameter.detach().expand(batch, *parameter.shape).clone())
-            for name, parameter in target.prior.named_parameters()
+            for name, parameter in module.named_parameters()
             if id(parameter) in tuned
         }
         if not adam:
@@ -62,15 +63,16 @@ class FineTunedEncoder:
         z, _ = GaussianPosterior(mean, log_variance).rsample(self.draws, streams)
         return FineTunedState(power, adam, Draws.equal(z, target.decode(z)))
 
-    def step(self, target: Target, state: FineTunedState, streams: Streams) -> tuple[FineTunedState, Info]:
-        """``steps`` gradient steps of every encoder; the draws handed on are those of the last one."""
+    def step(self, target: Target, state: FineTunedState, streams: Streams) -> tuple[FineTunedState, EStepInfo]:
+        """``steps`` gradient steps of every encoder; the draws are those of the last one."""
         adam = state.adam
-        # Each utterance has the mean over its own frames; the sum over utterances keeps gradients apart.
+        # The objective is the sum over utterances of means over frames: every gradient is that of one
+        # utterance.
         share = target.mask / target.mask.sum(-1, keepdim=True)
         for _ in range(self.steps):
             with torch.enable_grad():
                 leaves = {name: a.parameters.detach().requires_grad_() for name, a in adam.items()}
-                mean, log_variance = self._encode(target, state.shown, leaves)
+                mean, log_variance = self._encode(target, state.power, leaves)
                 z, _ = GaussianPosterior(mean, log_variance).rsample(self.draws, streams)
                 decoded = target.decode(z)
                 kl = gaussian_kl(mean, log_variance)
@@ -81,16 +83,16 @@ class FineTunedEncoder:
                 name: adam[name].ascend(gradient, self.learning_rate)
                 for name, gradient in zip(leaves, gradients, strict=True)
             }
-        samples = Draws.equal(z.detach(), decoded.detach())
+        draws = Draws.equal(z.detach(), decoded.detach())
         bound = value.mean(1) - kl.detach()
-        info = Info(objective=frame_mean(bound, target.mask), ess=torch.full_like(bound[:, 0], self.draws))
-        return FineTunedState(state.shown, adam, samples), info
+        info = EStepInfo(objective=frame_mean(bound, target.mask), ess=torch.full_like(bound[:, 0], self.draws))
+        return FineTunedState(state.power, adam, draws), info
 
     @staticmethod
     def _encode(
-        target: Target, shown: torch.Tensor, parameters: dict[str, torch.Tensor]
+        target: Target, power: torch.Tensor, parameters: dict[str, torch.Tensor]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and log-variance (B, N, L), utterance b by its own parameters."""
+        """Mean and log-variance (B, N, L); utterance b is encoded with its own parameters."""
         encode = _Encode(target.prior)
 
         def one(own: dict[str, torch.Tensor], power: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -98,15 +100,15 @@ class FineTunedEncoder:
             mean, log_variance = torch.func.functional_call(encode, named, (power.unsqueeze(0),))
             return mean[0], log_variance[0]
 
-        return torch.func.vmap(one)(parameters, shown)
+        return torch.func.vmap(one)(parameters, power)
 
 
 class _Encode(torch.nn.Module):
-    """The prior's ``encode`` as a module's call, which is what torch can make with other parameters."""
+    """The prior's ``encode`` as the call of a module, which torch.func can make with other parameters."""
 
-    prior: Any
+    prior: SpeechPrior
 
-    def __init__(self, prior: torch.nn.Module) -> None:
+    def __init__(self, prior: SpeechPrior) -> None:
         super().__init__()
         self.prior = prior
 

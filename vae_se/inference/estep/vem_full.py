@@ -10,13 +10,13 @@ from ...errors import UsageError
 from ...rng import Streams
 from ..draws import Draws, frame_mean
 from ..target import Target
-from .base import ESTEPS, Info
+from .base import ESTEPS, EStep, EStepInfo
 from .gradient import Point, joint_point
 
-#: Step of the forward difference in z, whose prior has unit variance: in float32 the derivative is good to a
-#: thousandth, and it only shapes a Gaussian.
+#: Step of the forward difference in z, whose prior has unit variance. In float32 the derivative has an error of
+#: about a thousandth, which is enough for the shape of a Gaussian.
 _DIFFERENCE = 1e-2
-#: Frames whose Jacobians are in memory together: 32 latents and 513 bins make 16 MiB of 256 frames.
+#: Frames whose Jacobians are in memory together; with 32 latents and 513 bins, 256 frames take 16 MiB.
 _FRAMES = 256
 
 
@@ -28,9 +28,11 @@ class FullGaussian:
     root: torch.Tensor
 
     def draw(self, draws: int, streams: Streams) -> torch.Tensor:
-        """z (B, R, N, L); draws come in pairs mirrored at the mean, and the mean gradient over a pair is free
-        of the terms that are odd in z."""
-        half = streams.normal(-(-draws // 2), self.mean.shape[-1], dtype=self.mean.dtype).transpose(1, 2)
+        """z (B, R, N, L), in pairs mirrored at the mean.
+
+        The gradient averaged over a pair is free of the terms that are odd in z - mean.
+        """
+        half = streams.normal_draws(-(-draws // 2), self.mean.shape[-1], dtype=self.mean.dtype)
         return self.mean.unsqueeze(1) + self.spread(torch.cat([half, -half], 1)[:, :draws])
 
     def spread(self, epsilon: torch.Tensor) -> torch.Tensor:
@@ -38,24 +40,29 @@ class FullGaussian:
         return (self.root.unsqueeze(1) @ epsilon.unsqueeze(-1)).squeeze(-1)
 
     def whiten(self, z: torch.Tensor) -> torch.Tensor:
-        """The epsilon (B, R, N, L) that z = mean + root @ epsilon is made from."""
+        """The epsilon (B, R, N, L) for which z = mean + root @ epsilon."""
         centred = (z - self.mean.unsqueeze(1)).permute(0, 2, 3, 1)
         return torch.linalg.solve_triangular(self.root, centred, upper=True).permute(0, 3, 1, 2)
 
     def kl(self) -> torch.Tensor:
-        """KL(q || N(0, I)), (B, N)."""
+        """KL(q || N(0, I)), (B, N).
+
+        >>> FullGaussian(torch.ones(1, 1, 2), torch.eye(2).expand(1, 1, 2, 2)).kl()
+        tensor([[1.]])
+        """
         trace = self.root.square().sum((-2, -1))
         log_det = 2 * self.root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         return 0.5 * (trace + self.mean.square().sum(-1) - self.mean.shape[-1] - log_det)
 
 
 def gauss_newton(target: Target, mean: torch.Tensor) -> FullGaussian:
-    """The Gaussian around ``mean`` (B, N, L) whose precision is I + J^T D J: J (F, L) the decoder's Jacobian,
-    D the Fisher information about its output. The I is the prior's, N(0, I).
+    """The Gaussian around ``mean`` (B, N, L) with precision I + J^T D J.
 
-    Minus the Hessian of log p(x, z) without the decoder's second derivative and with E|x|^2 for |x|^2, hence
-    positive definite (Schraudolph, Fast curvature matrix-vector products for second-order gradient descent,
-    2002). It costs L decodings of each frame.
+    J (F, L) is the decoder's Jacobian, D the Fisher information about its output, and I the precision of the
+    prior N(0, I). The precision is minus the Hessian of log p(x, z) without the decoder's second derivative and
+    with E|x|^2 in place of |x|^2, hence positive definite (Schraudolph, Fast curvature matrix-vector products
+    for second-order gradient descent, 2002). It costs L decodings of each frame. Raises UsageError if the
+    latents of the prior are not independent N(0, I).
     """
     if target.tied or not target.prior.standard_normal:
         raise UsageError(
@@ -68,7 +75,7 @@ def gauss_newton(target: Target, mean: torch.Tensor) -> FullGaussian:
     for start in range(0, mean.shape[1], _FRAMES):
         here = slice(start, start + _FRAMES)
         z = mean[:, here].unsqueeze(2)
-        # A prior without memory takes any two dimensions before the latents: here frames and their moves.
+        # A prior without memory decodes any two dimensions before the latents: here frames and directions.
         moved = target.decode(z + _DIFFERENCE * eye)
         jacobian = moved.sub_(target.decode(z)).mul_(weight[:, here].unsqueeze(2) / _DIFFERENCE)
         precision[:, here] = jacobian @ jacobian.transpose(-1, -2) + eye
@@ -80,29 +87,26 @@ def gauss_newton(target: Target, mean: torch.Tensor) -> FullGaussian:
 
 @dataclasses.dataclass(frozen=True)
 class FullState:
-    """q, the draws of the last step, and the steps done."""
+    """q, the draws of the last step, and the number of steps done."""
 
     q: FullGaussian
-    samples: Draws
+    draws: Draws
     steps: int
 
 
 @ESTEPS.add("vem-full")
 @dataclasses.dataclass(frozen=True)
-class FullVariational:
+class FullVariational(EStep[FullState]):
     """q(z_n) = N(m, S), S^-1 = I + J^T D J (Gauss-Newton), m <- m + rate * S * mean_r grad log p(x, z^(r)).
 
-    The step is that of natural-gradient variational inference with a Gauss-Newton matrix at the mean in place
-    of the expected Hessian: Khan et al., Fast and scalable Bayesian deep learning by weight-perturbation in
-    Adam, 2018, eqs. 6 and 7. The L latents of a frame are few, so that the whole matrix is at hand, and the
-    scale of each frame and direction is right from the first step on. S is made anew at steps 0, 1, 2, 4, 8
-    and so on: what changes it, changes ever slower.
+    This is natural-gradient variational inference with a Gauss-Newton matrix at the mean in place of the
+    expected Hessian: Khan et al., Fast and scalable Bayesian deep learning by weight-perturbation in Adam,
+    2018. A frame has few latents, so the full matrix is affordable, and the scale of every frame and direction
+    is right from the first step on. S is computed anew at steps 0, 1, 2, 4, 8 and so on, because it changes
+    less and less.
 
-    With the parameters of EM held, on 512 real frames, the bound after 5, 10 and 20 steps is 653, 657.5 and
-    658 nats a frame; that of ``vem`` 633, 641 and 650, and 653 at its best, as it leaves out covariances.
-
-    ``draws``: R; ``steps``: steps per E-step; ``learning_rate``: part of the Newton step, which is bounded in length
-    by ``sqrt(L)`` standard deviations of q.
+    ``draws``: R; ``steps``: steps per E-step; ``learning_rate``: fraction of the Newton step, whose length is
+    limited to ``sqrt(L)`` standard deviations of q.
     """
 
     draws: int = 2
@@ -110,23 +114,25 @@ class FullVariational:
     learning_rate: float = 0.3
 
     def init(self, target: Target, power: torch.Tensor, streams: Streams) -> FullState:
-        """q starts around the mean of the encoder's posterior at ``power``."""
-        q = gauss_newton(target, target.encode(power).mean)
+        """q starts around the mean of the initial posterior."""
+        q = gauss_newton(target, target.initial_posterior(power).mean)
         z = q.draw(self.draws, streams)
         return FullState(q, Draws.equal(z, target.decode(z)), 0)
 
-    def step(self, target: Target, state: FullState, streams: Streams) -> tuple[FullState, Info]:
-        """``steps`` steps; the draws handed on are those of the last one."""
+    def step(self, target: Target, state: FullState, streams: Streams) -> tuple[FullState, EStepInfo]:
+        """``steps`` steps; the draws are those of the last one."""
         q, done, drawn, point = self.fit(target, state.q, state.steps, streams)
         bound = _bound(target, drawn, point)
-        info = Info(objective=frame_mean(bound, target.mask), ess=torch.full_like(bound[:, 0], self.draws))
+        info = EStepInfo(objective=frame_mean(bound, target.mask), ess=torch.full_like(bound[:, 0], self.draws))
         return FullState(q, Draws.equal(point.z, point.log_variance), done), info
 
     def fit(
         self, target: Target, q: FullGaussian, done: int, streams: Streams
     ) -> tuple[FullGaussian, int, FullGaussian, Point]:
-        """``steps`` steps from q, after ``done`` of them: the new q, their number now, and the q that
-        the last draws came from, with these draws."""
+        """``steps`` steps from q, of which ``done`` were made before.
+
+        Returns the new q, the number of steps done now, and the q of the last draws with these draws.
+        """
         for _ in range(self.steps):
             if done & (done - 1) == 0:
                 q = gauss_newton(target, q.mean)
@@ -136,7 +142,7 @@ class FullVariational:
         return q, done, drawn, point
 
     def ascend(self, q: FullGaussian, point: Point) -> FullGaussian:
-        """The Newton step of the mean; in units of q it is root^T g."""
+        """The Newton step of the mean, which in units of q is root^T g."""
         move = (q.root.transpose(-1, -2) @ point.gradient.mean(1).unsqueeze(-1)).squeeze(-1)
         bound = q.mean.shape[-1] ** 0.5 / move.norm(dim=-1, keepdim=True).clamp(min=1e-30)
         move = self.learning_rate * move * bound.clamp(max=1)
@@ -144,5 +150,5 @@ class FullVariational:
 
 
 def _bound(target: Target, q: FullGaussian, point: Point) -> torch.Tensor:
-    """The evidence lower bound of each frame, (B, N), from draws of q."""
+    """The evidence lower bound of every frame, (B, N), from draws of q."""
     return (point.value - target.prior.log_prior(point.z)).mean(1) - q.kl()

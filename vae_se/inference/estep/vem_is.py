@@ -10,13 +10,13 @@ import torch
 from ...rng import Streams
 from ..draws import Draws, frame_mean
 from ..target import Target
-from .base import ESTEPS, Info
+from .base import ESTEPS, EStep, EStepInfo
 from .gradient import Point
 from .vem_full import FullGaussian, FullState, FullVariational
 
 
 def log_weights(q: FullGaussian, point: Point) -> torch.Tensor:
-    """log p(x, z) - log q(z), (B, R, N), at draws z with log p(x, z) as the point's value."""
+    """log p(x, z) - log q(z), (B, R, N), at draws z; the value of ``point`` is log p(x, z)."""
     epsilon = q.whiten(point.z)
     log_det = q.root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     log_q = -0.5 * (math.log(2 * math.pi) + epsilon.square()).sum(-1) - log_det.unsqueeze(1)
@@ -25,14 +25,14 @@ def log_weights(q: FullGaussian, point: Point) -> torch.Tensor:
 
 @ESTEPS.add("vem-is")
 @dataclasses.dataclass(frozen=True)
-class GaussianIS:
-    """The draws of ``vem-full`` with weights p(x, z) / q(z), which correct what the Gaussian misses.
+class GaussianIS(EStep[FullState]):
+    """The draws of ``vem-full`` with weights p(x, z) / q(z), which correct for the error of the Gaussian.
 
-    q goes on being fitted, and each draw is weighted by the q that it came from. The weights cost one
-    triangular solve. ``draws``: R; ``steps`` and ``learning_rate`` of the fit as in vem_full.py.
+    q keeps being fitted, and each draw is weighted by the q that it came from. The weights cost one triangular
+    solve. ``draws``: R; ``steps`` and ``learning_rate`` of the fit as in vem_full.py.
 
-    Cappé, Guillin, Marin and Robert, Population Monte Carlo, 2004, for proposals that move; objective: Burda,
-    Grosse and Salakhutdinov, Importance weighted autoencoders, 2016, eq. 8.
+    Cappé, Guillin, Marin and Robert, Population Monte Carlo, 2004 (adaptive proposals); the objective: Burda,
+    Grosse and Salakhutdinov, Importance weighted autoencoders, 2016.
     """
 
     draws: int = 8
@@ -40,20 +40,20 @@ class GaussianIS:
     learning_rate: float = 0.3
 
     def init(self, target: Target, power: torch.Tensor, streams: Streams) -> FullState:
-        """As ``vem-full``."""
+        """As of ``vem-full``."""
         return self._fit().init(target, power, streams)
 
-    def step(self, target: Target, state: FullState, streams: Streams) -> tuple[FullState, Info]:
+    def step(self, target: Target, state: FullState, streams: Streams) -> tuple[FullState, EStepInfo]:
         """``steps`` steps of the fit; the draws of the last one, weighted."""
         q, done, drawn, point = self._fit().fit(target, state.q, state.steps, streams)
         weights = log_weights(drawn, point)
-        samples = Draws.weighted(point.z, weights, point.log_variance)
+        draws = Draws.weighted(point.z, weights, point.log_variance)
         bound = torch.logsumexp(weights, dim=1) - math.log(self.draws)
-        info = Info(
+        info = EStepInfo(
             objective=frame_mean(bound, target.mask),
-            ess=frame_mean(samples.effective_sample_size(), target.mask),
+            ess=frame_mean(draws.effective_sample_size(), target.mask),
         )
-        return FullState(q, samples, done), info
+        return FullState(q, draws, done), info
 
     def _fit(self) -> FullVariational:
         return FullVariational(self.draws, self.steps, self.learning_rate)

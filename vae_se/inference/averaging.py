@@ -1,0 +1,69 @@
+"""The end of a run: the filter, averaged over further E-steps at the final parameters."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import operator
+
+import torch
+
+from ..rng import Streams
+from .convergence import recording_rhat
+from .em import EMState, Model, posterior_filter
+from .speech_presence import pause_attenuation, speech_evidence, speech_presence
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """The result of EM.
+
+    ``wiener``: filter of the posterior mean, E[s | x] = wiener * x; ``variance`` of the speech and of the
+    ``noise``, all (B, N, F); ``state``: where EM can resume; ``rhat`` (B,): R-hat of the chains over the
+    E-steps that the filter averages over, or None where there are no chains or fewer than four E-steps.
+    """
+
+    wiener: torch.Tensor
+    variance: torch.Tensor
+    noise: torch.Tensor
+    state: EMState
+    rhat: torch.Tensor | None = None
+
+
+@torch.no_grad()
+def averaged_filter(
+    model: Model,
+    power: torch.Tensor,
+    mask: torch.Tensor,
+    state: EMState,
+    streams: Streams,
+    averaging: int,
+    pause_db: float = 0.0,
+) -> Estimate:
+    """The posterior filter over the draws of ``averaging`` E-steps that follow ``state``.
+
+    ``pause_db``: additional attenuation of frames without speech. Hidden variables of the noise are drawn anew
+    after every E-step.
+    """
+    moments, joints, evidence = [], [], torch.zeros_like(mask)
+    estep = state.estep
+    for _ in range(averaging):
+        target = model.target(power, mask, state)
+        estep, info = model.estep.step(target, estep, streams)
+        draws = estep.draws
+        moments.append(posterior_filter(model, power, mask, dataclasses.replace(state, estep=estep)))
+        joints.append(info.joint)
+        if pause_db:
+            evidence += speech_evidence(target, draws) / averaging
+        if model.noise.auxiliary:
+            speech = target.speech_variance(draws.log_variance)
+            noise = model.noise.sample_auxiliary(
+                state.noise, target.power, speech, draws.log_weight, mask, streams
+            )
+            state = dataclasses.replace(state, noise=noise)
+    total, target = functools.reduce(operator.add, moments), model.target(power, mask, state)
+    wiener = total.mean()
+    if pause_db:
+        presence = speech_presence(evidence, mask, model.prior.signal)
+        wiener = wiener * pause_attenuation(presence, mask, pause_db, model.prior.signal).unsqueeze(-1)
+    return Estimate(wiener, total.variance(target.power), target.noise, state, recording_rhat(joints, mask))

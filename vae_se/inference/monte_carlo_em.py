@@ -1,0 +1,72 @@
+"""A whole run of Monte Carlo EM: start, iterations, averaged filter."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import torch
+
+from ..errors import UsageError
+from ..rng import Streams
+from .averaging import Estimate, averaged_filter
+from .em import EMState, Model, init, step
+from .multistart import best_start, candidates
+
+
+@dataclasses.dataclass(frozen=True)
+class MonteCarloEM(Model):
+    """A model and the settings of a run.
+
+    ``iterations``: number of EM iterations. It is fixed: a Monte Carlo objective falls now and then, which is
+    no reason to stop. ``averaging``: E-steps after the last M-step whose draws the filter averages over;
+    ``pause_db``: additional attenuation of frames without speech; ``starts``: number of initialisations; EM
+    continues from the one with the highest bound. Raises UsageError for values out of range.
+    """
+
+    iterations: int = 60
+    averaging: int = 4
+    pause_db: float = 0.0
+    starts: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.iterations < 0 or min(self.averaging, self.starts) < 1:
+            raise UsageError(
+                f"{self.iterations} iterations, averaging over {self.averaging} E-steps, {self.starts} starts",
+                "iterations must be 0 or more, averaging and starts 1 or more",
+            )
+        if not self.pause_db >= 0:
+            raise UsageError(
+                f"attenuation of pauses by {self.pause_db} dB", "inference.pause_db must be 0 or more"
+            )
+
+    @torch.no_grad()
+    def start(self, power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> EMState:
+        """The state before the first iteration; ``power`` (B, N, F), ``mask`` (B, N)."""
+        best = None
+        if self.starts > 1:
+            best = best_start(candidates(self, self.starts), power, mask, streams)
+        return init(self, power, mask, streams, best)
+
+    @torch.no_grad()
+    def run(
+        self,
+        power: torch.Tensor,
+        mask: torch.Tensor,
+        streams: Streams,
+        state: EMState | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Estimate:
+        """Iterate until ``iterations`` are done in all, then filter.
+
+        ``power``: |x|^2 (B, N, F) at the prior's level; ``mask`` (B, N): 1 where a frame is valid; ``state``:
+        from which an earlier run resumes, whose streams the caller has restored. ``progress`` is called with
+        the number of iterations done and their total.
+        """
+        state = state or self.start(power, mask, streams)
+        while state.iteration < self.iterations:
+            state, _ = step(self, power, mask, state, streams)
+            if progress is not None:
+                progress(state.iteration, self.iterations)
+        return averaged_filter(self, power, mask, state, streams, self.averaging, self.pause_db)
