@@ -43,6 +43,7 @@ MODULES = {
     "noise.memory": "noise.continuation",
     "data.simulation": "noisy_encoder.simulation",
     "training.amortise": "training.noisy_encoder",
+    "training.run": "training.prior",
     "atomic": "storage.atomic",
     "untrusted": "storage.untrusted",
 }
@@ -63,6 +64,7 @@ NAMES = {
     "DiskTape": "DiskBuffer",
     "Signal": "SignalSpec",
     "complex_gaussian_misfit": "complex_gaussian_nll",
+    "log_normal_misfit": "log_normal_nll",
 }
 
 
