@@ -209,7 +209,8 @@ def _noisy_encoder(folder: Path) -> str:
     config = read_config(folder)
     model, training = config["model"], config["training"]
     return (
-        f"{'causal' if model['causal'] else 'two-way'}, width {model['width']}, hidden size {model['hidden_size']}, "
+        f"{'causal' if model['causal'] else 'two-way'}, "
+        f"width {model['width']}, hidden size {model['hidden_size']}, "
         f"{training['options']['steps']} steps on {training['noise']} noise ({folder})"
     )
 

@@ -100,15 +100,15 @@ def train(
         raise UsageError("--noise without --amortise", "a prior is trained on clean speech only")
 
     from ..training.distributed import leads, own_threads
+    from ..training.prior import PriorJob, train_prior
     from ..training.recipes import load_recipe
-    from ..training.run import Job, train_prior
 
     chosen = load_recipe(recipe, settings)
     if print_config:
         click.echo(json.dumps(chosen.as_dict(), indent=2))
         return
     torch.set_num_threads(own_threads(threads))
-    job = Job(
+    job = PriorJob(
         data=data_dir, out=out, recipe=chosen, valid=valid, valid_fraction=valid_fraction, seed=seed,
         device=device, cache=cache, overwrite=overwrite, quiet=quiet, tensorboard=tensorboard,
         data_note=_text(data_note), licence=_text(licence), score_files=score_files,
@@ -141,7 +141,7 @@ def _amortise(
     torch.set_num_threads(threads)
     command = shlex.join(["vae-se", *sys.argv[1:]])
     train_noisy_encoder(
-        NoisyEncoderJob(data_dir, prior, options=options, command=command, **job),
+        NoisyEncoderJob(data=data_dir, prior=prior, options=options, command=command, **job),
         say=(lambda _: None) if quiet else say,
     )
 

@@ -32,12 +32,12 @@ class NoisyEncoder(nn.Module):
     """Recurrent network from the power of a noisy recording to q(z_n | x_1..N) and the noise variance.
 
     The input is power (B, N, F) at the level that the prior expects of speech. q is a diagonal Gaussian per
-    frame; the noise variance is per frame and bin. The input of the two recurrent layers is the log-power of the
-    frame and the mean log-power of each bin over the recording (``causal``: up to the frame). The noise head
-    predicts the difference of the noise's log-variance from that mean.
+    frame; the noise variance is per frame and bin. The input of the two recurrent layers is the log-power of
+    the frame and the mean log-power of each bin over the recording (``causal``: up to the frame). The noise
+    head predicts the difference of the noise's log-variance from that mean.
 
-    ``bins``: F; ``latent_dim``: L; ``width``: units of the projection; ``hidden_size``: units per direction of the
-    recurrent layers; ``causal``: the output of frame n depends on frames 1..n only.
+    ``bins``: F; ``latent_dim``: L; ``width``: units of the projection; ``hidden_size``: units per direction
+    of the recurrent layers; ``causal``: the output of frame n depends on frames 1..n only.
 
     Such a network is trained on simulations of the model: Gershman and Goodman, Amortized inference in
     probabilistic reasoning, 2014; Le, Baydin and Wood, Inference compilation and universal probabilistic

@@ -104,7 +104,8 @@ def load_noisy_encoder(
 ) -> NoisyEncoder:
     """Load the network in ``folder``; frozen, in evaluation mode.
 
-    Raises PriorError where it is missing, incomplete or not finite, or belongs to other weights than ``prior``'s.
+    Raises PriorError where it is missing, incomplete or not finite, or belongs to other weights than
+    ``prior``'s.
     """
     folder = Path(folder)
     config = read_config(folder)

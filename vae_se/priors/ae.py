@@ -27,7 +27,9 @@ class Autoencoder(FeedForward[PointPosterior]):
     """
 
     summary = "A deterministic autoencoder with a Gaussian fitted to its codes"
-    caution = "The training objective is the reconstruction term alone; the first figure is no bound on a likelihood."
+    caution = (
+        "The training objective is the reconstruction term alone; the first figure is no bound on a likelihood."
+    )
     counts_latents = False
     code_log_variance: torch.Tensor
 

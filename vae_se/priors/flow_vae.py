@@ -84,7 +84,7 @@ class FlowPosterior:
 
 @functools.cache
 def fixed_points(latent_dim: int) -> torch.Tensor:
-    """Points (P, L) that represent N(0, I): mean 0 and variance 1, so that the moments of linear maps are exact.
+    """Points (P, L) with mean 0 and variance 1, which represent N(0, I) in moments of z.
 
     >>> points = fixed_points(3)
     >>> points.shape, points.mean(0).abs().max().item() < 1e-12
@@ -122,8 +122,9 @@ class FlowPosteriorVAE(TwoHeads[FlowPosterior]):
 class FlowVAE(FlowPosteriorVAE):
     """Posterior with ``flows`` planar maps (planar.py).
 
-    Rezende and Mohamed, Variational inference with normalizing flows, 2015; with parameters from the encoder as
-    in van den Berg, Hasenclever, Tomczak and Welling, Sylvester normalizing flows for variational inference, 2018.
+    Rezende and Mohamed, Variational inference with normalizing flows, 2015; with parameters from the encoder
+    as in van den Berg, Hasenclever, Tomczak and Welling, Sylvester normalizing flows for variational
+    inference, 2018.
     """
 
     summary = "A variational autoencoder with planar flows in its posterior"

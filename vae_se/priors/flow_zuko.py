@@ -39,9 +39,10 @@ class SplineVAE(FlowPosteriorVAE):
     epsilon_l passes a rational-quadratic spline of ``bins`` pieces on [-5, 5]. A masked network with ``width``
     hidden units computes its shape from epsilon_1 .. epsilon_l-1 and from the encoder's last layer.
 
-    Durkan, Bekasov, Murray and Papamakarios, Neural spline flows, 2019; in the direction that draws in one pass,
-    as in Kingma, Salimans, Jozefowicz, Chen, Sutskever and Welling, Improving variational inference with inverse
-    autoregressive flow, 2016. zuko draws no random number: epsilon comes from the caller's generator.
+    Durkan, Bekasov, Murray and Papamakarios, Neural spline flows, 2019; in the direction that draws in one
+    pass, as in Kingma, Salimans, Jozefowicz, Chen, Sutskever and Welling, Improving variational inference
+    with inverse autoregressive flow, 2016. zuko draws no random number: epsilon comes from the caller's
+    generator.
 
     Raises UsageError where zuko is not installed.
     """

@@ -75,8 +75,8 @@ class GammaPosterior:
     def kl_by_dimension(self) -> torch.Tensor:
         """KL(Gamma(alpha, beta) || Gamma(a, 1)) of each latent, (B, N, L).
 
-        (alpha - a) psi(alpha) - log Gamma(alpha) + log Gamma(a) + a log beta + alpha (1 / beta - 1), computed in
-        double precision, since terms of the order of alpha log alpha nearly cancel.
+        (alpha - a) psi(alpha) - log Gamma(alpha) + log Gamma(a) + a log beta + alpha (1 / beta - 1), computed
+        in double precision, since terms of the order of alpha log alpha nearly cancel.
         """
         _, scale = standardisation(self.prior_log_shape)
         log_alpha, log_a = self.log_shape.double(), self.prior_log_shape.double()

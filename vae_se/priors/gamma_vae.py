@@ -28,9 +28,10 @@ class GammaVAE(TwoHeads[GammaPosterior]):
     distribution is the conjugate prior of an inverse variance; docs/priors.md tests whether such latents suit
     spectra better than Gaussians. Draws and their gradients: gamma_posterior.py.
 
-    Inference works on the unconstrained latents z = (log y - psi(a)) / psi'(a)^(1/2), of mean 0 and variance 1
-    under the prior, which are the decoder's input. As a grows, p(z) tends to N(0, 1) and the model to ``ffvae``.
-    The encoder's heads are the location of z and the negative logarithm of alpha / a, the gain in precision.
+    Inference works on the unconstrained latents z = (log y - psi(a)) / psi'(a)^(1/2), of mean 0 and variance
+    1 under the prior, which are the decoder's input. As a grows, p(z) tends to N(0, 1) and the model to
+    ``ffvae``. The encoder's heads are the location of z and the negative logarithm of alpha / a, the gain in
+    precision.
     """
 
     standard_normal = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+
 import torch
 from torch.nn import functional
 
@@ -28,7 +29,7 @@ class Morph:
 
 @torch.no_grad()
 def morph(prior: SpeechPrior, first: torch.Tensor, second: torch.Tensor, weight: float | None = None) -> Morph:
-    """Interpolate linearly between the posterior means of two waveforms (T,), both at the prior's rate and level.
+    """Interpolate linearly between the posterior means of two waveforms (T,) at the prior's rate and level.
 
     Both sequences of latents are resampled linearly to the mean of their lengths, so that their first frames
     coincide and their last frames coincide; there is no other alignment. ``weight`` is the share of the second

@@ -20,8 +20,8 @@ LOG_POWER_VARIANCE = math.pi**2 / 6
 def log_normal_nll(power: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
     """-log p(s) less F log(pi), in nats, (...) of (..., F); comparable with the complex Gaussian's.
 
-    p(s) = N(t; m, pi^2 / 6) / (pi (|s|^2 + floor)) with t = log(|s|^2 + floor) and m = eta - gamma, gamma Euler's
-    constant. With r = |s|^2 and a uniform phase, p(s) = p(r) / pi and dt / dr = 1 / (r + floor).
+    p(s) = N(t; m, pi^2 / 6) / (pi (|s|^2 + floor)) with t = log(|s|^2 + floor) and m = eta - gamma, gamma
+    Euler's constant. With r = |s|^2 and a uniform phase, p(s) = p(r) / pi and dt / dr = 1 / (r + floor).
     """
     log_power = torch.log(power + POWER_FLOOR)
     squared = (log_power - log_variance + EULER).square() / LOG_POWER_VARIANCE
@@ -43,8 +43,10 @@ class SquaredErrorVAE(FFVAE):
 
     summary = "A variational autoencoder trained by the squared error of log-power"
     caution = (
-        "The likelihood of this prior is not the complex Gaussian. Its reconstruction term has the same scale, but "
-        "the column Itakura-Saito holds this term less a constant of the data, which is no Itakura-Saito divergence."
+        "The likelihood of this prior is not the complex Gaussian. Its reconstruction term has the same "
+        "scale, but "
+        "the column Itakura-Saito holds this term less a constant of the data, which is no Itakura-Saito "
+        "divergence."
     )
 
     def nll(self, power: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:

@@ -173,9 +173,9 @@ def save_weights(prior: SpeechPrior, folder: Path) -> None:
 def stored_tensors(prior: SpeechPrior) -> dict[str, torch.Tensor]:
     """The tensors of weights.safetensors, on the CPU: parameters in float16, buffers as they are.
 
-    Half precision halves the size; :func:`load_prior` converts back to float32. A parameter with a value beyond
-    the range of float16 stays as it is. Buffers (statistics, masks, indices) are small, and a standard deviation
-    must not round to 0.
+    Half precision halves the size; :func:`load_prior` converts back to float32. A parameter with a value
+    beyond the range of float16 stays as it is. Buffers (statistics, masks, indices) are small, and a standard
+    deviation must not round to 0.
     """
     parameters = {name for name, _ in prior.named_parameters()}
     tensors = {}

@@ -52,8 +52,8 @@ def sample_voice(
 ) -> torch.Tensor:
     """A waveform (T,) drawn from the prior: latents from p(z), decoded to standard deviations as magnitudes.
 
-    ``smooth``: correlation of the latents from frame to frame, see :func:`smooth_latents`; a dynamical prior has
-    its own and ignores it. The active level is about that of the prior's training speech.
+    ``smooth``: correlation of the latents from frame to frame, see :func:`smooth_latents`; a dynamical prior
+    has its own and ignores it. The active level is about that of the prior's training speech.
     """
     signal = prior.signal
     samples = max(1, round(seconds * signal.rate))

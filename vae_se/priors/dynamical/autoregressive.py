@@ -37,7 +37,8 @@ class AutoRegressive(Dynamical):
     """
 
     caution = (
-        "For these figures the past was the model's own output in a fraction `own_past` of the frames, and the true "
+        "For these figures the past was the model's own output in a fraction `own_past` of the frames, and "
+        "the true "
         "speech in the others. Re-synthesis conditions on the model's own output alone, like enhancement."
     )
     #: Whether the latents are an input of the recurrent network beside the past.
@@ -69,10 +70,10 @@ class AutoRegressive(Dynamical):
     ) -> tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
         """z (M, N, L), log-variances (M, N, F) and the moments of p(z_n | ...), conditioned on the own output.
 
-        ``like`` (M, N, L) gives the shape; ``choose(n, mean, log_variance)`` returns z_n. The output layer and
-        the first layer of ``hear`` are linear; their product is one small matrix, so that the loop runs over the
-        decoder's hidden layers only and the spectra are computed afterwards, all at once. The clamp on the
-        log-variances is not applied within the loop.
+        ``like`` (M, N, L) gives the shape; ``choose(n, mean, log_variance)`` returns z_n. The output layer
+        and the first layer of ``hear`` are linear; their product is one small matrix, so that the loop runs
+        over the decoder's hidden layers only and the spectra are computed afterwards, all at once. The clamp
+        on the log-variances is not applied within the loop.
         """
         first = cast(nn.Linear, self.hear[0])
         scaled = first.weight / self.log_power_std
@@ -112,7 +113,7 @@ class AutoRegressive(Dynamical):
         mask: torch.Tensor | None = None,
         own_past: float = 0.0,
     ) -> Reconstruction:
-        """As in the base class; at each step the past is the model's own output with probability ``own_past``."""
+        """As in the base class; at each step the past is the own output with probability ``own_past``."""
         path = self.encode(power, mask).draw(1, generator)
         true = features = self.features(power)
         if own_past:

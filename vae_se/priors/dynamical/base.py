@@ -36,23 +36,23 @@ class Dynamical(Standardising, PriorModule):
     """p(s_1..N, z_1..N) = prod_n p(s_n | s_1..n-1, z_1..n) p(z_n | s_1..n-1, z_1..n-1), with simplifications.
 
     Girin, Leglaive, Bie, Diard, Hueber and Alameda-Pineda, Dynamical variational autoencoders: a
-    comprehensive review, 2021 ("the review"): ch. 4 for the model, the bound, the names, and the posterior, whose
-    structure follows from d-separation. Speech s_n is a complex Gaussian frame, as in ``ffvae``; the encoder's
-    input is its standardised log-power. Departure from the review: GRU in place of LSTM.
+    comprehensive review, 2021 ("the review"): ch. 4 for the model, the bound, the names, and the posterior,
+    whose structure follows from d-separation. Speech s_n is a complex Gaussian frame, as in ``ffvae``; the
+    encoder's input is its standardised log-power. Departure from the review: GRU in place of LSTM.
 
     A subclass defines :meth:`make_parts`, :meth:`given` and, where its posterior differs from the one here,
     ``encode``. The layers (their names are part of the stored weights):
 
     - ``listen``: feed-forward layers on the spectrum of each frame;
-    - ``backward_context``, and ``forward_context`` with ``both_ways``: recurrent networks over time. Their outputs
-      and that of ``listen`` are the posterior's context;
+    - ``backward_context``, and ``forward_context`` with ``both_ways``: recurrent networks over time. Their
+      outputs and that of ``listen`` are the posterior's context;
     - ``direct``: linear, from the context to the moments of q(z_n | ...);
-    - ``outer``, ``inner``, ``head``: a hidden layer on the context and the earlier latents, whose output is added
-      to those moments;
+    - ``outer``, ``inner``, ``head``: a hidden layer on the context and the earlier latents, whose output is
+      added to those moments;
     - ``decoder`` and ``output``: from latents and recurrent states to log-variances.
 
-    ``hidden``: sizes of the decoder's layers, and in reverse of the encoder's; ``latent_dim``: L; ``hidden_size``:
-    units of each recurrent network.
+    ``hidden``: sizes of the decoder's layers, and in reverse of the encoder's; ``latent_dim``: L;
+    ``hidden_size``: units of each recurrent network.
     """
 
     factorised = False
@@ -105,7 +105,7 @@ class Dynamical(Standardising, PriorModule):
 
     @property
     def tracker(self) -> nn.GRU | None:
-        """Recurrent network over the earlier latents for the posterior; None: it conditions on z_{n-1} alone."""
+        """Recurrent network over the earlier latents for q; None: q(z_n | ...) depends on z_{n-1} alone."""
         return self.follow
 
     @property
@@ -186,8 +186,8 @@ class Dynamical(Standardising, PriorModule):
     ) -> Reconstruction:
         """Decode one trajectory from q, given the true past of the speech.
 
-        The divergence of a step, KL(q(z_n | z_1..n-1, x) || p(z_n | ...)), is in closed form given the draws before
-        it (the review, ch. 4).
+        The divergence of a step, KL(q(z_n | z_1..n-1, x) || p(z_n | ...)), is in closed form given the draws
+        before it (the review, ch. 4).
         """
         path = self.encode(power, mask).draw(1, generator)
         return self.along(path, self.features(power), mask)
@@ -260,7 +260,7 @@ def moments_layer(size: int, latent_dim: int) -> nn.Linear:
 
 
 def transition_net(size: int, hidden_size: int, latent_dim: int, activation: str) -> nn.Sequential:
-    """Network from ``size`` inputs to the mean and log-variance of p(z_n | ...); near N(0, I) before training."""
+    """Network from ``size`` inputs to the moments of p(z_n | ...); near N(0, I) before training."""
     net = stack([size, hidden_size], activation)
     last = nn.Linear(hidden_size, 2 * latent_dim)
     nn.init.normal_(last.weight, std=1e-2)

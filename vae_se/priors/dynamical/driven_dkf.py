@@ -12,7 +12,8 @@ from ..base import PRIORS
 from .base import Transition
 from .dkf import DKF
 
-#: Frame power at which the activity is one half, in dB relative to the active level; width of the logistic in dB.
+#: Frame power at which the activity is one half, in dB relative to the active level; width of the logistic in
+#: dB.
 THRESHOLD_DB, SLOPE_DB = -25.0, 3.0
 
 
@@ -33,12 +34,12 @@ class DrivenDKF(DKF):
 
     @staticmethod
     def activity(power: torch.Tensor) -> torch.Tensor:
-        """u (..., N, 1) for speech power (..., N, F) at the prior's level: a logistic function of each frame's level."""
+        """u (..., N, 1) for speech power (..., N, F): a logistic function of each frame's level in dB."""
         level = 10 / math.log(10) * torch.log(power.mean(-1, keepdim=True) + 1e-10)
         return torch.sigmoid((level - THRESHOLD_DB) / SLOPE_DB)
 
     def driven_by(self, drive: torch.Tensor) -> Self:
-        """The same model, with shared weights, conditioned on u = ``drive`` (B, N, 1) where speech is unknown."""
+        """The same model (with shared weights), conditioned on u = ``drive`` (B, N, 1)."""
         driven = copy.copy(self)
         driven.drive = drive
         return driven

@@ -21,9 +21,9 @@ class DSAE(Dynamical):
     """v ~ N(0, I) for the whole sequence; z_n given z_1..n-1; s_n given z_n and v; q(z_n | v, z_1..n-1, s).
 
     Li and Mandt, Disentangled sequential autoencoder, 2018; the review, ch. 10. ``static`` of the
-    ``latent_dim`` latents hold v, in the first frame. In later frames these entries are unused: N(0, 1) a priori
-    and a posteriori, and not an input of the decoder. Departures: q(z_n | ...) depends on v and on the earlier
-    latents by a recurrent network, and q(z_1 | ...) does not depend on v.
+    ``latent_dim`` latents hold v, in the first frame. In later frames these entries are unused: N(0, 1) a
+    priori and a posteriori, and not an input of the decoder. Departures: q(z_n | ...) depends on v and on the
+    earlier latents by a recurrent network, and q(z_1 | ...) does not depend on v.
     """
 
     summary = "A disentangled sequential autoencoder"

@@ -54,9 +54,9 @@ class SequencePosterior:
 
     Its moments are ``direct_n + head(silu(context_n + inner(d_n)))``, with d_n as in :class:`LatentRecursion`.
 
-    ``context`` (B, N, H) and ``direct`` (B, N, 2 L): functions of the speech; ``past`` (B, N, E): further input of
-    the tracker, a function of the earlier speech, or None; ``present`` (N, L): 0 where a latent does not exist (its
-    q is N(0, 1), like its p), or None.
+    ``context`` (B, N, H) and ``direct`` (B, N, 2 L): functions of the speech; ``past`` (B, N, E): further
+    input of the tracker, a function of the earlier speech, or None; ``present`` (N, L): 0 where a latent does
+    not exist (its q is N(0, 1), like its p), or None.
     """
 
     recursion: LatentRecursion

@@ -38,7 +38,7 @@ class RVAE(Dynamical):
         super().__init__(hidden, latent_dim, hidden_size, activation, signal)
 
     def make_parts(self) -> None:
-        """``follow``, over z_1..n-1 for the posterior, and the decoder's recurrent networks over the latents."""
+        """``follow``, over z_1..n-1 for the posterior, and the decoder's recurrent networks."""
         self.follow = nn.GRU(self.latent_dim, self.hidden_size, batch_first=True)
         self.onwards = nn.GRU(self.latent_dim, self.hidden_size, batch_first=True)
         self.backwards = None

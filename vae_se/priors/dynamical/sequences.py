@@ -37,7 +37,7 @@ def run(layer: nn.GRU, sequence: torch.Tensor) -> torch.Tensor:
 
 
 def run_backwards(layer: nn.GRU, sequence: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """Outputs (M, N, H) of a recurrent layer from the last step to the first: output n depends on steps n..N."""
+    """Outputs (M, N, H) of a recurrent layer from the last step to the first: step n depends on n..N."""
     return reversed_in_time(run(layer, reversed_in_time(sequence, mask)), mask)
 
 

@@ -16,8 +16,8 @@ class STORN(AutoRegressive):
     """z_n ~ N(0, I); h_n = GRU(h_{n-1}, s_{n-1}, z_n); s_n given h_n; q(z_n | z_1..n-1, s_1..N).
 
     Bayer and Osendorfer, Learning stochastic recurrent networks, 2014; the review, ch. 6. Departures: the
-    posterior conditions on earlier latents and on later speech, which follows from d-separation (the review, ch.
-    6), and z_n is an input of the decoder beside h_n.
+    posterior conditions on earlier latents and on later speech, which follows from d-separation (the review,
+    ch. 6), and z_n is an input of the decoder beside h_n.
     """
 
     summary = "A stochastic recurrent network"
