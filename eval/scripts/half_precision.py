@@ -2,9 +2,9 @@
 
     python eval/scripts/half_precision.py pretrained/*/
 
-The digest of a prior's weights changes with them. Where a noisy encoder belongs to the prior, its config.json gets
-the digest of the weights as loaded, and its model card is written again. A prior that is in half precision already
-does not change.
+The digest of a prior's weights changes with them. Where a noisy encoder belongs to the prior, its config.json
+gets the digest of the weights as loaded, and its model card is written again. A prior that is in half
+precision already does not change.
 """
 
 from __future__ import annotations

@@ -171,17 +171,18 @@ def save_weights(prior: SpeechPrior, folder: Path) -> None:
 
 
 def stored_tensors(prior: SpeechPrior) -> dict[str, torch.Tensor]:
-    """The tensors of weights.safetensors, on the CPU: parameters in float16, buffers as they are.
+    """The tensors of weights.safetensors, on the CPU: weight matrices in float16, all others as they are.
 
-    Half precision halves the size; :func:`load_prior` converts back to float32. A parameter with a value
-    beyond the range of float16 stays as it is. Buffers (statistics, masks, indices) are small, and a standard
-    deviation must not round to 0.
+    Half precision halves the size; :func:`load_prior` converts back to float32. Biases and buffers
+    (statistics, masks, indices) are small and stay as they are: the rounding of the output's bias would be
+    the largest error, and a standard deviation must not round to 0. So does a matrix with a value beyond the
+    range of float16.
     """
-    parameters = {name for name, _ in prior.named_parameters()}
+    matrices = {name for name, parameter in prior.named_parameters() if parameter.ndim > 1}
     tensors = {}
     for name, tensor in prior.state_dict().items():
         tensor = tensor.detach().cpu()
         half = tensor.half()
-        fits = name in parameters and bool(half.isfinite().all())
+        fits = name in matrices and bool(half.isfinite().all())
         tensors[name] = (half if fits else tensor).contiguous()
     return tensors
