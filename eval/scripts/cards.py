@@ -1,6 +1,6 @@
 """Write the model cards and curves of priors again, from their config.json and history.jsonl.
 
-    python eval/scripts/cards.py pretrained/*/
+python eval/scripts/cards.py pretrained/*/
 """
 
 from __future__ import annotations

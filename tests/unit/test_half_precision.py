@@ -1,4 +1,4 @@
-"""Weights in half precision: the stored tensors, the loss of accuracy, and the script that converts a folder."""
+"""Weights in half precision: stored tensors, loss of accuracy, and the script that converts a folder."""
 
 from __future__ import annotations
 

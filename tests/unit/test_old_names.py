@@ -1,4 +1,4 @@
-"""Names of release 0.1.0 in priors, noisy encoders and trainings still work, with a warning that names the new."""
+"""Names of release 0.1.0 in priors, noisy encoders and trainings still work, with a warning."""
 
 from __future__ import annotations
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import OutputError, UsageError
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+
 _RANGE_DB = 70.0  # default range of an image
 
 
-def figure(width: float, height: float) -> Any:
+def figure(width: float, height: float) -> Figure:
     """A matplotlib Figure of the given size in inches, with the Agg canvas.
 
     Raises UsageError where matplotlib is not installed.
@@ -27,7 +32,7 @@ def figure(width: float, height: float) -> Any:
     return made
 
 
-def save(made: Any, path: str | Path, dpi: int = 120) -> None:
+def save(made: Figure, path: str | Path, dpi: int = 120) -> None:
     """Write a figure in the format of the extension (png, pdf, svg).
 
     Raises OutputError where it cannot be written.
@@ -54,7 +59,13 @@ def decibels(power: np.ndarray) -> np.ndarray:
     return 10 * np.log10(np.maximum(power, 1e-20))
 
 
-def image_of(panel: Any, values: np.ndarray, extent: Any, top: float, span: float = _RANGE_DB) -> Any:
+def image_of(
+    panel: Axes,
+    values: np.ndarray,
+    extent: tuple[float, float, float, float],
+    top: float,
+    span: float = _RANGE_DB,
+) -> AxesImage:
     """Draw ``values`` (rows, columns) in dB, first row at the bottom; colours from top - span to top."""
     return panel.imshow(
         values,

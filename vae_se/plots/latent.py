@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from ..priors import SpeechPrior
 from .canvas import figure, save
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # More points than this overlap.
 _MAX_POINTS = 6000
@@ -82,16 +85,16 @@ def draw(prior: SpeechPrior, encoded: Encoded, path: str | Path, title: str = ""
     by_speaker.set_title(f"by speaker ({len(encoded.speakers)})")
     direct = encoded.mean.shape[1] == 2
     for panel in (by_energy, by_speaker):
-        for axis, index in (("x", 0), ("y", 1)):
+        for label, index in ((panel.set_xlabel, 0), (panel.set_ylabel, 1)):
             name = f"z{index + 1}" if direct else f"axis {index + 1}"
-            getattr(panel, f"set_{axis}label")(f"{name} ({share[index]:.0%} of the variance)")
+            label(f"{name} ({share[index]:.0%} of the variance)")
     deviation = np.sqrt(np.maximum(encoded.mean.var(0).sum() * share, 1e-12))
     for index, panel in enumerate(panels[1]):
         _draw_spectra(prior, panel, centre, axes[index] * deviation[index], index + 1)
     save(made, path)
 
 
-def _draw_spectra(prior: SpeechPrior, panel: Any, centre: np.ndarray, step: np.ndarray, number: int) -> None:
+def _draw_spectra(prior: SpeechPrior, panel: Axes, centre: np.ndarray, step: np.ndarray, number: int) -> None:
     """Decoded spectra along one axis, from -3 to 3 standard deviations of the speech."""
     positions = np.linspace(-3, 3, _STEPS)
     z = torch.tensor(centre + positions[:, None] * step, dtype=torch.float32)
@@ -105,7 +108,7 @@ def _draw_spectra(prior: SpeechPrior, panel: Any, centre: np.ndarray, step: np.n
     panel.legend(title="std", fontsize=7, ncols=3)
 
 
-def _colours(count: int) -> list[Any]:
+def _colours(count: int) -> list[tuple[float, float, float, float]]:
     import matplotlib
 
     return [matplotlib.colormaps["coolwarm"](i / (count - 1)) for i in range(count)]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import torch
 
@@ -15,21 +15,30 @@ from .base import PRIORS
 from .flow_vae import FlowPosteriorVAE
 
 
+class Transform(Protocol):
+    """A transform of zuko or torch.distributions."""
+
+    @property
+    def inv(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        """The inverse transform."""
+
+    def call_and_ladj(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The image of x, and log |det| of the Jacobian."""
+
+
 @dataclasses.dataclass(frozen=True)
 class ZukoFlow:
     """A transform of zuko as a flow of epsilon: one pass forward, L passes for the inverse."""
 
-    transform: Any
+    transform: Transform
 
     def forward(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The image of z (B, R, N, L), and log |det| of the Jacobian (B, R, N)."""
-        image, log_det = self.transform.call_and_ladj(z)
-        return image, log_det
+        return self.transform.call_and_ladj(z)
 
     def inverse(self, z: torch.Tensor) -> torch.Tensor:
         """The latents whose image is z (B, R, N, L)."""
-        inverse: torch.Tensor = self.transform.inv(z)
-        return inverse
+        return self.transform.inv(z)
 
 
 @PRIORS.add("flow-vae-zuko")

@@ -28,7 +28,7 @@ class FileProgress:
     def __init__(self, quiet: bool, what: str) -> None:
         self._quiet = quiet
         self._what = what
-        self._bar: Any = None
+        self._bar: tqdm | None = None
 
     def __call__(self, done: int, total: int) -> None:
         if self._quiet:
@@ -50,7 +50,7 @@ class TrainingProgress:
         self._epochs = epochs
         self._quiet = quiet
         self._tensorboard = tensorboard
-        self._bar: Any = None
+        self._bar: tqdm | None = None
         self._terminal = sys.stderr.isatty()
         self._started = time.monotonic()
         self._first_step: int | None = None

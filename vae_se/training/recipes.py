@@ -74,15 +74,16 @@ class TrainOptions:
     checkpoint_steps: int = 500
 
     def __post_init__(self) -> None:
+        values = dataclasses.asdict(self)
         for name in ("epochs", "batch_frames", "learning_rate", "output_rate", "clip_norm", "patience",
                      "checkpoint_steps"):  # fmt: skip
-            if not getattr(self, name) > 0:
-                raise UsageError(f"train.{name} = {getattr(self, name)}", "it must be above zero")
+            if not values[name] > 0:
+                raise UsageError(f"train.{name} = {values[name]}", "it must be above zero")
         for name in ("final_rate", "warmup_steps", "weight_decay", "beta", "beta_warmup_epochs", "free_bits",
                      "level_jitter_db", "sequence_frames", "own_past", "own_past_from",
                      "own_past_epochs"):  # fmt: skip
-            if getattr(self, name) < 0:
-                raise UsageError(f"train.{name} = {getattr(self, name)}", "it must not be negative")
+            if values[name] < 0:
+                raise UsageError(f"train.{name} = {values[name]}", "it must not be negative")
         if self.own_past > 1:
             raise UsageError(f"train.own_past = {self.own_past}", "it is a probability")
 

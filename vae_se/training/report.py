@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..storage.atomic import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 #: Names of the files in the folder of a prior.
 HISTORY, CURVES = "history.jsonl", "curves.svg"
@@ -49,7 +52,7 @@ def plot_curves(path: Path, history: Sequence[Record], best_epoch: int) -> bool:
     return True
 
 
-def _curves(history: Sequence[Record], best_epoch: int) -> Any:
+def _curves(history: Sequence[Record], best_epoch: int) -> Figure:
     """A matplotlib Figure of three panels over the epochs."""
     from matplotlib.figure import Figure
 

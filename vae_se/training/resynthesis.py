@@ -19,7 +19,7 @@ METRICS = ("si_sdr", "pesq_wb", "estoi")
 _SHORTEST_SECONDS = 1.0  # PESQ and STOI need that much speech
 
 #: A function from a prior and power (1, N, F) of clean speech to its reconstructed log-variance (1, N, F).
-Reconstruct = Callable[[Any, torch.Tensor], torch.Tensor]
+Reconstruct = Callable[[SpeechPrior, torch.Tensor], torch.Tensor]
 
 
 def at_posterior_mean(prior: SpeechPrior, power: torch.Tensor) -> torch.Tensor:
