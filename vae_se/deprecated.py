@@ -48,7 +48,7 @@ MODULES = {
     "untrusted": "storage.untrusted",
 }
 
-#: Old name to new name, whatever module it is asked of.
+#: Old name to new name, in all modules.
 NAMES = {
     "Recogniser": "NoisyEncoder",
     "Recognition": "NoisyEncoding",
@@ -69,7 +69,7 @@ NAMES = {
 
 
 def warn(old: str, new: str, stacklevel: int = 3) -> None:
-    """Say that ``old`` is deprecated and what it is called now."""
+    """Warn that ``old`` is deprecated; ``new`` is its present name."""
     warnings.warn(
         f"{old} is deprecated and will be removed in the next release: use {new}",
         FutureWarning,

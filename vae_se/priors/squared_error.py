@@ -44,9 +44,8 @@ class SquaredErrorVAE(FFVAE):
     summary = "A variational autoencoder trained by the squared error of log-power"
     caution = (
         "The likelihood of this prior is not the complex Gaussian. Its reconstruction term has the same "
-        "scale, but "
-        "the column Itakura-Saito holds this term less a constant of the data, which is no Itakura-Saito "
-        "divergence."
+        "scale, but the column Itakura-Saito holds this term less a constant of the data, which is no "
+        "Itakura-Saito divergence."
     )
 
     def nll(self, power: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:

@@ -76,8 +76,7 @@ def card(name: str, config: dict[str, Any]) -> str:
         "",
         *(["- Frames are independent given the model: it has no dynamics."] if kind.factorised else []),
         f"- It models speech at {signal['rate']} Hz in the languages, voices and rooms of the data; other "
-        "voices "
-        "are modelled less well.",
+        "voices are modelled less well.",
         "- The room and the microphone noise of the training speech are part of the model of speech.",
         "- It does not generate intelligible speech, and it has no phase.",
         "",
@@ -118,8 +117,7 @@ def _score_lines(scores: dict[str, Any] | None) -> list[str]:
 
     return [
         f"Re-synthesis of {scores['files']} clean validation files, with the decoder's standard deviations at "
-        "the "
-        "posterior mean of z as magnitudes and the phases of the original:",
+        "the posterior mean of z as magnitudes and the phases of the original:",
         "",
         "| SI-SDR (dB) | PESQ-wb | ESTOI |",
         "|---|---|---|",

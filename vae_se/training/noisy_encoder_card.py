@@ -13,8 +13,7 @@ from .progress import clock
 
 _NOISE = {
     "simulated": "simulated from the noise model (`vae_se/noisy_encoder/simulation.py`); no recording of "
-    "noise was "
-    "used.",
+    "noise was used.",
     "recorded": "cut from recordings (`--noise` in the command below).",
 }
 
@@ -39,15 +38,13 @@ def card(config: dict[str, Any]) -> str:
         "# Noisy encoder",
         "",
         "A network whose input is a noisy recording and whose output is, for each frame, a Gaussian over the "
-        "latents "
-        "of a speech prior and a variance of the noise. `vae-se enhance` initialises EM with both "
+        "latents of a speech prior and a variance of the noise. `vae-se enhance` initialises EM with both "
         "(docs/noisy-encoder.md).",
         "",
         f"- Prior: it belongs to the weights with the digest `{config['prior']}`, and fits no other.",
         f"- Architecture: two recurrent layers of {model['hidden_size']} units per direction, a projection to "
         f"{model['width']} units, {model['bins']} bins, {model['latent_dim']} latents; {parameters:,} "
-        "parameters; "
-        f"{form}.",
+        f"parameters; {form}.",
         "- Files: `weights.safetensors` holds the weights (float16), `config.json` all figures of this card.",
         "",
         "## Data",
@@ -66,14 +63,12 @@ def card(config: dict[str, Any]) -> str:
         "",
         f"Seed {training['seed']}; {options['steps']} steps of {options['batch']} mixtures of "
         f"{options['seconds']:g} s. Training took {clock(training['seconds'])} ({training['seconds']:.0f} s) "
-        "on "
-        f"{training['machine']}.",
+        f"on {training['machine']}.",
         "",
         "## Validation",
         "",
         "Means per frame in nats, less constants, over mixtures of the validation speech. The gain is the "
-        "increase in "
-        "SNR by the Wiener filter from the network's output, without EM.",
+        "increase in SNR by the Wiener filter from the network's output, without EM.",
         "",
         "| step | -log p(s given z) | KL | -log p(noise) | gain (dB) |",
         "|---|---|---|---|---|",
@@ -82,8 +77,7 @@ def card(config: dict[str, Any]) -> str:
         "## Limits",
         "",
         "- It was trained on noise of the kind above. For other noise its output is less accurate, and EM "
-        "starts "
-        "further from the solution.",
+        "starts further from the solution.",
         "- It expects one channel of speech at the level of its prior, in the languages and voices of the "
         "data.",
         "- It does not enhance by itself: it initialises EM and is a proposal for the latents.",

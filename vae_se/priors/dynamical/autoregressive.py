@@ -38,8 +38,8 @@ class AutoRegressive(Dynamical):
 
     caution = (
         "For these figures the past was the model's own output in a fraction `own_past` of the frames, and "
-        "the true "
-        "speech in the others. Re-synthesis conditions on the model's own output alone, like enhancement."
+        "the true speech in the others. Re-synthesis conditions on the model's own output alone, like "
+        "enhancement."
     )
     #: Whether the latents are an input of the recurrent network beside the past.
     driven = False
