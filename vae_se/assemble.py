@@ -13,7 +13,7 @@ from .inference.gain import Gain
 from .inference.monte_carlo_em import MonteCarloEM
 from .noise import NOISES
 from .noise.dictionary import Dictionary
-from .noisy_encoder.store import belongs, load_noisy_encoder
+from .noisy_encoder.store import belongs, folder_beside, load_noisy_encoder
 from .priors.base import SpeechPrior
 from .priors.store import locate
 
@@ -64,7 +64,7 @@ def _noisy_encoder(config: Config, prior: Any) -> Any:
     if chosen is None:
         return None
     if chosen == "auto":
-        folder = locate(config.prior) / "noisy_encoder"
+        folder = folder_beside(locate(config.prior))
         # A caller may bring a prior of its own, whatever the configuration calls it.
         if not belongs(folder, prior):
             return None

@@ -43,11 +43,12 @@ MODULES = {
     "noise.memory": "noise.continuation",
     "data.simulation": "noisy_encoder.simulation",
     "training.amortise": "training.noisy_encoder",
+    "training.run": "training.prior",
     "atomic": "storage.atomic",
     "untrusted": "storage.untrusted",
 }
 
-#: Old name to new name, whatever module it is asked of.
+#: Old name to new name, in all modules.
 NAMES = {
     "Recogniser": "NoisyEncoder",
     "Recognition": "NoisyEncoding",
@@ -63,6 +64,7 @@ NAMES = {
     "DiskTape": "DiskBuffer",
     "Signal": "SignalSpec",
     "complex_gaussian_misfit": "complex_gaussian_nll",
+    "log_normal_misfit": "log_normal_nll",
 }
 
 #: Old name to new name, both below the package, where a name moved or has a new name in one module only.
@@ -75,7 +77,7 @@ MOVED = {
 
 
 def warn(old: str, new: str, stacklevel: int = 3) -> None:
-    """Say that ``old`` is deprecated and what it is called now."""
+    """Warn that ``old`` is deprecated; ``new`` is its present name."""
     warnings.warn(
         f"{old} is deprecated and will be removed in the next release: use {new}",
         FutureWarning,
@@ -91,12 +93,15 @@ def current_name(key: str, renamed: Mapping[str, str]) -> str:
     return renamed[key]
 
 
-def renamed_attribute(module: str, name: str) -> Any:
-    """What ``module.name`` is called now, for a module's ``__getattr__``; AttributeError where it is unknown."""
-    if name not in NAMES:
+def renamed_attribute(module: str, name: str, renamed: Mapping[str, str] = NAMES) -> Any:
+    """The attribute ``name`` of a module under its present name, for the module's ``__getattr__``; it warns.
+
+    ``renamed`` maps old names to new ones. Raises AttributeError where it has no such name.
+    """
+    if name not in renamed:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
-    warn(f"{module}.{name}", NAMES[name])
-    return getattr(importlib.import_module(module), NAMES[name])
+    warn(f"{module}.{name}", renamed[name])
+    return getattr(importlib.import_module(module), renamed[name])
 
 
 def moved_attribute(module: str, name: str) -> Any:

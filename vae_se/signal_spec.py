@@ -1,4 +1,4 @@
-"""The convention that travels with a prior's weights: sample rate, STFT and level."""
+"""The signal convention that is stored with a prior's weights: sample rate, STFT and level."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from .stft import STFT
 
 @dataclasses.dataclass(frozen=True)
 class SignalSpec:
-    """What the prior was trained on: rate in Hz, STFT, and the active RMS (ITU-T P.56) of its speech."""
+    """Sample rate, STFT and level of the speech that a prior models.
+
+    ``rate`` in Hz; ``window`` and ``hop`` of the STFT in samples; ``active_rms``: active RMS (ITU-T P.56).
+
+    >>> SignalSpec(8000, 256, 64).stft.bins
+    129
+    """
 
     rate: int = 16000
     window: int = 1024
@@ -18,5 +24,5 @@ class SignalSpec:
 
     @property
     def stft(self) -> STFT:
-        """The analysis that the prior's spectra come from."""
+        """The STFT of the prior's spectra."""
         return STFT(self.window, self.hop)

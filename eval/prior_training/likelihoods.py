@@ -22,11 +22,11 @@ from vae_se.data.features import FrameSet, load_features
 from vae_se.numerics import POWER_FLOOR
 from vae_se.priors import load_prior
 from vae_se.priors.frame import complex_gaussian_nll
-from vae_se.priors.squared_error import log_normal_misfit
+from vae_se.priors.squared_error import log_normal_nll
 from vae_se.rng import torch_stream
 
 PRIORS = ("ffvae", "ffvae-squared-error")
-LIKELIHOODS = {"complex Gaussian": complex_gaussian_nll, "Gaussian on log-power": log_normal_misfit}
+LIKELIHOODS = {"complex Gaussian": complex_gaussian_nll, "Gaussian on log-power": log_normal_nll}
 EDGES = (-20.0, -10.0, 0.0, 5.0, 10.0, 20.0)  # dB
 
 

@@ -19,7 +19,9 @@ from vae_se.data.features import FrameSet, load_features, log_power_statistics
 from vae_se.numerics import POWER_FLOOR
 from vae_se.priors import PRIORS
 from vae_se.rng import derive
-from vae_se.training.loop import Trainer, initialise
+from vae_se.training.job import Identity
+from vae_se.training.loop import initialise
+from vae_se.training.prior_trainer import PriorTrainer
 from vae_se.training.recipes import Recipe, load_recipe
 from vae_se.training.start import set_first_values
 
@@ -85,9 +87,9 @@ def train(
         adjust(model)
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        progress = Trainer(
+        progress = PriorTrainer(
             model, *sets, dataclasses.replace(recipe.train, checkpoint_steps=10**9), 0,
-            Path(folder) / "checkpoint.pt", "short", lambda _: None, Silent(), torch.device("cpu"),
+            Path(folder) / "checkpoint.pt", Identity("short"), lambda _: None, Silent(), torch.device("cpu"),
         ).run()  # fmt: skip
     last = progress.history[-1]
     return last | {

@@ -42,8 +42,9 @@ def train(data: Path, out: Path) -> None:
         for name, noise in (("simulated", None), ("recorded", Path(folder))):
             if not (out / name / "weights.safetensors").is_file():
                 job = NoisyEncoderJob(
-                    data / "speech/train", "default", out / name, OPTIONS, data / "speech/valid", noise=noise
-                )
+                    data=data / "speech/train", prior="default", out=out / name, options=OPTIONS,
+                    valid=data / "speech/valid", noise=noise,
+                )  # fmt: skip
                 train_noisy_encoder(job, lambda line: print(line, file=sys.stderr, flush=True))
 
 

@@ -28,7 +28,7 @@ from vae_se.priors import load_prior, store
 from vae_se.rng import numpy_stream, torch_stream
 from vae_se.training.bound import importance_bound
 from vae_se.training.elbo import elbo_terms
-from vae_se.training.resynthesis import SayAgain, at_posterior_mean, resynthesise
+from vae_se.training.resynthesis import Reconstruct, at_posterior_mean, resynthesise
 
 FILES, DRAWS, LONGEST = 40, 100, 6.0
 _ENHANCED = ("si_sdr", "pesq_wb", "estoi", "rtf")
@@ -70,7 +70,7 @@ def with_true_past(prior: Any, power: torch.Tensor) -> torch.Tensor:
 
 
 def resynthesis(
-    prior: Any, waves: Sequence[np.ndarray], say_again: SayAgain = at_posterior_mean
+    prior: Any, waves: Sequence[np.ndarray], say_again: Reconstruct = at_posterior_mean
 ) -> dict[str, float]:
     """Mean scores of clean speech said again by the prior, with the phase of the original."""
     rows = []

@@ -182,7 +182,7 @@ def test_scheduled_sampling_changes_what_is_heard(kind):
 def test_sampling_follows_log_prior(prior):
     """Draws from p(z): where they stand, log p is on average minus the entropy, step by step."""
     z = torch.cat([prior.sample(6, torch.Generator().manual_seed(seed)) for seed in range(400)], 1)
-    transition = prior.unheard(z[0], None)[1]
+    transition = prior.without_speech(z[0], None)[1]
     mean, log_variance = transition or (torch.zeros_like(z[0]), torch.zeros_like(z[0]))
     standard = (z[0] - mean) * torch.exp(-0.5 * log_variance)
     assert standard.mean().abs() < 0.05
@@ -271,7 +271,7 @@ def test_activity_follows_the_level():
     assert activity[2] > 0.99
     heard = prior.features(power).unsqueeze(0)
     given, driven = prior.given(latents(prior, 1, 3)[0], heard), prior.driven_by(activity.view(1, 3, 1))
-    unheard = driven.unheard(latents(prior, 1, 3)[0], None)
+    unheard = driven.without_speech(latents(prior, 1, 3)[0], None)
     torch.testing.assert_close(given[1][0], unheard[1][0], rtol=1e-5, atol=1e-6)
 
 

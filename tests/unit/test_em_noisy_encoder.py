@@ -234,7 +234,8 @@ def folder(tmp_path):
     """The folder of a prior with its noisy encoder."""
     prior = tiny_prior()
     save_prior(prior, tmp_path / "prior", "ffvae")
-    save_noisy_encoder(network(torch.float32), prior, tmp_path / "prior" / "noisy_encoder")
+    stored = load_prior(tmp_path / "prior")
+    save_noisy_encoder(network(torch.float32), stored, tmp_path / "prior" / "noisy_encoder")
     return tmp_path / "prior"
 
 

@@ -134,7 +134,7 @@ def test_configurations_of_recognition_networks(tiny_prior, tmp_path, size):
     load_noisy_encoder(tmp_path, prior)
     path = tmp_path / "config.json"
     config = json.loads(path.read_text())
-    config["model"]["memory"] = size
+    config["model"]["hidden_size"] = size
     path.write_text(json.dumps(config))
     with pytest.raises(PriorError):
         load_noisy_encoder(tmp_path, prior)

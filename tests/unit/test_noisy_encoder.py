@@ -15,7 +15,7 @@ from vae_se.noisy_encoder.store import belongs, load_noisy_encoder, prior_digest
 from vae_se.numerics import POWER_FLOOR
 from vae_se.priors import GaussianPosterior, load_prior
 from vae_se.priors.store import locate, names
-from vae_se.training.mixtures import Batch
+from vae_se.training.mixtures import MixtureBatch
 from vae_se.training.noisy_encoder import loss_of
 
 BINS = SIGNAL.stft.bins
@@ -110,7 +110,7 @@ def mixture(batch=2, frames=5):
     speech, noise = (
         torch.randn(batch, frames, BINS, generator=generator, dtype=torch.complex128) for _ in range(2)
     )
-    return Batch(speech, 0.3 * noise)
+    return MixtureBatch(speech, 0.3 * noise)
 
 
 def recognition(batch=2, frames=5, latent=4):

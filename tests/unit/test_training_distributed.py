@@ -19,8 +19,8 @@ from vae_se.priors import SignalSpec, load_prior
 from vae_se.training.batches import FrameBatches, SequenceBatches
 from vae_se.training.checkpoint import CHECKPOINT
 from vae_se.training.distributed import World, leads, own_threads
+from vae_se.training.prior import PriorJob, train_prior
 from vae_se.training.recipes import load_recipe
-from vae_se.training.run import Job, train_prior
 
 SETTINGS = ["rate=8000", "window=256", "hop=64", "hidden=[16, 32]", "latent_dim=4", "batch_frames=256",
             "epochs=6", "checkpoint_steps=4"]  # fmt: skip
@@ -40,9 +40,10 @@ def speech(tmp_path_factory):
 @pytest.fixture
 def job(speech, tmp_path):
     recipe = load_recipe("default", SETTINGS)
-    return Job(
-        speech, tmp_path / "one", recipe, cache=speech.parent / "cache", valid_fraction=0.2, score_files=0
-    )
+    return PriorJob(
+        data=speech, out=tmp_path / "one", recipe=recipe, cache=speech.parent / "cache", valid_fraction=0.2,
+        score_files=0,
+    )  # fmt: skip
 
 
 def torchrun(job, out, recipe="default", settings=SETTINGS):
@@ -89,7 +90,7 @@ def test_sequences_and_a_run_that_goes_on_with_two(job, tmp_path, monkeypatch):
         if record["epoch"] == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("vae_se.training.run.TrainingProgress.epoch", die)
+    monkeypatch.setattr("vae_se.training.prior.TrainingProgress.epoch", die)
     with pytest.raises(KeyboardInterrupt):
         train_prior(killed)
     assert (killed.out / CHECKPOINT).exists()

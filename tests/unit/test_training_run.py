@@ -13,9 +13,9 @@ import torch
 
 from vae_se.errors import OutputError, PriorError, UsageError
 from vae_se.priors import load_prior
-from vae_se.training import loop, run
+from vae_se.training import loop, prior, prior_trainer
+from vae_se.training.prior import PriorJob, train_prior
 from vae_se.training.recipes import load_recipe
-from vae_se.training.run import Job, train_prior
 
 SETTINGS = ["rate=8000", "window=256", "hop=64", "hidden=[32, 64]", "latent_dim=4", "batch_frames=128",
             "epochs=4", "checkpoint_steps=5"]  # fmt: skip
@@ -46,11 +46,11 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def job(speech: Path, tmp_path: Path) -> Job:
+def job(speech: Path, tmp_path: Path) -> PriorJob:
     torch.manual_seed(0)
-    return Job(
-        speech, tmp_path / "prior", load_recipe("default", SETTINGS), cache=speech.parent / "cache",
-        valid_fraction=0.2, score_files=0,
+    return PriorJob(
+        data=speech, out=tmp_path / "prior", recipe=load_recipe("default", SETTINGS),
+        cache=speech.parent / "cache", valid_fraction=0.2, score_files=0,
     )  # fmt: skip
 
 
@@ -63,7 +63,7 @@ def same(a: Path, b: Path) -> bool:
     return left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left)
 
 
-def test_a_minute_of_speech_gives_a_prior(job: Job) -> None:
+def test_a_minute_of_speech_gives_a_prior(job: PriorJob) -> None:
     state = torch.random.get_rng_state()
     config = train_prior(dataclasses.replace(job, score_files=2, data_note="Synthetic.", licence="CC0."))
     assert torch.equal(state, torch.random.get_rng_state())  # the global generator is not touched
@@ -74,9 +74,9 @@ def test_a_minute_of_speech_gives_a_prior(job: Job) -> None:
     assert best["valid_loss"] == pytest.approx(best["valid_reconstruction"] + best["valid_kl"])
     assert config["training"]["complete"] is True
     assert np.isfinite(config["scores"]["si_sdr"])
-    prior = load_prior(job.out)
-    assert prior.signal.rate == 8000
-    assert (job.out / "curves.png").stat().st_size > 0
+    trained = load_prior(job.out)
+    assert trained.signal.rate == 8000
+    assert (job.out / "curves.svg").stat().st_size > 0
     assert not (job.out / "checkpoint.pt").exists()
     card = (job.out / "README.md").read_text()
     for expected in ("Synthetic.", "CC0.", "Seed 0", "| negative ELBO |", "SI-SDR"):
@@ -94,7 +94,7 @@ def test_a_minute_of_speech_gives_a_prior(job: Job) -> None:
         ("gamma-vae", "gamma distributed"),
     ],
 )
-def test_every_prior_without_memory_trains(job: Job, name: str, expected: str) -> None:
+def test_every_feed_forward_prior_trains(job: PriorJob, name: str, expected: str) -> None:
     if name == "flow-vae-zuko":
         pytest.importorskip("zuko")
     train_prior(dataclasses.replace(job, recipe=load_recipe(name, [*SETTINGS, "epochs=2"])))
@@ -113,7 +113,7 @@ class Killed(Exception):
 
 
 @pytest.mark.parametrize("steps", [3, 5, 23, 61])
-def test_a_killed_run_continues_to_the_same_weights(job: Job, monkeypatch, steps: int) -> None:
+def test_a_killed_run_continues_to_the_same_weights(job: PriorJob, monkeypatch, steps: int) -> None:
     unbroken = dataclasses.replace(job, out=job.out.parent / "unbroken")
     train_prior(unbroken)
     original, count = loop.Trainer._step, 0
@@ -140,7 +140,7 @@ def test_a_killed_run_continues_to_the_same_weights(job: Job, monkeypatch, steps
         }
 
 
-def test_seed_decides(job: Job) -> None:
+def test_seed_decides(job: PriorJob) -> None:
     short = load_recipe("default", [*SETTINGS, "epochs=1"])
     folders = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
@@ -150,7 +150,7 @@ def test_seed_decides(job: Job) -> None:
     assert not same(folders[0], folders[2])
 
 
-def test_checkpoint_of_other_settings_is_refused(job: Job) -> None:
+def test_checkpoint_of_other_settings_is_refused(job: PriorJob) -> None:
     job.out.mkdir()
     torch.save({"identity": "another"}, job.out / "checkpoint.pt")
     with pytest.raises(PriorError, match="other settings"):
@@ -162,45 +162,45 @@ def test_checkpoint_of_other_settings_is_refused(job: Job) -> None:
     train_prior(dataclasses.replace(job, overwrite=True, recipe=short))
 
 
-def test_existing_prior_is_kept(job: Job) -> None:
+def test_existing_prior_is_kept(job: PriorJob) -> None:
     job.out.mkdir()
     (job.out / "config.json").write_text("{}")
     with pytest.raises(UsageError, match="holds a prior already"):
         train_prior(job)
 
 
-def test_patience_stops_and_the_best_weights_are_kept(job: Job, monkeypatch) -> None:
+def test_patience_stops_and_the_best_weights_are_kept(job: PriorJob, monkeypatch) -> None:
     losses = iter([5.0, 3.0, 4.0, 4.0, 4.0, 4.0])
-    real = loop.validate
-    monkeypatch.setattr(loop, "validate", lambda *a: real(*a) | {"valid_loss": next(losses)})
+    real = prior_trainer.validate
+    monkeypatch.setattr(prior_trainer, "validate", lambda *a: real(*a) | {"valid_loss": next(losses)})
     recipe = load_recipe("default", [*SETTINGS, "epochs=6", "patience=2"])
     config = train_prior(dataclasses.replace(job, recipe=recipe))
     assert config["training"]["epochs_run"] == 4
     assert config["training"]["best"]["epoch"] == 1
 
 
-def test_a_loss_that_is_not_finite_is_an_error(job: Job, monkeypatch) -> None:
-    monkeypatch.setattr(loop, "loss", lambda terms, *_: terms.kl.sum() * float("nan"))
+def test_a_loss_that_is_not_finite_is_an_error(job: PriorJob, monkeypatch) -> None:
+    monkeypatch.setattr(prior_trainer, "loss", lambda terms, *_: terms.kl.sum() * float("nan"))
     with pytest.raises(PriorError, match="not finite at step 0"):
         train_prior(job)
 
 
-def test_other_validation_folder_and_devices(job: Job, speech: Path) -> None:
+def test_other_validation_folder_and_devices(job: PriorJob, speech: Path) -> None:
     recipe = load_recipe("default", [*SETTINGS, "epochs=1"])
     config = train_prior(dataclasses.replace(job, recipe=recipe, valid=speech / "speaker0"))
     assert config["training"]["data"]["held_out"] is False
     assert config["training"]["data"]["train"]["files"] == 30
     with pytest.raises(UsageError, match="device"):
-        run.choose_device("abacus")
+        prior.choose_device("abacus")
 
 
-def test_unwritable_output(job: Job, tmp_path: Path) -> None:
+def test_unwritable_output(job: PriorJob, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot write"):
         train_prior(dataclasses.replace(job, out=tmp_path / "file" / "prior"))
 
 
-def test_output_layer_has_a_learning_rate_of_its_own(job: Job, monkeypatch) -> None:
+def test_output_layer_has_a_learning_rate_of_its_own(job: PriorJob, monkeypatch) -> None:
     rates: list[set[float]] = []
     original = loop.Trainer._step
 
@@ -216,11 +216,11 @@ def test_output_layer_has_a_learning_rate_of_its_own(job: Job, monkeypatch) -> N
     assert all(max(step) == pytest.approx(min(step)) for step in rates)
 
 
-def test_fitted_start_is_well_scaled(job: Job) -> None:
+def test_fitted_start_is_well_scaled(job: PriorJob) -> None:
     """Pre-activations within tanh's linear part; a first loss of the order of a constant model's."""
     recipe = load_recipe("lab", [*SETTINGS[:3], "hidden=[8, 16, 32]"])
-    frames = run._load_data(dataclasses.replace(job, recipe=recipe), print).train
-    model = loop.initialise(lambda: run._untrained(recipe, frames), 0)
+    frames = prior._load_frames(dataclasses.replace(job, recipe=recipe), print).train
+    model = loop.initialise(lambda: prior._untrained(recipe, frames), 0)
     power = torch.from_numpy(frames.gather(slice(0, 2000)))
     with torch.no_grad():
         features = (torch.log(power + 1e-8) - model.log_power_mean) / model.log_power_std

@@ -1,4 +1,4 @@
-"""Priors with memory that start from a prior without: at first they say what it says."""
+"""Dynamical priors initialised from a feed-forward prior: at first both are the same function."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``vae-se info``: versions, devices and what is installed."""
+"""``vae-se info``: versions, devices and installed extras."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _EXTRAS = {
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="A JSON object.")
 def info(as_json: bool) -> None:
-    """What a bug report should say."""
+    """Show versions, devices and installed extras, for bug reports."""
     found = gather()
     if as_json:
         click.echo(json.dumps(found))
@@ -37,7 +37,7 @@ def info(as_json: bool) -> None:
 
 
 def gather() -> dict[str, Any]:
-    """Everything that ``info`` shows, JSON-able."""
+    """The entries of ``vae-se info``, JSON-able."""
     import soundfile
     import torch
 
@@ -71,5 +71,6 @@ def gather() -> dict[str, Any]:
 
 
 def _state(modules: tuple[str, ...]) -> str:
+    """The word installed, or the names of the missing modules."""
     missing = [m for m in modules if importlib.util.find_spec(m) is None]
     return "missing " + " and ".join(missing) if missing else "installed"

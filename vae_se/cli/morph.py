@@ -1,37 +1,51 @@
-"""``vae-se prior morph``: from one recording to another through the latents of a prior."""
+"""``vae-se prior morph``: interpolate between two recordings in the latent space of a prior."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from .common import say
 from .outputs import new_file, write_voice
 
+if TYPE_CHECKING:
+    from ..priors import SpeechPrior
+    from ..priors.morph import Morph
 
-@click.command(short_help="Change one recording into another, through the latents.")
+
+@click.command(short_help="Interpolate between two recordings in the latent space.")
 @click.argument("first", metavar="A.wav")
 @click.argument("second", metavar="B.wav")
+@click.option("--prior", "name", default="default", show_default=True, metavar="NAME|DIR", help="Prior.")
+@click.option("-o", "--output", default="morph.wav", show_default=True, metavar="FILE", help="Sound file.")
 @click.option(
-    "--prior", "name", default="default", show_default=True, metavar="NAME|DIR", help="Whose latents."
+    "--steps",
+    type=click.IntRange(min=2),
+    metavar="N",
+    help="N files with constant weights, in place of one file whose weight changes over time.",
 )
-@click.option("-o", "--output", default="morph.wav", show_default=True, metavar="FILE", help="The sound.")
-@click.option("--steps", type=click.IntRange(min=2), metavar="N",
-              help="N files, each a mixture of its own, in place of one that changes over time.")  # fmt: skip
-@click.option("--plot", "picture", metavar="FILE", help="Draw both ends, what is between, and its latents.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the first phases.")
+@click.option(
+    "--plot", "picture", metavar="FILE", help="Plot both recordings, the interpolation, and their latents."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the initial phases.")
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 def morph(
-    first: str, second: str, name: str, output: str, steps: int | None, picture: str | None, seed: int,
+    first: str,
+    second: str,
+    name: str,
+    output: str,
+    steps: int | None,
+    picture: str | None,
+    seed: int,
     overwrite: bool,
-) -> None:  # fmt: skip
-    """Write sound whose latents lie between those of two recordings.
+) -> None:
+    """Write sound whose latents are interpolated between those of two recordings.
 
-    It begins as A.wav and ends as B.wav. With --steps N there are N files, from A (OUTPUT with _000 to its
-    name) to B (_100). Both are stretched to the mean of their lengths. The phase is made anew, hence the ends,
-    too, sound as the prior remembers them.
+    It begins like A.wav and ends like B.wav. With --steps N there are N files, from A (OUTPUT with _000
+    appended to its name) to B (_100). Both recordings are resampled in time to the mean of their lengths. The
+    phases are computed by Griffin and Lim, so the ends are re-syntheses, not the recordings themselves.
     """
     import torch
 
@@ -46,7 +60,7 @@ def morph(
     named = [plain if w is None else plain.with_stem(f"{plain.stem}_{round(100 * w):03d}") for w in weights]
     outputs = [new_file(path, overwrite) for path in named]
     drawn = None if picture is None else new_file(picture, overwrite)
-    model: Any = load_prior(name)
+    model = load_prior(name)
     a, b = (torch.from_numpy(read_normalised(Path(path), model.signal)) for path in (first, second))
     for weight, path in zip(weights, outputs, strict=True):
         sound = morphed_sound(model, between(model, a, b, weight), torch_stream(seed, "voice")).numpy()
@@ -56,7 +70,8 @@ def morph(
         say(f"wrote {drawn}")
 
 
-def _draw_morph(model: Any, result: Any, ends: tuple[str, str], path: Path) -> None:
+def _draw_morph(model: SpeechPrior, result: Morph, ends: tuple[str, str], path: Path) -> None:
+    """Plot an interpolation between the files ``ends``."""
     import torch
 
     from ..plots import morph as plots

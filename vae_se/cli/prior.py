@@ -1,11 +1,11 @@
-"""``vae-se prior``: list, show, verify, hear and see speech priors."""
+"""``vae-se prior``: list, show, verify, sample, plot and morph with speech priors."""
 
 from __future__ import annotations
 
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,18 +14,21 @@ from .common import say
 from .morph import morph
 from .outputs import new_file, write_voice
 
+if TYPE_CHECKING:
+    from ..priors import SpeechPrior
+
 _NAME = click.argument("name", default="default", metavar="[NAME|DIR]")
 
 
-@click.group(short_help="List, show, verify, hear and see speech priors.")
+@click.group(short_help="List, show, verify, sample and plot speech priors.")
 def prior() -> None:
-    """Speech priors: the shipped ones by name, your own by folder."""
+    """Speech priors: shipped ones by name, others by folder."""
 
 
 @prior.command("list")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a prior.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per prior.")
 def list_(as_json: bool) -> None:
-    """The shipped priors."""
+    """List the shipped priors."""
     from ..priors import store
 
     names = store.names()
@@ -37,14 +40,15 @@ def list_(as_json: bool) -> None:
         else:
             click.echo(f"{name:<{width}}  {_line(config)}")
     if not names:
-        say(f"no prior in {store.pretrained_folder()}; vae-se train makes one")
+        say(f"no prior in {store.pretrained_folder()}; vae-se train writes one")
 
 
 @prior.command()
 @_NAME
-@click.option("--json", "as_json", is_flag=True, help="config.json as it is.")
+@click.option("--json", "as_json", is_flag=True, help="Print config.json.")
 def show(name: str, as_json: bool) -> None:
-    """Architecture, signal, training and scores of a prior, and the noisy encoder beside it."""
+    """Show architecture, signal, training and scores of a prior, and its noisy encoder."""
+    from ..noisy_encoder.store import folder_beside
     from ..priors import store
 
     folder = store.locate(name)
@@ -55,29 +59,29 @@ def show(name: str, as_json: bool) -> None:
     click.echo(f"folder = {folder}")
     for line in _tree(config):
         click.echo(line)
-    click.echo(f"noisy_encoder = {_noisy_encoder(folder / 'noisy_encoder')}")
+    click.echo(f"noisy_encoder = {_noisy_encoder(folder_beside(folder))}")
 
 
 @prior.command()
 @_NAME
-@click.option("--data", metavar="DIR", help="Clean speech to compute the ELBO on.")
+@click.option("--data", metavar="DIR", help="Folder of clean speech for the ELBO.")
 @click.option(
-    "--files", "limit", type=click.IntRange(min=1), default=20, show_default=True, help="Files of it."
+    "--files", "limit", type=click.IntRange(min=1), default=20, show_default=True, help="Number of its files."
 )
 @click.option("--json", "as_json", is_flag=True, help="A JSON object.")
 def verify(name: str, data: str | None, limit: int, as_json: bool) -> None:
-    """Check that a prior loads, is finite and generates; with --data, that speech is likely under it.
+    """Check that a prior loads and decodes finite spectra; with --data, that clean speech is likely under it.
 
-    The noisy encoder that comes with it, if one does, must load and be the prior's own. Exit code 1
-    where something fails.
+    Its noisy encoder, if it has one, must load and belong to these weights. The exit code is 1 if a check
+    fails.
     """
     import torch
 
-    from ..noisy_encoder.store import load_noisy_encoder
+    from ..noisy_encoder.store import folder_beside, load_noisy_encoder
     from ..priors import load_prior, store
     from ..rng import torch_stream
 
-    model: Any = load_prior(name)
+    model = load_prior(name)
     result: dict[str, Any] = {
         "prior": name,
         "folder": str(store.locate(name)),
@@ -86,15 +90,15 @@ def verify(name: str, data: str | None, limit: int, as_json: bool) -> None:
     with torch.no_grad():
         log_variance = model.decode(model.sample(64, torch_stream(0, "verify")))
         if log_variance.shape[-2:] != (64, model.signal.stft.bins) or not log_variance.isfinite().all():
-            raise PriorError(f"{name} does not generate finite spectra", "retrain it")
+            raise PriorError(f"{name} does not decode to finite spectra", "retrain it")
         result["generated_db"] = round(float(log_variance.mean()) * 10 / math.log(10), 2)
-        beside = store.locate(name) / "noisy_encoder"
+        beside = folder_beside(store.locate(name))
         if beside.is_dir():
             network = load_noisy_encoder(beside, model)
             power = log_variance[:, 0].exp()
-            found = network(power, torch.ones_like(power[..., 0]))
-            if not (found.posterior.mean.isfinite().all() and found.log_noise.isfinite().all()):
-                raise PriorError(f"{beside} does not recognise the prior's own spectra", "retrain it")
+            encoding = network(power, torch.ones_like(power[..., 0]))
+            if not (encoding.posterior.mean.isfinite().all() and encoding.log_noise.isfinite().all()):
+                raise PriorError(f"the output of {beside} for spectra of the prior is not finite", "retrain it")
             result["noisy_encoder_parameters"] = sum(p.numel() for p in network.parameters())
         if data is not None:
             result |= _elbo(model, data, limit)
@@ -106,8 +110,11 @@ def verify(name: str, data: str | None, limit: int, as_json: bool) -> None:
         click.echo("ok")
 
 
-def _elbo(model: Any, folder: str, limit: int) -> dict[str, Any]:
-    """The two terms of the negative ELBO per frame, one draw, and that of the mean spectrum as a yardstick."""
+def _elbo(model: SpeechPrior, folder: str, limit: int) -> dict[str, Any]:
+    """Terms of the negative ELBO per frame with one draw, and -log p of the mean spectrum for comparison.
+
+    Raises PriorError where the negative ELBO is not finite, or larger than the latter.
+    """
     import torch
 
     from ..likelihood import LOG_PI, complex_gaussian_log_prob, itakura_saito
@@ -132,9 +139,9 @@ def _elbo(model: Any, folder: str, limit: int) -> dict[str, Any]:
         raise PriorError("the ELBO is not finite", "retrain the prior")
     if reconstruction + kl > flat:
         raise PriorError(
-            f"speech costs {(reconstruction + kl) / frames:.0f} nats a frame under the prior, and only "
-            f"{flat / frames:.0f} under its own mean spectrum",
-            "is the folder clean speech, and the prior trained?",
+            f"the negative ELBO is {(reconstruction + kl) / frames:.0f} nats per frame, more than the "
+            f"{flat / frames:.0f} of a constant mean spectrum",
+            "does the folder hold clean speech, and is the prior trained?",
         )
     return {
         "files": len(spectra),
@@ -148,7 +155,9 @@ def _elbo(model: Any, folder: str, limit: int) -> dict[str, Any]:
 
 @prior.command()
 @_NAME
-@click.option("-o", "--output", default="prior_voice.wav", show_default=True, metavar="FILE", help="The sound.")
+@click.option(
+    "-o", "--output", default="prior_voice.wav", show_default=True, metavar="FILE", help="Sound file."
+)
 @click.option("--seconds", type=click.FloatRange(min=0.01), default=5.0, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option(
@@ -156,41 +165,41 @@ def _elbo(model: Any, folder: str, limit: int) -> dict[str, Any]:
     type=click.FloatRange(0, 1, max_open=True),
     default=0.9,
     show_default=True,
-    help="Correlation of the latents from frame to frame (0: none, as the model says).",
+    help="Correlation of the latents from frame to frame (0: independent frames).",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
 def sample(name: str, output: str, seconds: float, seed: int, smooth: float, overwrite: bool) -> None:
-    """Write the prior's own voice: sound from random latents alone."""
+    """Write sound generated from random latents."""
     from ..priors import load_prior
     from ..priors.voice import sample_voice
     from ..rng import torch_stream
 
     path = new_file(output, overwrite)
-    model: Any = load_prior(name)
+    model = load_prior(name)
     sound = sample_voice(model, seconds, torch_stream(seed, "voice"), smooth).numpy()
     write_voice(sound, model.signal, path)
 
 
 @prior.command()
 @_NAME
-@click.option("--data", metavar="DIR", required=True, help="Speech to encode; its folders are the speakers.")
+@click.option("--data", metavar="DIR", required=True, help="Folder of speech; its subfolders are the speakers.")
 @click.option(
-    "--files", "limit", type=click.IntRange(min=1), default=100, show_default=True, help="Files of it."
+    "--files", "limit", type=click.IntRange(min=1), default=100, show_default=True, help="Number of its files."
 )
 @click.option(
-    "-o", "--output", default="prior_latent.png", show_default=True, metavar="FILE", help="The picture."
+    "-o", "--output", default="prior_latent.png", show_default=True, metavar="FILE", help="Image file."
 )
 @click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
 def plot(name: str, data: str, limit: int, output: str, overwrite: bool) -> None:
-    """Draw the latent space: speech encoded, by energy and by speaker, and the spectra it generates."""
+    """Plot the latent space: encoded speech by energy and by speaker, and decoded spectra."""
     from ..plots import latent
     from ..plots.canvas import figure
     from ..priors import load_prior
     from .speech import powers
 
     path = new_file(output, overwrite)
-    figure(1, 1)  # says now, not after the encoding, that matplotlib is missing
-    model: Any = load_prior(name)
+    figure(1, 1)  # fails before the encoding where matplotlib is missing
+    model = load_prior(name)
     spectra, found = powers(data, model, limit)
     encoded = latent.encode(model, spectra, [path.parent.name for path in found])  # a folder a speaker
     latent.draw(model, encoded, path, title=f"prior {name}: {len(encoded.mean)} frames of {data}")
@@ -201,20 +210,22 @@ prior.add_command(morph)
 
 
 def _noisy_encoder(folder: Path) -> str:
-    """The noisy encoder in ``folder``, in a line."""
+    """Description of the noisy encoder in ``folder`` in one line."""
     from ..noisy_encoder.store import read_config
 
     if not folder.is_dir():
-        return "none (vae-se train --amortise makes one)"
+        return "none (vae-se train --amortise writes one)"
     config = read_config(folder)
     model, training = config["model"], config["training"]
     return (
-        f"{'causal' if model['causal'] else 'two-way'}, width {model['width']}, hidden size {model['hidden_size']}, "
+        f"{'causal' if model['causal'] else 'two-way'}, "
+        f"width {model['width']}, hidden size {model['hidden_size']}, "
         f"{training['options']['steps']} steps on {training['noise']} noise ({folder})"
     )
 
 
 def _line(config: dict[str, Any]) -> str:
+    """Description of a prior in one line."""
     signal, model = config["signal"], config["model"]
     size = ", ".join(f"{k} {v}" for k, v in model.items() if isinstance(v, (int, float, str)))
     stft = f"window {signal['window']}, hop {signal['hop']}"
@@ -222,6 +233,7 @@ def _line(config: dict[str, Any]) -> str:
 
 
 def _tree(tree: dict[str, Any], prefix: str = "") -> list[str]:
+    """Nested entries as lines ``a.b = value``."""
     lines = []
     for key, value in tree.items():
         if isinstance(value, dict):

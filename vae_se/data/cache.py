@@ -1,4 +1,4 @@
-"""Folders that are computed once, kept on disk, and appear complete or not at all."""
+"""A cache of folders that are computed once; a folder appears only when it is complete."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 
 from ..errors import OutputError
 
-#: The file that is written last: a folder with it is complete.
+#: The file that is written last; a folder that has it is complete.
 INDEX = "index.json"
 
-_STALE_SECONDS = 3600  # an unfinished folder untouched for this long belongs to a run that was killed
+_STALE_SECONDS = 3600  # an unfinished folder that old belongs to a killed process
 
 
 def default_cache() -> Path:
@@ -23,9 +23,9 @@ def default_cache() -> Path:
 
 
 def keep(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Where ``folder`` is not there yet, have ``fill`` write what belongs in it, under another name until then.
+    """Create ``folder`` by ``fill``, unless it exists; until it is complete it has another name.
 
-    Raises OutputError where the folder cannot be written, and what ``fill`` raises; nothing is left then.
+    Raises OutputError where it cannot be written, and the errors of ``fill``; then nothing is left behind.
     """
     if (folder / INDEX).is_file():
         return
@@ -39,11 +39,11 @@ def keep(folder: Path, fill: Callable[[Path], None]) -> None:
         try:
             partial.rename(folder)
         except OSError:
-            if not (folder / INDEX).is_file():  # else another run was faster, with the same content
+            if not (folder / INDEX).is_file():  # otherwise another process has written the same content
                 raise
     except OSError as error:
         raise OutputError(
-            f"cannot write to {folder.parent}: {error}", "choose another place with --cache DIR"
+            f"cannot write to {folder.parent}: {error}", "choose another folder with --cache DIR"
         ) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -1,22 +1,24 @@
-"""A folder of recordings: which files are in it, and who speaks in each."""
+"""A folder of recordings: its audio files, their speakers, and the speakers held out for validation."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from ..audio.formats import is_audio_name
+from ..deprecated import renamed_attribute
 from ..errors import UsageError
 from ..rng import numpy_stream
 
-# With fewer folders than this on a level, the level holds sources or splits rather than speakers.
+# A level of folders with fewer folders than this holds sources or splits rather than speakers.
 _FEW_FOLDERS = 4
 
 
 @dataclasses.dataclass(frozen=True)
-class Recording:
-    """One file: its path relative to the corpus (POSIX style), size in bytes, time of change in ns, speaker."""
+class CorpusFile:
+    """One file: path relative to the corpus (POSIX style), size in bytes, time of change in ns, speaker."""
 
     path: str
     size: int
@@ -29,16 +31,34 @@ class Corpus:
     """The recordings under ``root``, in order of their paths."""
 
     root: Path
-    recordings: tuple[Recording, ...]
+    recordings: tuple[CorpusFile, ...]
 
     @property
     def speakers(self) -> tuple[str, ...]:
         """Distinct speakers, sorted."""
         return tuple(sorted({r.speaker for r in self.recordings}))
 
+    def only(self, keep: Callable[[CorpusFile], bool]) -> Corpus:
+        """The corpus of the recordings for which ``keep`` is true."""
+        return dataclasses.replace(self, recordings=tuple(r for r in self.recordings if keep(r)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Speech for training and for validation.
+
+    ``folder``: all recordings of the training folder; ``train`` and ``valid``: the two parts; ``held_out``: the
+    validation speakers come from the same folder.
+    """
+
+    folder: Corpus
+    train: Corpus
+    valid: Corpus
+    held_out: bool
+
 
 def scan(root: str | Path) -> Corpus:
-    """All files under ``root`` whose names promise a format that libsndfile reads.
+    """All files under ``root`` whose names have the extension of a format that libsndfile reads.
 
     Hidden files and folders are left out. Raises UsageError where there is no such folder or no such file.
     """
@@ -61,16 +81,16 @@ def scan(root: str | Path) -> Corpus:
     recordings = []
     for path, name in zip(found, relative, strict=True):
         stat = path.stat()
-        recordings.append(Recording(name.as_posix(), stat.st_size, stat.st_mtime_ns, speaker(name)))
+        recordings.append(CorpusFile(name.as_posix(), stat.st_size, stat.st_mtime_ns, speaker(name)))
     return Corpus(root, tuple(recordings))
 
 
 def _speaker_of(paths: Iterable[Path]) -> Callable[[Path], str]:
-    """The rule that names the speaker of a path: its folder on the first level that has many folders.
+    """A function from a path to its speaker: the folder on the first level that has many folders.
 
-    LibriSpeech is speaker/chapter/file, VCTK wav48/speaker/file, others source/speaker/file; what they
-    share is that speakers are the first level with more than a few folders. Where no level has, it is the
-    level with most folders; where there are no folders at all, every file counts as a speaker of its own.
+    LibriSpeech has the layout speaker/chapter/file, VCTK wav48/speaker/file, others source/speaker/file:
+    speakers are the first level with more than a few folders. If there is no such level, it is the level with
+    most folders; without folders, each file counts as a speaker.
     """
     folders = [path.parent.parts for path in paths]
     counts = {
@@ -85,15 +105,35 @@ def _speaker_of(paths: Iterable[Path]) -> Callable[[Path], str]:
 
 
 def hold_out(corpus: Corpus, fraction: float, seed: int) -> frozenset[str]:
-    """Speakers to validate on: about ``fraction`` of all, at least one, never all; the same for a seed."""
+    """Speakers for validation: about ``fraction`` of all, at least one, never all; a function of the seed.
+
+    Raises UsageError for a fraction outside (0, 1) or a corpus with a single speaker.
+    """
     if not 0 < fraction < 1:
         raise UsageError(f"a validation fraction of {fraction:g}", "pass a number between 0 and 1")
     speakers = corpus.speakers
     if len(speakers) < 2:
         raise UsageError(
-            f"{corpus.root} holds a single speaker or file, nothing can be held out",
+            f"{corpus.root} has only one speaker or file, so none can be held out",
             "pass other speech with --valid DIR",
         )
     count = min(max(1, round(fraction * len(speakers))), len(speakers) - 1)
     order = numpy_stream(seed, "hold-out").permutation(len(speakers))
     return frozenset(speakers[i] for i in order[:count])
+
+
+def split(data: Path, valid: Path | None, fraction: float, seed: int) -> Split:
+    """The speech in ``data`` for training and that in ``valid`` for validation.
+
+    Without ``valid``, about ``fraction`` of the speakers in ``data`` are held out (:func:`hold_out`).
+    """
+    folder = scan(data)
+    if valid is not None:
+        return Split(folder, folder, scan(valid), held_out=False)
+    held = hold_out(folder, fraction, seed)
+    train, other = folder.only(lambda r: r.speaker not in held), folder.only(lambda r: r.speaker in held)
+    return Split(folder, train, other, held_out=True)
+
+
+def __getattr__(name: str) -> Any:
+    return renamed_attribute(__name__, name, {"Recording": "CorpusFile"})

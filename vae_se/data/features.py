@@ -1,4 +1,4 @@
-"""Power spectra of a corpus, computed once and kept on disk as memory-mapped arrays."""
+"""Power spectra of a corpus, computed once and stored as memory-mapped arrays."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from ..signal_spec import SignalSpec
 from .cache import INDEX, default_cache, keep
 from .corpus import Corpus
 
-# Change it when the numbers below would change.
+# Part of the cache key; increase it when the computation of the spectra changes.
 _VERSION = 1
 _SHARD_FRAMES = 1 << 16  # 128 MiB at 513 bins
-_PIECE_SECONDS = 120  # of a long recording, so that its complex spectrum never is in memory as a whole
+_PIECE_SECONDS = 120  # of a long recording: bounds the memory for its complex spectrum
 
-#: Called with (files done, files in all) while spectra are computed.
+#: Called with (files done, number of files) while spectra are computed.
 Report = Callable[[int, int], None]
 
 
 @dataclasses.dataclass(frozen=True)
 class Utterance:
-    """Where the frames of a recording lie: ``start`` counts over the whole corpus."""
+    """Frames ``start`` to ``start + frames`` of the corpus: those of one recording, and its speaker."""
 
     path: str
     speaker: str
@@ -39,7 +39,10 @@ class Utterance:
 
 
 class PowerSpectra:
-    """Power spectra |x|^2 of a corpus, frames (N, F) float32, spread over memory-mapped files."""
+    """Power spectra |x|^2 of a corpus, (N, F) float32, in one or more memory-mapped files.
+
+    ``utterances``: the recordings; ``skipped``: unusable files and the reasons.
+    """
 
     def __init__(self, folder: Path) -> None:
         index = json.loads((folder / INDEX).read_text())
@@ -54,11 +57,11 @@ class PowerSpectra:
 
     @property
     def bins(self) -> int:
-        """F."""
+        """F, the number of frequency bins."""
         return int(self._shards[0].shape[1])
 
     def gather(self, frames: np.ndarray) -> np.ndarray:
-        """Frames by number (n,), in that order: (n, F)."""
+        """The frames with the numbers ``frames`` (n,), in that order: (n, F)."""
         out = np.empty((len(frames), self.bins), np.float32)
         shard_of = np.searchsorted(self._starts, frames, side="right") - 1
         for number in np.unique(shard_of):
@@ -69,7 +72,7 @@ class PowerSpectra:
 
 @dataclasses.dataclass(frozen=True)
 class FrameSet:
-    """Some frames of a corpus: those numbered ``frames`` (n,)."""
+    """A subset of the frames of a corpus: those with the numbers ``frames`` (n,)."""
 
     spectra: PowerSpectra
     frames: np.ndarray
@@ -77,7 +80,7 @@ class FrameSet:
 
     @classmethod
     def of(cls, spectra: PowerSpectra, keep: Callable[[Utterance], bool] = lambda _: True) -> FrameSet:
-        """The frames of the utterances that ``keep`` accepts."""
+        """The frames of the utterances for which ``keep`` is true."""
         kept = tuple(u for u in spectra.utterances if keep(u))
         ranges = [np.arange(u.start, u.start + u.frames) for u in kept]
         return cls(spectra, np.concatenate(ranges) if ranges else np.empty(0, np.int64), kept)
@@ -86,14 +89,14 @@ class FrameSet:
         return len(self.frames)
 
     def gather(self, positions: np.ndarray | slice) -> np.ndarray:
-        """Frames at ``positions`` within this set, (n, F)."""
+        """The frames at ``positions`` within this set, (n, F)."""
         return self.spectra.gather(self.frames[positions])
 
 
 def read_normalised(path: Path, signal: SignalSpec) -> np.ndarray:
-    """A recording as the prior wants to see it: mono, at its rate, at its active level; (T,) float32.
+    """A recording at the rate and active level of ``signal``, mono, (T,) float32.
 
-    Raises AudioError for what cannot be read, is shorter than a window, silent, or not finite.
+    Raises AudioError where it cannot be read, is shorter than a window, silent, or not finite.
     """
     import soundfile
 
@@ -113,12 +116,16 @@ def read_normalised(path: Path, signal: SignalSpec) -> np.ndarray:
 
 
 def power_spectra(waveform: np.ndarray, signal: SignalSpec) -> np.ndarray:
-    """Power spectra (N, F) float32 of a waveform (T,); long ones are cut into pieces of two minutes."""
+    """Power spectra (N, F) float32 of a waveform (T,), computed in pieces of two minutes.
+
+    >>> power_spectra(np.zeros(4096, np.float32), SignalSpec()).shape
+    (19, 513)
+    """
     import torch
 
     stft = signal.stft
     piece = _PIECE_SECONDS * signal.rate
-    # A tail shorter than a window goes with the piece before it.
+    # A tail shorter than a window belongs to the piece before it.
     starts = [s for s in range(0, waveform.size, piece) if s == 0 or waveform.size - s >= signal.window]
     ends = [*starts[1:], waveform.size]
     powers = [
@@ -129,7 +136,7 @@ def power_spectra(waveform: np.ndarray, signal: SignalSpec) -> np.ndarray:
 
 
 def cache_key(corpus: Corpus, signal: SignalSpec) -> str:
-    """What the spectra depend on: paths, sizes and times of the files, and the signal's parameters."""
+    """Digest of all that the spectra depend on: paths, sizes and times of the files, and ``signal``."""
     files = [(r.path, r.size, r.mtime_ns, r.speaker) for r in corpus.recordings]
     text = json.dumps([_VERSION, dataclasses.asdict(signal), files])
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
@@ -138,10 +145,10 @@ def cache_key(corpus: Corpus, signal: SignalSpec) -> str:
 def load_features(
     corpus: Corpus, signal: SignalSpec, cache: Path | None = None, report: Report | None = None
 ) -> PowerSpectra:
-    """Spectra of ``corpus`` from ``cache``, computed and stored there on the first call.
+    """Spectra of ``corpus``, computed on the first call and stored in the folder ``cache``.
 
-    Files that cannot be used are left out and listed with the reason in ``skipped``. Raises AudioError
-    where none can be used, OutputError where the cache cannot be written.
+    Unusable files are left out and listed with the reason in ``skipped``. Raises AudioError where no file is
+    usable, and OutputError where the cache cannot be written.
     """
     folder = (cache or default_cache()) / cache_key(corpus, signal)
     keep(folder, lambda partial: _compute(corpus, signal, partial, report))
@@ -149,7 +156,7 @@ def load_features(
 
 
 def _compute(corpus: Corpus, signal: SignalSpec, folder: Path, report: Report | None) -> None:
-    """Fill ``folder``."""
+    """Compute the spectra and write them to ``folder``."""
     shards = _ShardWriter(folder)
     utterances: list[dict[str, Any]] = []
     skipped: dict[str, str] = {}
@@ -173,7 +180,7 @@ def _compute(corpus: Corpus, signal: SignalSpec, folder: Path, report: Report | 
 
 
 class _ShardWriter:
-    """Collects frames and writes them in files of about _SHARD_FRAMES."""
+    """Collects frames and writes them to files of about _SHARD_FRAMES each."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

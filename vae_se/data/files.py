@@ -1,4 +1,4 @@
-"""Folders of sound files: what is in them, their samples at a wanted rate, and their fingerprints."""
+"""Folders of sound files: their paths, their samples at a given rate, and their digests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif",
 
 
 def list_audio(root: Path) -> list[str]:
-    """Relative POSIX paths of the sound files under ``root``, sorted, so that an index means one file."""
+    """Relative POSIX paths of the sound files under ``root``, sorted."""
     return sorted(
         path.relative_to(root).as_posix()
         for path in root.rglob("*")
@@ -27,8 +27,8 @@ def list_audio(root: Path) -> list[str]:
 def read(path: Path, channel: int | None = None) -> tuple[np.ndarray, int]:
     """Samples (T,) in float64 and the rate in Hz.
 
-    ``channel`` picks one channel of many; ``None`` demands a mono file. Raises :class:`AudioError` naming
-    the file where it is missing, empty, not readable, or has more channels than asked for.
+    ``channel`` selects a channel; None requires a mono file. Raises AudioError with the file's name where it is
+    missing, empty, unreadable, or has several channels without a selection.
     """
     try:
         samples, rate = sf.read(path, dtype="float64", always_2d=True)
@@ -46,13 +46,13 @@ def read(path: Path, channel: int | None = None) -> tuple[np.ndarray, int]:
 
 
 def read_at(path: Path, rate: int, channel: int | None = None) -> np.ndarray:
-    """Samples (T,) in float64 at ``rate`` Hz, resampled by soxr (quality HQ) where the file has another."""
+    """Samples (T,) in float64 at ``rate`` Hz, resampled by soxr (quality HQ) if the file has another rate."""
     samples, native = read(path, channel)
     return resample(samples, native, rate)
 
 
 def frames_at(path: Path, rate: int) -> int:
-    """Length in samples that :func:`read_at` will give, read off the header alone (resampled: about)."""
+    """Number of samples that :func:`read_at` returns, from the header alone (approximate if resampled)."""
     try:
         info = sf.info(path)
     except (OSError, RuntimeError) as error:
@@ -67,6 +67,6 @@ def _sha256(path: Path, size: int, modified: int) -> str:
 
 
 def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's bytes (remembered while its size and date stay)."""
+    """Hexadecimal SHA-256 of a file's bytes, cached as long as its size and date stay the same."""
     stat = path.stat()
     return _sha256(path, stat.st_size, stat.st_mtime_ns)

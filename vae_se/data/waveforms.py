@@ -1,4 +1,4 @@
-"""A corpus as one long waveform on disk: what trainings on mixtures cut their speech from."""
+"""A corpus as one long waveform on disk, from which training mixtures take their speech."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ _PEAK = 32767
 
 @dataclasses.dataclass(frozen=True)
 class Waveforms:
-    """Recordings end to end, each at the signal's active level, in the order of their paths, so that those of
-    one speaker follow each other.
+    """Concatenated recordings, each at the signal's active level, in the order of their paths.
 
-    ``samples`` (T,) int16, memory-mapped; recording i begins at ``starts[i]`` and is to be multiplied by
-    ``scales[i]``.
+    Recordings of one speaker follow each other, since they share a folder. ``samples`` (T,) int16,
+    memory-mapped; recording i begins at ``starts[i]`` and has the scale ``scales[i]``.
     """
 
     samples: np.ndarray
@@ -35,7 +34,10 @@ class Waveforms:
         return len(self.samples)
 
     def cut(self, start: int, length: int) -> np.ndarray:
-        """``length`` samples from ``start`` on, (length,) float32; a cut may run over several recordings."""
+        """``length`` samples from ``start`` on, (length,) float32; a cut may span several recordings.
+
+        Raises ValueError for a cut beyond the samples.
+        """
         stop = start + length
         if not 0 <= start <= stop <= len(self.samples):
             raise ValueError(f"samples {start} to {stop} of {len(self.samples)}")
@@ -52,10 +54,10 @@ class Waveforms:
 def load_waveforms(
     corpus: Corpus, signal: SignalSpec, cache: Path | None = None, report: Report | None = None
 ) -> Waveforms:
-    """The recordings of ``corpus``, computed on the first call and kept in ``cache``.
+    """The recordings of ``corpus``, computed on the first call and stored in the folder ``cache``.
 
-    Files that cannot be used are left out. Raises AudioError where none can be used, OutputError where the
-    cache cannot be written.
+    Unusable files are left out. Raises AudioError where no file is usable, and OutputError where the cache
+    cannot be written.
     """
     folder = (cache or default_cache()) / _key(corpus, signal)
     keep(folder, lambda partial: _compute(corpus, signal, partial, report))
@@ -69,7 +71,7 @@ def _key(corpus: Corpus, signal: SignalSpec) -> str:
 
 
 def _compute(corpus: Corpus, signal: SignalSpec, folder: Path, report: Report | None) -> None:
-    """Fill ``folder``."""
+    """Read the recordings and write them to ``folder``."""
     starts, scales, total = [], [], 0
     with (folder / "samples.int16").open("wb") as file:
         for done, recording in enumerate(corpus.recordings, 1):

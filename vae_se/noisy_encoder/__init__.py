@@ -1,4 +1,4 @@
-"""Amortised inference on noisy input: a network that proposes latents and noise for the model to judge."""
+"""The noisy encoder: a network from a noisy recording to a posterior of the latents and a noise variance."""
 
 from .network import NoisyEncoder, NoisyEncoding
 

@@ -1,4 +1,4 @@
-"""q(z | x) for noisy x, with context over time, and the noise variance that goes with it."""
+"""Network of the noisy encoder: q(z | x) for a noisy recording x, and the variance of its noise."""
 
 from __future__ import annotations
 
@@ -9,36 +9,39 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..deprecated import warn
 from ..errors import UsageError
 from ..numerics import LOG_VARIANCE_MAX, LOG_VARIANCE_MIN, POWER_FLOOR
 from ..priors.posterior import GaussianPosterior
 
-_LATENT_RANGE = (-8.0, 2.0)  # of log-variances of q
+_LATENT_RANGE = (-8.0, 2.0)  # range of the log-variances of q
 
 
 @dataclasses.dataclass(frozen=True)
 class NoisyEncoding:
-    """What the network says of a noisy recording: ``posterior`` q(z | x), and the log-variance of the noise,
-    ``log_noise`` (B, N, F)."""
+    """Output of the network for noisy recordings.
+
+    ``posterior``: q(z | x); ``log_noise`` (B, N, F): log-variance of the noise.
+    """
 
     posterior: GaussianPosterior
     log_noise: torch.Tensor
 
 
 class NoisyEncoder(nn.Module):
-    """Recurrent noisy encoder beside a frozen prior.
+    """Recurrent network from the power of a noisy recording to q(z_n | x_1..N) and the noise variance.
 
-    Noisy power (B, N, F), at the level that the prior expects of speech, to q(z_n | x_1..N), a diagonal
-    Gaussian per frame, and to the noise variance, frame by frame and bin by bin. Two recurrent layers see
-    the log-power of the frame, and the mean log-power of every bin over the recording (``causal``: over its
-    past), from which the noise head predicts a departure.
+    The input is power (B, N, F) at the level that the prior expects of speech. q is a diagonal Gaussian per
+    frame; the noise variance is per frame and bin. The input of the two recurrent layers is the log-power of
+    the frame and the mean log-power of each bin over the recording (``causal``: up to the frame). The noise
+    head predicts the difference of the noise's log-variance from that mean.
 
-    ``bins``: F; ``latent_dim``: L; ``width`` of the projection; ``hidden_size``: units per direction of the
-    recurrent layers; ``causal``: forwards only, so that frame n never sees a later frame.
+    ``bins``: F; ``latent_dim``: L; ``width``: units of the projection; ``hidden_size``: units per direction
+    of the recurrent layers; ``causal``: the output of frame n depends on frames 1..n only.
 
-    After Gershman and Goodman, Amortized inference in probabilistic reasoning, 2014, and Le, Baydin and
-    Wood, Inference compilation and universal probabilistic programming, 2017, for the idea of training
-    the proposal on simulations of the model.
+    Such a network is trained on simulations of the model: Gershman and Goodman, Amortized inference in
+    probabilistic reasoning, 2014; Le, Baydin and Wood, Inference compilation and universal probabilistic
+    programming, 2017.
     """
 
     log_power_mean: torch.Tensor
@@ -66,19 +69,28 @@ class NoisyEncoder(nn.Module):
         joined = width + hidden_size * directions
         self.speech = nn.Sequential(nn.Linear(joined, width), nn.SiLU(), nn.Linear(width, 2 * latent_dim))
         self.noise = nn.Sequential(nn.Linear(joined, width), nn.SiLU(), nn.Linear(width, bins))
-        with torch.no_grad():  # begin near the prior and near the mean spectrum
+        with torch.no_grad():  # start near the prior and near the mean spectrum
             for last in (self.speech[-1], self.noise[-1]):
                 typing.cast(nn.Linear, last).weight.mul_(0.1)
         self.register_buffer("log_power_mean", torch.zeros(bins))
         self.register_buffer("log_power_std", torch.ones(bins))
 
+    @property
+    def memory(self) -> int:
+        """Deprecated name of ``hidden_size``."""
+        warn("the attribute memory of a noisy encoder", "hidden_size")
+        return self.hidden_size
+
     def set_statistics(self, mean: torch.Tensor, std: torch.Tensor) -> None:
-        """Standardise the input by the log-power of noisy recordings, both (F,)."""
+        """Set mean and standard deviation (F,) of the log-power, by which the input is standardised."""
         self.log_power_mean.copy_(mean)
         self.log_power_std.copy_(std)
 
     def forward(self, power: torch.Tensor, mask: torch.Tensor) -> NoisyEncoding:
-        """``power`` (B, N, F), ``mask`` (B, N): a recording's result does not depend on its padding."""
+        """Encode noisy ``power`` (B, N, F); ``mask`` (B, N) is 1 where a frame exists.
+
+        The result for a recording does not depend on its padding.
+        """
         log_power = (torch.log(power + POWER_FLOOR) - self.log_power_mean) / self.log_power_std
         log_power = log_power * mask.unsqueeze(-1)
         mean = self._mean(log_power, mask)
@@ -110,6 +122,9 @@ class NoisyEncoder(nn.Module):
     def config(self) -> dict[str, Any]:
         """Keywords of the constructor, JSON-able."""
         return {
-            "bins": self.bins, "latent_dim": self.latent_dim, "width": self.width, "hidden_size": self.hidden_size,
+            "bins": self.bins,
+            "latent_dim": self.latent_dim,
+            "width": self.width,
+            "hidden_size": self.hidden_size,
             "causal": self.causal,
-        }  # fmt: skip
+        }

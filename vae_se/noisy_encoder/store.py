@@ -1,4 +1,4 @@
-"""Noisy encoders on disk: safetensors and JSON in a folder, tied to the prior that they belong to."""
+"""Noisy encoders on disk: safetensors and JSON in a folder, tied to the weights of one prior."""
 
 from __future__ import annotations
 
@@ -10,16 +10,35 @@ from typing import Any
 import safetensors.torch
 import torch
 
+from ..deprecated import warn
 from ..errors import PriorError, VaeSeError
+from ..priors.base import SpeechPrior
+from ..priors.store import current_keywords
 from ..storage.atomic import write_atomically
 from ..storage.untrusted import load_json, load_tensors
 from .network import NoisyEncoder
 
 FORMAT = 1
 
+#: Name of the noisy encoder's folder in the folder of its prior, and its name in release 0.1.0.
+FOLDER, _OLD_FOLDER = "noisy_encoder", "recogniser"
+_KIND, _OLD_KIND = "noisy_encoder", "recogniser"
 
-def prior_digest(prior: Any) -> str:
-    """A fingerprint of the prior's weights: another prior's latents mean something else."""
+
+def folder_beside(prior_folder: Path) -> Path:
+    """Folder of the noisy encoder in the folder of its prior; it need not exist.
+
+    Where there is only a folder of the name that release 0.1.0 used, it is that one, with a warning.
+    """
+    folder, old = prior_folder / FOLDER, prior_folder / _OLD_FOLDER
+    if old.is_dir() and not folder.exists():
+        warn(f"the folder name {_OLD_FOLDER!r} in {prior_folder}", repr(FOLDER))
+        return old
+    return folder
+
+
+def prior_digest(prior: SpeechPrior) -> str:
+    """Digest of the prior's weights as loaded. The latents of other weights have another meaning."""
     digest = hashlib.blake2b(digest_size=12)
     for name, tensor in sorted(prior.state_dict().items()):
         digest.update(name.encode())
@@ -27,34 +46,52 @@ def prior_digest(prior: Any) -> str:
     return digest.hexdigest()
 
 
-def save_noisy_encoder(model: NoisyEncoder, prior: Any, folder: Path, **extra: Any) -> dict[str, Any]:
-    """Write weights.safetensors (float16) and config.json, which is returned and has ``extra`` in it."""
+def save_noisy_encoder(model: NoisyEncoder, prior: SpeechPrior, folder: Path, **extra: Any) -> dict[str, Any]:
+    """Write weights.safetensors (float16) and config.json; returns the latter, which includes ``extra``.
+
+    ``prior`` is the prior as :func:`vae_se.load_prior` returns it, since its digest identifies it.
+    """
     config = {
-        "format": FORMAT, "kind": "noisy_encoder", "model": model.config(), "prior": prior_digest(prior), **extra,
-    }  # fmt: skip
-    # Half precision: half the size, and an error far below what the network itself makes.
+        "format": FORMAT,
+        "kind": _KIND,
+        "model": model.config(),
+        "prior": prior_digest(prior),
+        **extra,
+    }
+    # Half precision: half the size, and an error far below that of the network itself.
     tensors = {name: t.detach().cpu().half().contiguous() for name, t in model.state_dict().items()}
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "weights.safetensors", safetensors.torch.save(tensors))
-    write_atomically(folder / "config.json", (json.dumps(config, indent=2) + "\n").encode())
+    write_config(folder, config)
     return config
 
 
+def write_config(folder: Path, config: dict[str, Any]) -> None:
+    """Write config.json."""
+    write_atomically(folder / "config.json", (json.dumps(config, indent=2) + "\n").encode())
+
+
 def read_config(folder: Path) -> dict[str, Any]:
-    """config.json of a noisy encoder; PriorError where there is none."""
+    """config.json of a noisy encoder; names of release 0.1.0 are replaced, with a warning.
+
+    Raises PriorError where there is none.
+    """
     try:
         config = load_json(folder / "config.json")
     except (OSError, ValueError) as error:
         raise PriorError(
             f"cannot read the noisy encoder in {folder}: {error}", "vae-se train --amortise writes one"
         ) from None
-    if config.get("kind") != "noisy_encoder" or config.get("format") != FORMAT:
+    if config.get("kind") == _OLD_KIND:
+        warn(f"the kind {_OLD_KIND!r} in {folder / 'config.json'}", repr(_KIND))
+        config["kind"] = _KIND
+    if config.get("kind") != _KIND or config.get("format") != FORMAT:
         raise PriorError(f"{folder} holds no noisy encoder", "vae-se train --amortise writes one")
-    return config
+    return config | {"model": current_keywords(config.get("model"), folder / "config.json")}
 
 
-def belongs(folder: Path, prior: Any) -> bool:
-    """Whether ``folder`` holds a noisy encoder for these very weights of ``prior``."""
+def belongs(folder: Path, prior: SpeechPrior) -> bool:
+    """Whether ``folder`` holds a noisy encoder for exactly these weights of ``prior``."""
     try:
         config = read_config(folder)
     except PriorError:
@@ -62,10 +99,13 @@ def belongs(folder: Path, prior: Any) -> bool:
     return bool(config.get("prior") == prior_digest(prior))
 
 
-def load_noisy_encoder(folder: str | Path, prior: Any, device: str | torch.device = "cpu") -> NoisyEncoder:
+def load_noisy_encoder(
+    folder: str | Path, prior: SpeechPrior, device: str | torch.device = "cpu"
+) -> NoisyEncoder:
     """Load the network in ``folder``; frozen, in evaluation mode.
 
-    Raises PriorError when it is missing, incomplete, not finite, or belongs to other weights than ``prior``'s.
+    Raises PriorError where it is missing, incomplete or not finite, or belongs to other weights than
+    ``prior``'s.
     """
     folder = Path(folder)
     config = read_config(folder)
@@ -77,15 +117,15 @@ def load_noisy_encoder(folder: str | Path, prior: Any, device: str | torch.devic
     if config.get("prior") != prior_digest(prior):
         raise PriorError(f"the noisy encoder in {folder} belongs to another prior", "train one with --amortise")
     try:
-        # Laid out first without any tensor: a configuration may ask for any size.
+        # First without allocating tensors: a configuration may ask for any size.
         with torch.device("meta"):
             NoisyEncoder(**config["model"]).load_state_dict(tensors, assign=True)
-        with torch.random.fork_rng(devices=[]):  # layers draw their first values from the global generator
+        with torch.random.fork_rng(devices=[]):  # layers draw their initial values from the global generator
             model = NoisyEncoder(**config["model"])
         model.load_state_dict({name: t.float() for name, t in tensors.items()})
     except VaeSeError as error:
         raise PriorError(f"bad configuration in {folder}: {error}", error.hint) from None
-    except Exception as error:  # whatever a constructor stumbles over
+    except Exception as error:  # constructors raise many types for arguments of a wrong type
         reason = " ".join(line.strip() for line in str(error).splitlines()[:2])
         raise PriorError(
             f"the weights in {folder} do not fit their config: {reason}", "fetch it again"

@@ -1,24 +1,28 @@
-"""A prior as a picture: where speech lies in the latent space, and which spectra the space generates."""
+"""Plot of a prior's latent space: speech encoded in it, and the spectra decoded along its main axes."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from ..priors import SpeechPrior
 from .canvas import figure, save
 
-# More than this many points only make one blot.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# More points than this overlap.
 _MAX_POINTS = 6000
 _STEPS = 9  # spectra along each axis, from -3 to 3 standard deviations
 
 
 @dataclasses.dataclass(frozen=True)
 class Encoded:
-    """Frames of speech in the latent space.
+    """Encoded frames of speech.
 
     ``mean`` (M, L): posterior means; ``energy`` (M,): frame power in dB relative to the active level;
     ``speaker`` (M,): index into ``speakers``.
@@ -30,8 +34,8 @@ class Encoded:
     speakers: list[str]
 
 
-def encode(prior: Any, powers: list[torch.Tensor], speakers: list[str]) -> Encoded:
-    """Encode power spectrograms (N, F), one per utterance, each with the name of who speaks."""
+def encode(prior: SpeechPrior, powers: list[torch.Tensor], speakers: list[str]) -> Encoded:
+    """Encode power spectrograms (N, F), one per utterance, with the names of their speakers."""
     names = sorted(set(speakers))
     means, energies, indices = [], [], []
     with torch.no_grad():
@@ -45,8 +49,12 @@ def encode(prior: Any, powers: list[torch.Tensor], speakers: list[str]) -> Encod
 def principal_axes(points: np.ndarray, count: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Principal component analysis of points (M, L).
 
-    Returns the centre (L,), the first axes (count, L) with unit length, and the share of the variance
-    that each explains (count,). With L = 2 the axes are the coordinates themselves.
+    Returns the centre (L,), the first ``count`` axes (count, L) of unit length, and their shares of the
+    variance (count,). With L = count the axes are the coordinates themselves.
+
+    >>> centre, axes, share = principal_axes(np.array([[0.0, 0, 0], [2, 0, 0], [0, 1, 0], [2, 1, 0]]))
+    >>> np.round(np.abs(axes)).tolist(), np.round(share, 2).tolist()
+    ([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], [0.8, 0.2])
     """
     centre = points.mean(0)
     variance = points.var(0).sum() or 1.0
@@ -56,8 +64,8 @@ def principal_axes(points: np.ndarray, count: int = 2) -> tuple[np.ndarray, np.n
     return centre, axes[:count], scale[:count] ** 2 / len(points) / variance
 
 
-def draw(prior: Any, encoded: Encoded, path: str | Path, title: str = "") -> None:
-    """Write the picture: the latent space by energy and by speaker, and spectra along its two main axes."""
+def draw(prior: SpeechPrior, encoded: Encoded, path: str | Path, title: str = "") -> None:
+    """Write the plot: latents by frame energy and by speaker, and spectra along the two main axes."""
     centre, axes, share = principal_axes(encoded.mean)
     chosen = np.random.default_rng(0).permutation(len(encoded.mean))[:_MAX_POINTS]
     flat = (encoded.mean[chosen] - centre) @ axes.T
@@ -77,16 +85,16 @@ def draw(prior: Any, encoded: Encoded, path: str | Path, title: str = "") -> Non
     by_speaker.set_title(f"by speaker ({len(encoded.speakers)})")
     direct = encoded.mean.shape[1] == 2
     for panel in (by_energy, by_speaker):
-        for axis, index in (("x", 0), ("y", 1)):
+        for label, index in ((panel.set_xlabel, 0), (panel.set_ylabel, 1)):
             name = f"z{index + 1}" if direct else f"axis {index + 1}"
-            getattr(panel, f"set_{axis}label")(f"{name} ({share[index]:.0%} of the variance)")
+            label(f"{name} ({share[index]:.0%} of the variance)")
     deviation = np.sqrt(np.maximum(encoded.mean.var(0).sum() * share, 1e-12))
     for index, panel in enumerate(panels[1]):
         _draw_spectra(prior, panel, centre, axes[index] * deviation[index], index + 1)
     save(made, path)
 
 
-def _draw_spectra(prior: Any, panel: Any, centre: np.ndarray, step: np.ndarray, number: int) -> None:
+def _draw_spectra(prior: SpeechPrior, panel: Axes, centre: np.ndarray, step: np.ndarray, number: int) -> None:
     """Decoded spectra along one axis, from -3 to 3 standard deviations of the speech."""
     positions = np.linspace(-3, 3, _STEPS)
     z = torch.tensor(centre + positions[:, None] * step, dtype=torch.float32)
@@ -100,7 +108,7 @@ def _draw_spectra(prior: Any, panel: Any, centre: np.ndarray, step: np.ndarray, 
     panel.legend(title="std", fontsize=7, ncols=3)
 
 
-def _colours(count: int) -> list[Any]:
+def _colours(count: int) -> list[tuple[float, float, float, float]]:
     import matplotlib
 
     return [matplotlib.colormaps["coolwarm"](i / (count - 1)) for i in range(count)]

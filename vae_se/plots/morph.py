@@ -1,22 +1,26 @@
-"""A morph as a picture: spectra from one recording to another, and the way through the latent space."""
+"""Plot of a morph: spectrograms of both recordings and of the interpolation, and their latents."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from ..signal_spec import SignalSpec
 from .canvas import figure, image_of, save
 from .latent import principal_axes
 
 
 def draw(
-    log_variances: list[np.ndarray], tracks: list[np.ndarray], names: list[str], signal: Any, path: str | Path
+    log_variances: list[np.ndarray],
+    tracks: list[np.ndarray],
+    names: list[str],
+    signal: SignalSpec,
+    path: str | Path,
 ) -> None:
-    """Write the picture: three spectrograms of log-variances (N, F), and three tracks of latents (N, L).
+    """Write the plot of three spectrograms of log-variances (N, F) and three sequences of latents (N, L).
 
-    Tracks are seen in the plane of the two main axes of all their frames.
+    The latents are projected on the two main axes of all their frames.
     """
     made = figure(13, 8)
     panels = made.subplots(2, 2)

@@ -1,4 +1,4 @@
-"""Speech priors. One file per architecture; importing this package registers them all."""
+"""Speech priors, one file per architecture; importing this package registers them all."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ from . import flow_zuko as flow_zuko
 from . import gamma_vae as gamma_vae
 from . import squared_error as squared_error
 from .base import PRIORS, SpeechPrior
-from .posterior import GaussianPosterior
+from .posterior import GaussianPosterior, Posterior
 from .store import load_prior, save_prior
 
-__all__ = ["PRIORS", "GaussianPosterior", "SignalSpec", "SpeechPrior", "load_prior", "save_prior"]
+__all__ = ["PRIORS", "GaussianPosterior", "Posterior", "SignalSpec", "SpeechPrior", "load_prior", "save_prior"]
 
 
 def __getattr__(name: str) -> Any:

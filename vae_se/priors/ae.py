@@ -1,8 +1,6 @@
-"""The deterministic autoencoder: the baseline that variational ones are measured against."""
+"""The deterministic autoencoder: the baseline for the variational ones."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from torch import nn
@@ -11,25 +9,27 @@ from .base import PRIORS
 from .feedforward import FeedForward
 from .posterior import GaussianPosterior, PointPosterior
 
-_LEAST_STD = 1e-6  # of a code that does not move at all
+_LEAST_STD = 1e-6  # floor for the standard deviation of a constant code
 
 
 @PRIORS.add("ae")
-class Autoencoder(FeedForward):
+class Autoencoder(FeedForward[PointPosterior]):
     """z = code(|s|^2);  s_f | z ~ N_c(0, exp(eta_f(z))), trained by the likelihood alone.
 
     The diabolo network (Rumelhart, Hinton and Williams, Learning internal representations by error
     propagation, 1986; Hinton and Salakhutdinov, Reducing the dimensionality of data with neural networks,
-    2006). Nothing holds the codes together while it trains; so that it can serve as a prior at all,
-    :meth:`finish` fits a diagonal Gaussian to those of the training speech, by which they are standardised,
-    and takes p(z) = N(0, I). q is a point.
+    2006). Training does not regularise the codes. To turn the network into a prior, :meth:`finish` fits a
+    diagonal Gaussian to the codes of the training speech and standardises them by it, so that p(z) = N(0, I).
+    q(z | s) is a point mass.
 
-    ``code_log_variance`` (L,): of the Gaussian about a code that importance sampling draws from and that
-    kernels start with; from :meth:`finish`.
+    ``code_log_variance`` (L,), from :meth:`finish`: of the Gaussian about a code that is the proposal of
+    importance sampling and the start of the kernels.
     """
 
-    summary = "A deterministic autoencoder, with a Gaussian fitted to its codes,"
-    caution = "It is trained by its reconstruction alone: the first figure is no bound on a likelihood."
+    summary = "A deterministic autoencoder with a Gaussian fitted to its codes"
+    caution = (
+        "The training objective is the reconstruction term alone; the first figure is no bound on a likelihood."
+    )
     counts_latents = False
     code_log_variance: torch.Tensor
 
@@ -39,16 +39,16 @@ class Autoencoder(FeedForward):
         self.register_buffer("code_log_variance", torch.zeros(self.latent_dim))
 
     def encode(self, power: torch.Tensor, mask: torch.Tensor | None = None) -> PointPosterior:
-        """The codes of |s|^2, (B, N, F)."""
+        """The codes of ``power`` (B, N, F) as point masses."""
         code = self.code_head(self.encoder(self.features(power)))
         return PointPosterior(code, self.code_log_variance.expand_as(code))
 
-    def divergence(self, posterior: Any, z: torch.Tensor, log_q: torch.Tensor) -> torch.Tensor:
-        """Zeros (B, N, L): the objective has no such term, and is no bound."""
+    def divergence(self, posterior: PointPosterior, z: torch.Tensor, log_q: torch.Tensor) -> torch.Tensor:
+        """Zeros (B, N, L): the objective has no divergence term."""
         return torch.zeros_like(posterior.mean)
 
     def proposal(self, power: torch.Tensor) -> GaussianPosterior:
-        """A Gaussian about the code."""
+        """A Gaussian about the code, of variance exp(``code_log_variance``)."""
         point = self.encode(power)
         return GaussianPosterior(point.mean, point.log_variance)
 
@@ -56,10 +56,10 @@ class Autoencoder(FeedForward):
     def finish(self, power: torch.Tensor) -> None:
         """Fit p(z) to the codes of some training frames |s|^2 (N, F).
 
-        Mean and standard deviation go into the layers on either side of the code, so that z are the
-        standardised codes. The width of the proposal is that of p(z | s) about its mode by Laplace's
-        approximation, averaged over frames: 1 / (1 + E sum_f (d eta_f / d z_l)^2), since the expected
-        curvature of the complex Gaussian's -log p by its log-variance is 1.
+        The layers before and after the code absorb its mean and standard deviation, so that z is the
+        standardised code. The variance of the proposal is that of Laplace's approximation of p(z | s), averaged
+        over frames: 1 / (1 + E sum_f (d eta_f / d z_l)^2), since the expected second derivative of the complex
+        Gaussian's -log p by its log-variance is 1.
         """
         code = self.encode(power.unsqueeze(0)).mean[0]
         mean, std = code.mean(0), code.std(0).clamp_min(_LEAST_STD)

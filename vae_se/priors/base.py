@@ -1,24 +1,26 @@
-"""The protocol of a speech prior, and the signal convention that travels with its weights."""
+"""The protocol of a speech prior, and the defaults that all neural priors share."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
+from torch import nn
 
 from ..registry import Registry
 from ..signal_spec import SignalSpec
+from .posterior import Posterior
 
 
 @dataclasses.dataclass(frozen=True)
 class Reconstruction:
-    """What one reparametrised draw from the posterior of clean speech gives.
+    """Log-variance and divergence for one draw from the posterior of clean speech.
 
-    ``log_variance`` (B, N, F); ``kl`` (B, N, D), the divergence of q(z_n | x) from p(z_n), both given what came
-    before: latent by latent (D = L) where it is a sum over latents, else D = 1. Its expectation is what the
-    evidence lower bound takes off, whether it is in closed form or estimated at the draw.
+    ``log_variance`` (B, N, F). ``kl`` (B, N, D): divergence of q(z_n | x) from p(z_n), in nats, both given the
+    earlier frames. D = L where the divergence is a sum over latents, else D = 1. The expectation of its sum is
+    the KL term of the evidence lower bound, whether it is a closed form or a one-draw estimate.
     """
 
     log_variance: torch.Tensor
@@ -27,15 +29,22 @@ class Reconstruction:
 
 @runtime_checkable
 class SpeechPrior(Protocol):
-    """p(s | z) p(z) over power spectra of speech frames, with an encoder as proposal.
+    """p(s | z) p(z) over power spectra of speech frames, with an encoder q(z | s) as proposal.
 
-    Shapes: power (B, N, F), mask (B, N) with 1 where a frame exists (None: all do), z (B, R, N, L),
-    log-variance (B, R, N, F), log prior (B, R, N). Latents are unconstrained real numbers, so that a kernel
-    may move them anywhere.
+    Shapes: power (B, N, F); mask (B, N), 1 where a frame exists, None if all exist; z (B, R, N, L);
+    log-variance (B, R, N, F); log prior (B, R, N). Latents are unconstrained real numbers.
 
-    ``factorised``: frames are independent; otherwise the prior ties them together, and kernels treat a
-    recording's latents as one trajectory. ``standard_normal``: p(z) = N(0, I). ``takes_activity``: the prior is
-    driven by a track of speech activity (:class:`~vae_se.priors.dynamical.driven_dkf.DrivenDKF`).
+    Attributes:
+
+    - ``signal``: sample rate, STFT and level convention of the training speech;
+    - ``latent_dim``: L;
+    - ``factorised``: frames are independent given the model. Otherwise the latents of a recording are one
+      trajectory;
+    - ``standard_normal``: p(z) = N(0, I);
+    - ``takes_activity``: the prior conditions on speech activity, see :meth:`activity` and :meth:`driven_by`;
+    - ``summary``, ``caution``: sentences for the model card: the kind of model, and a warning about its figures
+      (or "");
+    - ``counts_latents``: the divergence is a sum over latents, so that active latents can be counted.
     """
 
     signal: SignalSpec
@@ -43,23 +52,29 @@ class SpeechPrior(Protocol):
     factorised: bool
     standard_normal: bool
     takes_activity: bool
+    summary: str
+    caution: str
+    counts_latents: bool
 
-    def encode(self, power: torch.Tensor, mask: torch.Tensor | None = None) -> Any:
-        """Posterior object over the latents of ``power`` (B, N, F)."""
+    def encode(self, power: torch.Tensor, mask: torch.Tensor | None = None) -> Posterior:
+        """q(z | s) for ``power`` (B, N, F) of speech."""
 
     def decode(self, z: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """Log-variances (B, R, N, F) of latents (B, R, N, L).
 
-        A prior that conditions on the speech's past is given its own: it rolls out.
+        An autoregressive prior conditions on its own expected past here, frame by frame.
         """
 
     def log_prior(self, z: torch.Tensor) -> torch.Tensor:
         """log p(z_n | z_1..n-1), (B, R, N): the terms of the chain rule, which sum to log p(z)."""
 
+    def generate(self, z: torch.Tensor, mask: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """The results of ``decode`` and ``log_prior``, in one pass."""
+
     def reconstruct(
         self, power: torch.Tensor, generator: torch.Generator | None = None, mask: torch.Tensor | None = None
     ) -> Reconstruction:
-        """One draw from q given clean ``power`` (B, N, F), decoded: what training needs."""
+        """Decode one draw from q(z | s), given clean ``power`` (B, N, F). Training uses this."""
 
     def log_weight(
         self,
@@ -68,22 +83,70 @@ class SpeechPrior(Protocol):
         generator: torch.Generator | None = None,
         mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """log p(s, z) - log q(z | s), frame by frame (B, R, N), at draws from q."""
+        """log p(s, z) - log q(z | s) frame by frame, (B, R, N), at ``draws`` draws from q."""
 
     def nll(self, power: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
         """-log p(s_n | z_n) less F log(pi), summed over bins: (..., N) of (..., N, F)."""
 
-    def generate(self, z: torch.Tensor, mask: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """What ``decode`` and ``log_prior`` give, in one pass."""
-
     def sample(self, frames: int, generator: torch.Generator) -> torch.Tensor:
         """Latents (1, 1, N, L) drawn from p(z)."""
 
-    def encoder_parameters(self) -> Iterator[torch.nn.Parameter]:
-        """The parameters that inference may copy and fine-tune; the decoder's are never touched."""
+    def activity(self, power: torch.Tensor) -> torch.Tensor:
+        """Speech activity (B, N, U) computed from the power of speech; only where ``takes_activity``."""
+
+    def driven_by(self, drive: torch.Tensor) -> SpeechPrior:
+        """The same prior, conditioned on the activity ``drive`` (B, N, U); only where ``takes_activity``."""
+
+    def compress(self, error: float) -> int | None:
+        """Make ``decode`` cheaper at a root mean square error of at most ``error`` nats.
+
+        Returns the rank of the approximation, or None where the prior has none that pays; then nothing changes.
+        """
+
+    def finish(self, power: torch.Tensor) -> None:
+        """Fit the parameters that are known only after training, to training frames |s|^2 (N, F)."""
+
+    def encoder_parameters(self) -> Iterator[nn.Parameter]:
+        """The parameters of q(z | s) alone. Inference may copy and fine-tune them, never the decoder's."""
 
     def config(self) -> dict[str, Any]:
-        """The architecture as JSON-able keywords of the constructor."""
+        """Keywords of the constructor without ``signal``, JSON-able."""
+
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
+        """All parameters, as in ``torch.nn.Module``."""
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """All parameters with their names, as in ``torch.nn.Module``."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Parameters and stored buffers by name, as in ``torch.nn.Module``."""
+
+    def to(self, device: torch.device | str, /) -> Self:
+        """Move parameters and buffers to a device, in place, as in ``torch.nn.Module``."""
+
+
+class PriorModule(nn.Module, SpeechPrior):
+    """Base of all neural priors: the capabilities of :class:`SpeechPrior` that most of them lack."""
+
+    takes_activity = False
+    summary = "A variational autoencoder"
+    caution = ""
+    counts_latents = True
+
+    def activity(self, power: torch.Tensor) -> torch.Tensor:
+        """Not available: the prior does not condition on speech activity."""
+        raise NotImplementedError(f"{type(self).__name__} does not condition on speech activity")
+
+    def driven_by(self, drive: torch.Tensor) -> Self:
+        """Not available: the prior does not condition on speech activity."""
+        raise NotImplementedError(f"{type(self).__name__} does not condition on speech activity")
+
+    def compress(self, error: float) -> int | None:
+        """None: there is no cheaper form of the decoder."""
+        return None
+
+    def finish(self, power: torch.Tensor) -> None:
+        """Nothing: all parameters are trained."""
 
 
 #: Architectures by name: classes whose keywords are those of their ``config()``.

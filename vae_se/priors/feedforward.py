@@ -1,4 +1,4 @@
-"""What the priors of independent frames are built of: spectra in, log-variances out."""
+"""Feed-forward priors: an encoder from spectra, a decoder to log-variances."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from ..errors import UsageError
 from ..numerics import LOG_VARIANCE_MAX, LOG_VARIANCE_MIN
 from ..rng import torch_stream
 from ..signal_spec import SignalSpec
-from .frame import FramePrior
+from .frame import FramePrior, Q
 from .layers import stack
 from .statistics import Standardising
 
 
-class FeedForward(Standardising, FramePrior):
-    """Encoder: standardised log-power through the ``hidden`` layers backwards, then a subclass's heads.
-    Decoder: the mirror image, then a linear layer to F log-variances.
+class FeedForward(Standardising, FramePrior[Q]):
+    """Encoder: standardised log-power through the ``hidden`` layers in reverse order, then a subclass's heads.
+    Decoder: the ``hidden`` layers in order, then a linear layer to F log-variances.
 
-    A subclass defines :meth:`make_heads` and ``encode``. The statistics of the training speech, by which the
-    encoder's input is standardised, are buffers, stored with the weights.
+    A subclass defines :meth:`make_heads`, ``encode`` and ``divergence``.
     """
 
     thin_in: torch.Tensor | None
@@ -56,11 +55,11 @@ class FeedForward(Standardising, FramePrior):
             self.register_buffer(name, None, persistent=False)
 
     def make_heads(self, size: int) -> None:
-        """Register what makes a posterior of the encoder's last ``size`` units."""
+        """Register the layers from the encoder's last ``size`` units to the parameters of the posterior."""
         raise NotImplementedError
 
     def decode(self, z: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        """eta(z): log-variances (..., F) of latents (..., L), within the range of numerics.py."""
+        """eta(z): log-variances (..., F) of latents (..., L), clamped to the range of numerics.py."""
         hidden = self.decoder(z)
         if self.thin_in is None:
             eta = self.output(hidden)
@@ -70,19 +69,20 @@ class FeedForward(Standardising, FramePrior):
 
     @torch.no_grad()
     def compress(self, error: float) -> int | None:
-        """Let :meth:`decode` take two thin layers in place of the costly last one; returns their rank.
+        """Replace the output layer in :meth:`decode` by two thin layers; returns their rank.
 
-        The log-variances are projected on the fewest of their principal components under p(z) (Eckart and
-        Young, The approximation of one matrix by another of lower rank, 1936) that leave a root mean square
-        error of ``error`` nats at most. Nothing changes, and None is returned, where that saves less than a
-        quarter of the layer's products. The layer itself, and what is saved, stay as they are.
+        The log-variances are projected on the fewest of their principal components under p(z) whose root mean
+        square error is at most ``error`` nats (Eckart and Young, The approximation of one matrix by another of
+        lower rank, 1936). Where that saves less than a quarter of the layer's products, nothing changes and the
+        result is None. The output layer itself, and the stored weights, stay as they are.
         """
         z = self.sample(4096, torch_stream(0, "compress"))[0, 0]
         hidden = self.decoder(z).double()
         weight, bins = self.output.weight.double(), len(self.output.weight)
         mean = hidden.mean(0)
         eigenvalues, vectors = torch.linalg.eigh(weight @ torch.cov(hidden.T) @ weight.T)
-        left_out = (eigenvalues.clamp(min=0).cumsum(0) / bins).sqrt()  # ascending: of the first 1, 2, ...
+        # In ascending order: entry k is the error without the k + 1 smallest components.
+        left_out = (eigenvalues.clamp(min=0).cumsum(0) / bins).sqrt()
         rank = max(1, bins - int((left_out <= error).sum()))
         if rank * (bins + weight.shape[1]) > 0.75 * weight.numel():
             return None
@@ -93,10 +93,21 @@ class FeedForward(Standardising, FramePrior):
         return rank
 
     def encoder_parameters(self) -> Iterator[nn.Parameter]:
-        """Parameters of q(z | s): all but the decoder's."""
+        """Parameters of q(z | s): all but those of ``decoder`` and ``output``."""
         decoder = {id(p) for p in itertools.chain(self.decoder.parameters(), self.output.parameters())}
         return (p for p in self.parameters() if id(p) not in decoder)
 
     def config(self) -> dict[str, Any]:
-        """Keywords of the constructor, JSON-able, less the signal."""
+        """Keywords of the constructor without ``signal``, JSON-able."""
         return {"hidden": list(self.hidden), "latent_dim": self.latent_dim, "activation": self.activation}
+
+
+class TwoHeads(FeedForward[Q]):
+    """Feed-forward prior with two linear heads: location and log-scale of the posterior."""
+
+    def make_heads(self, size: int) -> None:
+        """``mean_head`` and ``log_variance_head``; the second starts at 0, a variance of 1."""
+        self.mean_head = nn.Linear(size, self.latent_dim)
+        self.log_variance_head = nn.Linear(size, self.latent_dim)
+        nn.init.zeros_(self.log_variance_head.weight)
+        nn.init.zeros_(self.log_variance_head.bias)

@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
 
 from .base import PRIORS
-from .feedforward import FeedForward
+from .feedforward import TwoHeads
 from .posterior import GaussianPosterior
 
 
 @PRIORS.add("ffvae")
-class FFVAE(FeedForward):
+class FFVAE(TwoHeads[GaussianPosterior]):
     """z ~ N(0, I_L);  s_f | z ~ N_c(0, exp(eta_f(z)));  q(z | s) = N(mu(|s|^2), diag sigma^2(|s|^2)).
 
     Leglaive, Girin and Horaud, A variance modeling framework based on variational autoencoders for speech
-    enhancement, 2018, eqs. 1 to 9; Girin, Leglaive, Bie, Diard, Hueber and Alameda-Pineda, Dynamical
-    variational autoencoders: a comprehensive review, 2021, ch. 2. Decoder: ``hidden`` layers, then a
-    linear layer to F log-variances. Encoder: the mirror image, then two linear heads.
+    enhancement, 2018; Girin, Leglaive, Bie, Diard, Hueber and Alameda-Pineda, Dynamical variational
+    autoencoders: a comprehensive review, 2021, ch. 2.
 
-    Departures, which change how the model trains and not what it is: the encoder sees standardised
-    log-power (a function of the modulus alone), and the decoder's linear layer starts at the mean
-    log-spectrum of the training speech.
+    Departures from the paper, which change the optimisation and not the model: the encoder's input is the
+    standardised log-power, and the output layer starts at the mean log-spectrum of the training speech.
     """
 
-    def make_heads(self, size: int) -> None:
-        """Two linear layers: mean and log-variance of q, which starts at a variance of 1."""
-        self.mean_head = nn.Linear(size, self.latent_dim)
-        self.log_variance_head = nn.Linear(size, self.latent_dim)
-        nn.init.zeros_(self.log_variance_head.weight)
-        nn.init.zeros_(self.log_variance_head.bias)
-
     def encode(self, power: torch.Tensor, mask: torch.Tensor | None = None) -> GaussianPosterior:
-        """Posterior of the latents of |s|^2, (B, N, F)."""
+        """q(z | s) for ``power`` (B, N, F)."""
         hidden = self.encoder(self.features(power))
         return GaussianPosterior(self.mean_head(hidden), self.log_variance_head(hidden))
+
+    def divergence(self, posterior: GaussianPosterior, z: torch.Tensor, log_q: torch.Tensor) -> torch.Tensor:
+        """KL(q || p) of each latent in closed form, (B, N, L)."""
+        return posterior.kl_by_dimension()

@@ -1,49 +1,62 @@
-"""The VAE with a modern flow as its posterior: an autoregressive spline from the library zuko."""
+"""The VAE with an autoregressive spline flow in its posterior, from the library zuko."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import torch
 
 from ..errors import UsageError
 from ..signal_spec import SignalSpec
 from .base import PRIORS
-from .flow_vae import BentVAE
+from .flow_vae import FlowPosteriorVAE
+
+
+class Transform(Protocol):
+    """A transform of zuko or torch.distributions."""
+
+    @property
+    def inv(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        """The inverse transform."""
+
+    def call_and_ladj(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The image of x, and log |det| of the Jacobian."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ZukoFlow:
-    """A transform of zuko as a flow: epsilon goes in, in one pass; the inverse takes L."""
+    """A transform of zuko as a flow of epsilon: one pass forward, L passes for the inverse."""
 
-    transform: Any
+    transform: Transform
 
     def forward(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The image of z (B, R, N, L), and log |det| of the Jacobian (B, R, N)."""
-        image, log_det = self.transform.call_and_ladj(z)
-        return image, log_det
+        return self.transform.call_and_ladj(z)
 
     def inverse(self, z: torch.Tensor) -> torch.Tensor:
-        """What has the image z (B, R, N, L)."""
-        before: torch.Tensor = self.transform.inv(z)
-        return before
+        """The latents whose image is z (B, R, N, L)."""
+        return self.transform.inv(z)
 
 
 @PRIORS.add("flow-vae-zuko")
-class SplineVAE(BentVAE):
-    """epsilon_l goes through a rational-quadratic spline of ``bins`` pieces on [-5, 5], whose shape depends on
-    epsilon_1 .. epsilon_l-1 and on the frame through a masked network with ``width`` hidden units.
+class SplineVAE(FlowPosteriorVAE):
+    """Posterior with one autoregressive transform by splines.
 
-    Durkan, Bekasov, Murray and Papamakarios, Neural spline flows, 2019, sec. 3.1; in the direction that draws
-    in one pass: Kingma, Salimans, Jozefowicz, Chen, Sutskever and Welling, Improving variational inference
-    with inverse autoregressive flow, 2016, sec. 3. zuko draws nothing: epsilon comes from the caller's
-    generator. UsageError where zuko is not installed.
+    epsilon_l passes a rational-quadratic spline of ``bins`` pieces on [-5, 5]. A masked network with ``width``
+    hidden units computes its shape from epsilon_1 .. epsilon_l-1 and from the encoder's last layer.
+
+    Durkan, Bekasov, Murray and Papamakarios, Neural spline flows, 2019; in the direction that draws in one
+    pass, as in Kingma, Salimans, Jozefowicz, Chen, Sutskever and Welling, Improving variational inference
+    with inverse autoregressive flow, 2016. zuko draws no random number: epsilon comes from the caller's
+    generator.
+
+    Raises UsageError where zuko is not installed.
     """
 
-    summary = "A variational autoencoder, its posterior bent by an autoregressive spline flow,"
+    summary = "A variational autoencoder with an autoregressive spline flow in its posterior"
 
     def __init__(
         self,
@@ -59,7 +72,7 @@ class SplineVAE(BentVAE):
             from zuko.flows.autoregressive import MaskedAutoregressiveTransform
             from zuko.transforms import MonotonicRQSTransform
         except ModuleNotFoundError:
-            raise UsageError("this prior's flow needs zuko", "pip install 'vae-se[flows]'") from None
+            raise UsageError("this prior needs zuko", "pip install 'vae-se[flows]'") from None
         super().__init__(hidden, latent_dim, activation, signal)
         self.bins, self.width = bins, width
         self.spline = MaskedAutoregressiveTransform(
@@ -72,12 +85,12 @@ class SplineVAE(BentVAE):
         )
         with torch.no_grad():
             for parameter in self.spline.hyper[-1].parameters():
-                parameter.mul_(0.1)  # near the identity, which all zeros are
+                parameter.mul_(0.1)  # start near the identity, the map at all zeros
 
     def flow(self, hidden: torch.Tensor) -> ZukoFlow:
-        """The spline that the encoder's last layer (B, N, H) asks for."""
+        """The spline for the encoder's last layer ``hidden`` (B, N, H)."""
         return ZukoFlow(self.spline(hidden.unsqueeze(1)))
 
     def config(self) -> dict[str, Any]:
-        """Keywords of the constructor, JSON-able, less the signal."""
+        """Keywords of the constructor without ``signal``, JSON-able."""
         return super().config() | {"bins": self.bins, "width": self.width}

@@ -1,57 +1,66 @@
-"""What priors without memory share: one posterior and one decoder pass per frame."""
+"""Priors whose frames are independent: one posterior and one decoder pass per frame."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Generic, TypeVar
 
 import torch
-from torch import nn
 
 from ..likelihood import LOG_PI, frame_nll, standard_normal_log_prob
 from ..numerics import POWER_FLOOR
 from ..signal_spec import SignalSpec
-from .base import Reconstruction
+from .base import PriorModule, Reconstruction
+from .posterior import Posterior
 
-#: An exponentially distributed power |s|^2 of mean v has E[log |s|^2] = log v - EULER (Euler's constant).
+#: Euler's constant. A power |s|^2 with an exponential distribution of mean v has E[log |s|^2] = log v - EULER.
 EULER = 0.5772156649015329
+
+#: The kind of posterior that a prior's encoder returns.
+Q = TypeVar("Q", bound=Posterior)
 
 
 def complex_gaussian_nll(power: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
-    """sum_f [eta_f + (|s_f|^2 + floor) / exp(eta_f)]: -log N_c less F log(pi), of shapes (..., F).
+    """sum_f [eta_f + (|s_f|^2 + floor) / exp(eta_f)]: -log N_c less F log(pi), in nats; (...) of (..., F).
 
-    Leglaive, Girin and Horaud, A variance modeling framework based on variational autoencoders for speech
-    enhancement, 2018, eq. 2. The floor of numerics.py is added, as the encoder adds it before its
-    logarithm: digital silence is very quiet noise to both.
+    The likelihood of Leglaive, Girin and Horaud, A variance modeling framework based on variational
+    autoencoders for speech enhancement, 2018. The power floor of numerics.py is added here as in the encoder's
+    input, so that digital silence counts as very quiet noise in both.
+
+    >>> complex_gaussian_nll(torch.ones(3), torch.zeros(3)).round().item()
+    3.0
     """
     return frame_nll(log_variance, (power + POWER_FLOOR) * torch.exp(-log_variance))
 
 
-class FramePrior(nn.Module):
-    """Base of priors whose frames are independent; subclasses have ``encode`` and ``decode``.
+class FramePrior(PriorModule, Generic[Q]):
+    """Base of priors whose frames are independent; a subclass defines ``encode``, ``decode``, ``divergence``.
 
-    Standard normal latents and the complex Gaussian likelihood, unless a subclass says otherwise.
+    Latents are standard normal and the likelihood is complex Gaussian, unless a subclass overrides them.
+    ``Q`` is the type of the posterior.
     """
 
     factorised = True
     standard_normal = True
-    takes_activity = False
-    #: For the model card: what the prior is; what its figures do not mean; whether KL falls apart by latents.
-    summary = "A variational autoencoder"
-    caution = ""
-    counts_latents = True
     signal: SignalSpec
     latent_dim: int
 
-    def encode(self, power: torch.Tensor, mask: torch.Tensor | None = None) -> Any:
-        """Posterior object over the latents of ``power`` (B, N, F); frames do not see each other."""
+    def encode(self, power: torch.Tensor, mask: torch.Tensor | None = None) -> Q:
+        """q(z | s) for ``power`` (B, N, F); each frame's posterior depends on that frame alone."""
         raise NotImplementedError
 
     def decode(self, z: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """Log-variances (..., F) of latents (..., L)."""
         raise NotImplementedError
 
+    def divergence(self, posterior: Q, z: torch.Tensor, log_q: torch.Tensor) -> torch.Tensor:
+        """KL(q || p) of each frame, (B, N, D).
+
+        ``z`` (B, 1, N, L) is a draw from q with log-density ``log_q`` (B, 1, N), for one-draw estimates.
+        """
+        raise NotImplementedError
+
     def log_prior(self, z: torch.Tensor) -> torch.Tensor:
-        """log N(z; 0, I), one value per frame."""
+        """log N(z_n; 0, I) of each frame: (...) of (..., L)."""
         return standard_normal_log_prob(z)
 
     def generate(self, z: torch.Tensor, mask: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
@@ -59,14 +68,11 @@ class FramePrior(nn.Module):
         return self.decode(z), self.log_prior(z)
 
     def sample(self, frames: int, generator: torch.Generator) -> torch.Tensor:
-        """Latents (1, 1, N, L) from p(z) = N(0, I); independent from frame to frame, as the model says."""
+        """Latents (1, 1, N, L) from p(z) = N(0, I), independent from frame to frame."""
         like = next(self.parameters())
         shape = (1, 1, frames, self.latent_dim)
         z = torch.randn(shape, generator=generator, dtype=like.dtype, device=generator.device)
         return z.to(like.device)
-
-    def finish(self, power: torch.Tensor) -> None:
-        """What can be known only after training, from some training frames |s|^2 (N, F); here nothing."""
 
     def nll(self, power: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
         """-log p(s_n | z_n) less F log(pi), (..., N)."""
@@ -75,18 +81,13 @@ class FramePrior(nn.Module):
     def reconstruct(
         self, power: torch.Tensor, generator: torch.Generator | None = None, mask: torch.Tensor | None = None
     ) -> Reconstruction:
-        """One draw of z a frame (Kingma and Welling, Auto-encoding variational Bayes, 2014, eq. 10)."""
+        """Decode one draw of z per frame (Kingma and Welling, Auto-encoding variational Bayes, 2014)."""
         posterior = self.encode(power)
         z, log_q = posterior.rsample(1, generator)
         return Reconstruction(self.decode(z)[:, 0], self.divergence(posterior, z, log_q))
 
-    def divergence(self, posterior: Any, z: torch.Tensor, log_q: torch.Tensor) -> torch.Tensor:
-        """KL(q || p) of every frame, (B, N, D); draws ``z`` (B, 1, N, L) for those who have to estimate it."""
-        kl: torch.Tensor = posterior.kl_by_dimension()
-        return kl
-
-    def proposal(self, power: torch.Tensor) -> Any:
-        """What importance sampling of p(z | s) draws from: q, where it has a density."""
+    def proposal(self, power: torch.Tensor) -> Posterior:
+        """The proposal of importance sampling for p(z | s): q, unless q has no density."""
         return self.encode(power)
 
     def log_weight(
@@ -96,7 +97,7 @@ class FramePrior(nn.Module):
         generator: torch.Generator | None = None,
         mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """log p(s, z) - log q(z | s) at ``draws`` draws from q, (B, R, N)."""
+        """log p(s, z) - log q(z | s) at ``draws`` draws from the proposal, (B, R, N)."""
         z, log_q = self.proposal(power).rsample(draws, generator)
         nll = self.nll(power.unsqueeze(1), self.decode(z))
         return self.log_prior(z) - nll - power.shape[-1] * LOG_PI - log_q

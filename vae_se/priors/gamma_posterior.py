@@ -1,4 +1,4 @@
-"""Log-gamma distributions over latents: densities, reparametrised draws and divergence."""
+"""Log-gamma distributions over latents: densities, reparameterised draws and divergence."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from .posterior import standard_normal, uniform
 if TYPE_CHECKING:
     from ..rng import Streams
 
-# Proposals for one draw. Each is accepted with 0.95 or more, so that all fail once in 6e7 draws; then the
-# median stands in. A fixed number keeps a stream in step whatever was accepted.
+# Proposals for one draw. Each is accepted with a probability of at least 0.95, so all are rejected once in
+# 6e7 draws; the draw is then the value at v = 1, near the median. The number is fixed so that the random
+# stream advances by the same amount whichever proposals are accepted.
 _ATTEMPTS = 6
 
 
@@ -21,10 +22,10 @@ _ATTEMPTS = 6
 class GammaPosterior:
     """q(z | x): z_l = location_l + (log(g / alpha_l) - c_l) / d_l with g ~ Gamma(alpha_l, 1).
 
-    ``location`` and ``log_shape`` = log alpha have shape (B, N, L). c = psi(a) - log a and d = psi'(a)^(1/2)
-    belong to the prior, which is the same with location 0 and alpha = a: its z have mean 0 and variance 1.
-    ``prior_log_shape`` = log a, (L,). In the terms of y = exp(d z + psi(a)): y ~ Gamma(a, 1) a priori,
-    y ~ Gamma(alpha, beta) a posteriori with log beta = log alpha - log a - d * location.
+    ``location`` and ``log_shape`` = log alpha have shape (B, N, L); ``prior_log_shape`` = log a has shape (L,).
+    c = psi(a) - log a and d = psi'(a)^(1/2) standardise the prior, the member of the family with location 0 and
+    alpha = a: its z has mean 0 and variance 1. For y = exp(d z + psi(a)): y ~ Gamma(a, 1) a priori and
+    y ~ Gamma(alpha, beta) a posteriori, with log beta = log alpha - log a - d * location.
     """
 
     location: torch.Tensor
@@ -34,20 +35,22 @@ class GammaPosterior:
     def rsample(
         self, draws: int, generator: torch.Generator | Streams | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Reparametrised draws z (B, R, N, L) and log q (B, R, N). ``generator``: one, or one per utterance."""
+        """Reparameterised draws z (B, R, N, L) and log q (B, R, N)."""
         log_ratio = draw_log_gamma(self.log_shape, draws, generator) - self.log_shape.unsqueeze(1)
         offset, scale = standardisation(self.prior_log_shape)
         z = self.location.unsqueeze(1) + (log_ratio - offset) / scale
         return z, self._log_density(log_ratio)
 
     def log_prob(self, z: torch.Tensor) -> torch.Tensor:
-        """log q(z | x) of z (B, R, N, L), shape (B, R, N)."""
+        """log q(z | x) of z (B, R, N, L), (B, R, N)."""
         offset, scale = standardisation(self.prior_log_shape)
         return self._log_density(scale * (z - self.location.unsqueeze(1)) + offset)
 
     def _log_density(self, log_ratio: torch.Tensor) -> torch.Tensor:
-        """Of z in terms of log(g / alpha) = r: alpha (r + 1 - e^r) + alpha log alpha - alpha - log Gamma(alpha)
-        is the log-density of r, and d r = d dz."""
+        """Log-density of z, given r = log(g / alpha), (B, R, N).
+
+        alpha (r + 1 - e^r) + alpha log alpha - alpha - log Gamma(alpha) is the log-density of r, and dr = d dz.
+        """
         _, scale = standardisation(self.prior_log_shape)
         alpha = torch.exp(self.log_shape)
         density = alpha.unsqueeze(1) * (log_ratio - torch.expm1(log_ratio))
@@ -66,14 +69,14 @@ class GammaPosterior:
         return torch.log(torch.polygamma(1, torch.exp(self.log_shape))) - 2 * torch.log(scale)
 
     def kl(self) -> torch.Tensor:
-        """KL(q || p), shape (B, N)."""
+        """KL(q || p) of each frame, (B, N)."""
         return self.kl_by_dimension().sum(-1)
 
     def kl_by_dimension(self) -> torch.Tensor:
-        """KL(Gamma(alpha, beta) || Gamma(a, 1)), latent by latent, (B, N, L):
+        """KL(Gamma(alpha, beta) || Gamma(a, 1)) of each latent, (B, N, L).
 
-        (alpha - a) psi(alpha) - log Gamma(alpha) + log Gamma(a) + a log beta + alpha (1 / beta - 1).
-        In double precision, since terms of the size of alpha log alpha all but cancel.
+        (alpha - a) psi(alpha) - log Gamma(alpha) + log Gamma(a) + a log beta + alpha (1 / beta - 1), computed
+        in double precision, since terms of the order of alpha log alpha nearly cancel.
         """
         _, scale = standardisation(self.prior_log_shape)
         log_alpha, log_a = self.log_shape.double(), self.prior_log_shape.double()
@@ -87,13 +90,20 @@ class GammaPosterior:
 
 
 def standardisation(prior_log_shape: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """c = psi(a) - log a and d = psi'(a)^(1/2) of log a (L,): mean of log(y / a), and spread of log y."""
+    """c = psi(a) - log a and d = psi'(a)^(1/2) for log a (L,).
+
+    For y ~ Gamma(a, 1), c is the mean of log(y / a) and d the standard deviation of log y.
+
+    >>> c, d = standardisation(torch.tensor([0.0]))
+    >>> round(c.item(), 4), round(d.item(), 4)
+    (-0.5772, 1.2825)
+    """
     a = torch.exp(prior_log_shape)
     return torch.digamma(a) - prior_log_shape, torch.polygamma(1, a).sqrt()
 
 
 def _peak(log_alpha: torch.Tensor) -> torch.Tensor:
-    """alpha log alpha - alpha - log Gamma(alpha), in double precision for the same reason as the divergence."""
+    """alpha log alpha - alpha - log Gamma(alpha), in double precision, since the terms nearly cancel."""
     wide = log_alpha.double()
     alpha = torch.exp(wide)
     return (alpha * wide - alpha - torch.lgamma(alpha)).to(log_alpha.dtype)
@@ -102,12 +112,12 @@ def _peak(log_alpha: torch.Tensor) -> torch.Tensor:
 def draw_log_gamma(
     log_shape: torch.Tensor, draws: int, generator: torch.Generator | Streams | None
 ) -> torch.Tensor:
-    """log g, g ~ Gamma(alpha, 1), (B, R, N, L) for log alpha (B, N, L), with gradients by log alpha.
+    """log g with g ~ Gamma(alpha, 1), (B, R, N, L), for log alpha (B, N, L); differentiable by log alpha.
 
-    g = g' U^(1/alpha) with g' ~ Gamma(alpha + 1, 1) and U uniform (shape augmentation), in logarithms, where no
-    alpha is too small. g' by rejection: Marsaglia and Tsang, A simple method for generating gamma variables,
-    2000. Its derivative is implicit, - (dF / dalpha) / (dF / dg) of the distribution function F, which does
-    not ask how g' was drawn: Figurnov, Mohamed and Mnih, Implicit reparameterization gradients, 2018, eq. 6.
+    g = g' U^(1/alpha) with g' ~ Gamma(alpha + 1, 1) and U uniform (shape augmentation), computed in logarithms,
+    so that no alpha is too small. g' is drawn by rejection (Marsaglia and Tsang, A simple method for generating
+    gamma variables, 2000). Its derivative is -(dF / dalpha) / (dF / dg) for the distribution function F,
+    whatever the sampler (Figurnov, Mohamed and Mnih, Implicit reparameterization gradients, 2018).
     """
     alpha = torch.exp(log_shape).unsqueeze(1)
     more = alpha + 1

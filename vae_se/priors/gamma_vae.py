@@ -1,4 +1,4 @@
-"""The VAE whose latents are gamma distributed in place of normal."""
+"""The VAE with gamma distributed latents."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from torch.nn import functional
 from ..errors import UsageError
 from ..signal_spec import SignalSpec
 from .base import PRIORS
-from .ffvae import FFVAE
+from .feedforward import TwoHeads
 from .gamma_posterior import GammaPosterior
 
-# Range of log(alpha / a): from a posterior flatter than the prior to one 400 times narrower.
+# Range of log(alpha / a): from a posterior wider than the prior to one 400 times narrower.
 _LOG_RATIO = (-3.0, 12.0)
 
 
 @PRIORS.add("gamma-vae")
-class GammaVAE(FFVAE):
+class GammaVAE(TwoHeads[GammaPosterior]):
     """y_l ~ Gamma(a_l, 1);  s_f | y ~ N_c(0, exp(eta_f(y)));  q(y_l | s) = Gamma(alpha_l, beta_l).
 
-    The shapes a_l are learnt, from ``shape`` on. Powers are positive and skewed, as gamma variables are, and
-    the conjugate prior of an inverse variance is one: hence the claim, which docs/priors.md tests, that they
-    suit spectra better than Gaussians. Draws and their gradients: gamma_posterior.py.
+    The shapes a_l are trained from the initial value ``shape``. Powers are positive and skewed, and the gamma
+    distribution is the conjugate prior of an inverse variance; docs/priors.md tests whether such latents suit
+    spectra better than Gaussians. Draws and their gradients: gamma_posterior.py.
 
-    The latents z that inference moves are unconstrained: z = (log y - psi(a)) / psi'(a)^(1/2), of mean 0 and
-    variance 1 a priori, and these enter the decoder. As a grows p(z) tends to N(0, 1), and the model to
-    ``ffvae``: what it learns a to be tells whether speech asks for skewed latents. The two heads mean what they
-    do in ``ffvae``: where z is, and the logarithm of how much narrower q is than p.
+    Inference works on the unconstrained latents z = (log y - psi(a)) / psi'(a)^(1/2), of mean 0 and variance
+    1 under the prior, which are the decoder's input. As a grows, p(z) tends to N(0, 1) and the model to
+    ``ffvae``. The encoder's heads are the location of z and the negative logarithm of alpha / a, the gain in
+    precision.
     """
 
     standard_normal = False
@@ -52,11 +52,15 @@ class GammaVAE(FFVAE):
         self.shape = shape
         self.log_shape = nn.Parameter(torch.full((latent_dim,), math.log(shape)))
 
-    def encode(self, power: torch.Tensor, mask: torch.Tensor | None = None) -> Any:
-        """Posterior of the latents z of |s|^2, (B, N, F)."""
+    def encode(self, power: torch.Tensor, mask: torch.Tensor | None = None) -> GammaPosterior:
+        """q(z | s) for ``power`` (B, N, F)."""
         hidden = self.encoder(self.features(power))
         log_ratio = functional.hardtanh(-self.log_variance_head(hidden), *_LOG_RATIO)
         return GammaPosterior(self.mean_head(hidden), self.log_shape + log_ratio, self.log_shape)
+
+    def divergence(self, posterior: GammaPosterior, z: torch.Tensor, log_q: torch.Tensor) -> torch.Tensor:
+        """KL(q || p) of each latent in closed form, (B, N, L)."""
+        return posterior.kl_by_dimension()
 
     def log_prior(self, z: torch.Tensor) -> torch.Tensor:
         """log p(z_n), (B, R, N)."""
@@ -69,14 +73,14 @@ class GammaVAE(FFVAE):
             return self._prior(like).rsample(1, generator)[0].to(self.log_shape.device)
 
     def _prior(self, like: torch.Tensor) -> GammaPosterior:
-        """p(z) as a distribution over latents of the shape (B, N, L)."""
+        """p(z) as a distribution over latents of the shape of ``like``, (B, N, L)."""
         log_shape = self.log_shape.to(like.device)
         return GammaPosterior(torch.zeros_like(like), log_shape.expand_as(like), log_shape)
 
     def encoder_parameters(self) -> Iterator[nn.Parameter]:
-        """Parameters of q(z | s); the shapes a are p's."""
+        """Parameters of q(z | s); the shapes a belong to p(z)."""
         return (p for p in super().encoder_parameters() if p is not self.log_shape)
 
     def config(self) -> dict[str, Any]:
-        """Keywords of the constructor, JSON-able, less the signal."""
+        """Keywords of the constructor without ``signal``, JSON-able."""
         return super().config() | {"shape": self.shape}

@@ -1,21 +1,23 @@
-"""From one recording to another through the latent space of a prior."""
+"""Interpolation between two recordings in the latent space of a prior."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import torch
 from torch.nn import functional
 
+from .base import SpeechPrior
 from .voice import griffin_lim
 
 
 @dataclasses.dataclass(frozen=True)
 class Morph:
-    """``first``, ``second`` and ``between`` (N, L): latents of both ends, and of what lies between them.
+    """An interpolation between two recordings.
 
-    ``weight`` (N,): how much of the second is in it; ``log_variance`` (N, F): what the prior makes of it.
+    ``first`` and ``second`` (N, L): latents of both recordings, resampled to N frames; ``between`` (N, L): the
+    interpolated latents; ``weight`` (N,): share of the second recording; ``log_variance`` (N, F): the decoded
+    interpolation.
     """
 
     first: torch.Tensor
@@ -26,12 +28,12 @@ class Morph:
 
 
 @torch.no_grad()
-def morph(prior: Any, first: torch.Tensor, second: torch.Tensor, weight: float | None = None) -> Morph:
-    """The straight line between the posterior means of two waveforms (T,), each at the prior's rate and level.
+def morph(prior: SpeechPrior, first: torch.Tensor, second: torch.Tensor, weight: float | None = None) -> Morph:
+    """Interpolate linearly between the posterior means of two waveforms (T,) at the prior's rate and level.
 
-    Both tracks of latents are stretched over time, linearly, to the mean of their lengths, so that beginnings
-    meet and ends meet; nothing is aligned in between. ``weight`` is the share of the second, 0 to 1, in all
-    frames; None lets it rise from 0 at the first frame to 1 at the last.
+    Both sequences of latents are resampled linearly to the mean of their lengths, so that their first frames
+    coincide and their last frames coincide; there is no other alignment. ``weight`` is the share of the second
+    recording, 0 to 1, in all frames; None increases it from 0 in the first frame to 1 in the last.
     """
     tracks = [_encoded(prior, waveform) for waveform in (first, second)]
     frames = round(sum(len(track) for track in tracks) / 2)
@@ -41,20 +43,21 @@ def morph(prior: Any, first: torch.Tensor, second: torch.Tensor, weight: float |
     return Morph(a, b, share, z, prior.decode(z[None, None])[0, 0])
 
 
-def morphed_sound(prior: Any, result: Morph, generator: torch.Generator, iterations: int = 50) -> torch.Tensor:
-    """Sound (T,) of a morph: standard deviations as magnitudes, the phase made from nothing else."""
+def morphed_sound(
+    prior: SpeechPrior, result: Morph, generator: torch.Generator, iterations: int = 50
+) -> torch.Tensor:
+    """Waveform (T,) of a morph: standard deviations as magnitudes, phases by :func:`griffin_lim`."""
     stft = prior.signal.stft
     samples = max(1, (len(result.log_variance) - stft.frames(0)) * stft.hop)
     return griffin_lim(torch.exp(0.5 * result.log_variance), stft, samples, generator, iterations)
 
 
-def _encoded(prior: Any, waveform: torch.Tensor) -> torch.Tensor:
+def _encoded(prior: SpeechPrior, waveform: torch.Tensor) -> torch.Tensor:
     """Posterior means (N, L) of a waveform (T,)."""
     power = prior.signal.stft.analyse(waveform).abs().square()
-    mean: torch.Tensor = prior.encode(power.unsqueeze(0)).mean[0]
-    return mean
+    return prior.encode(power.unsqueeze(0)).mean[0]
 
 
 def _stretched(track: torch.Tensor, frames: int) -> torch.Tensor:
-    """A track (N, L) at ``frames`` equal steps from its first frame to its last."""
+    """Latents (N, L) resampled to ``frames`` equal steps from the first frame to the last."""
     return functional.interpolate(track.T[None], size=frames, mode="linear", align_corners=True)[0].T

@@ -1,25 +1,27 @@
-"""The textbook VAE on spectra: a Gaussian of fixed variance, hence a squared error, on log-power."""
+"""The textbook VAE on log-power spectra: a Gaussian of fixed variance, hence a squared error."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 
+from ..deprecated import renamed_attribute
 from ..numerics import POWER_FLOOR
 from .base import PRIORS
 from .ffvae import FFVAE
 from .frame import EULER
 
-#: Variance of the logarithm of an exponentially distributed power, which |s|^2 is under the complex Gaussian.
+#: Variance of the logarithm of a power |s|^2 under the complex Gaussian, where the power is exponential.
 LOG_POWER_VARIANCE = math.pi**2 / 6
 
 
-def log_normal_misfit(power: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
-    """-log p(s) less F log(pi), summed over bins, (..., N), on the same scale as the complex Gaussian's.
+def log_normal_nll(power: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
+    """-log p(s) less F log(pi), in nats, (...) of (..., F); comparable with the complex Gaussian's.
 
-    p(s) = N(t; m, pi^2 / 6) / (pi (|s|^2 + floor)) with t = log(|s|^2 + floor) and m = eta - gamma: with
-    |s|^2 = r and a uniform phase p(s) = p(r) / pi, and dt / dr = 1 / (r + floor).
+    p(s) = N(t; m, pi^2 / 6) / (pi (|s|^2 + floor)) with t = log(|s|^2 + floor) and m = eta - gamma, gamma
+    Euler's constant. With r = |s|^2 and a uniform phase, p(s) = p(r) / pi and dt / dr = 1 / (r + floor).
     """
     log_power = torch.log(power + POWER_FLOOR)
     squared = (log_power - log_variance + EULER).square() / LOG_POWER_VARIANCE
@@ -30,22 +32,26 @@ def log_normal_misfit(power: torch.Tensor, log_variance: torch.Tensor) -> torch.
 class SquaredErrorVAE(FFVAE):
     """z ~ N(0, I_L);  t_f | z ~ N(m_f(z), pi^2 / 6) with t_f = log(|s_f|^2 + floor), q as in ``ffvae``.
 
-    Kingma and Welling, Auto-encoding variational Bayes, 2014, appendix C.2, with a fixed variance: the decoder
-    gives a mean, and the reconstruction term is a squared error on a transform of the spectrum. The phase of s
-    is uniform. The variance is that of log |s|^2 under the complex Gaussian, so that the two likelihoods have
-    the same width and differ by their shape: log |s|^2 has a long tail towards small powers, and none
-    upwards, where the Gaussian has the same one on both sides.
+    A Gaussian decoder (Kingma and Welling, Auto-encoding variational Bayes, 2014) of fixed variance: the
+    reconstruction term is a squared error of log-power. The phase of s is uniform. The variance is that of
+    log |s|^2 under the complex Gaussian, so the two likelihoods have the same width; they differ in shape. The
+    density of log |s|^2 under the complex Gaussian has a long tail towards small powers, this one is symmetric.
 
-    For enhancement the decoder must give a variance: eta_f = m_f + gamma (Euler's constant), the log-variance
-    whose E[log |s_f|^2] is m_f. The network's output is eta itself.
+    Enhancement needs a variance: the output is eta_f = m_f + gamma, with Euler's constant gamma, the
+    log-variance under which E[log |s_f|^2] = m_f.
     """
 
-    summary = "A variational autoencoder, trained by the squared error of log-power,"
+    summary = "A variational autoencoder trained by the squared error of log-power"
     caution = (
-        "Its likelihood is not the complex Gaussian's: the reconstruction is on the same scale, but what "
-        "stands under Itakura-Saito is that reconstruction less a constant of the data, and no such divergence."
+        "The likelihood of this prior is not the complex Gaussian. Its reconstruction term has the same "
+        "scale, but the column Itakura-Saito holds this term less a constant of the data, which is no "
+        "Itakura-Saito divergence."
     )
 
     def nll(self, power: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
         """-log p(s_n | z_n) less F log(pi), (..., N)."""
-        return log_normal_misfit(power, log_variance)
+        return log_normal_nll(power, log_variance)
+
+
+def __getattr__(name: str) -> Any:
+    return renamed_attribute(__name__, name)

@@ -1,4 +1,4 @@
-"""How priors hear speech: as log-power, standardised by the statistics of the training speech."""
+"""Standardisation of the encoder's input by the statistics of the training speech."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ from .frame import EULER
 
 
 class Standardising:
-    """Part of a prior whose last layer, ``output``, gives log-variances. Its statistics are buffers, stored
-    with the weights; they are 0 and 1 until :meth:`set_statistics`."""
+    """Mixin of a prior with an output layer ``output`` and buffers ``log_power_mean``, ``log_power_std`` (F,).
+
+    The buffers are stored with the weights; they are 0 and 1 until :meth:`set_statistics`.
+    """
 
     output: nn.Linear
     log_power_mean: torch.Tensor
     log_power_std: torch.Tensor
 
     def set_statistics(self, mean: torch.Tensor, std: torch.Tensor) -> None:
-        """Standardise what is heard and start the output at the mean log-power; both (F,).
+        """Store mean and standard deviation (F,) of the log-power; the output then starts at that mean.
 
-        An exponentially distributed power lies e^gamma above the exponential of its mean logarithm, hence
-        Euler's constant in the bias.
+        The output is a log-variance. It exceeds the mean log-power of an exponential distribution by Euler's
+        constant, which the output's bias includes.
         """
         self.log_power_mean.copy_(mean)
         self.log_power_std.copy_(std)
@@ -30,5 +32,5 @@ class Standardising:
             self.output.weight.mul_(0.1)
 
     def features(self, power: torch.Tensor) -> torch.Tensor:
-        """What is heard of |s|^2 (..., F): its standardised logarithm."""
+        """The encoder's input for |s|^2 (..., F): its standardised logarithm."""
         return (torch.log(power + POWER_FLOOR) - self.log_power_mean) / self.log_power_std

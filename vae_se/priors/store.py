@@ -1,4 +1,4 @@
-"""Priors on disk: safetensors and JSON, nothing that can run code."""
+"""Priors on disk: safetensors and JSON, which cannot hold code."""
 
 from __future__ import annotations
 
@@ -10,17 +10,21 @@ import safetensors.torch
 import torch
 
 from ..audio.resample import check_rate
+from ..deprecated import warn
 from ..errors import PriorError, UsageError, VaeSeError, nearest
 from ..signal_spec import SignalSpec
 from ..storage.atomic import write_atomically
 from ..storage.untrusted import load_json, load_tensors, positive
-from .base import PRIORS, SpeechPrior
+from .base import PRIORS, PriorModule, SpeechPrior
 
 FORMAT = 1
 
+#: Keywords of the architectures that release 0.1.0 wrote, and their present names.
+RENAMED_KEYWORDS = {"memory": "hidden_size"}
+
 
 def pretrained_folder() -> Path:
-    """Where the shipped priors lie: inside the installed package, or at the top of a checkout."""
+    """Folder of the shipped priors: inside the installed package, or at the top of a checkout."""
     package = Path(__file__).resolve().parent.parent
     inside = package / "pretrained"
     return inside if inside.is_dir() else package.parent / "pretrained"
@@ -33,7 +37,10 @@ def names() -> list[str]:
 
 
 def locate(name_or_path: str | Path) -> Path:
-    """Folder of a shipped prior, or of one that ``vae-se train`` wrote."""
+    """Folder of a shipped prior, by name, or of one that ``vae-se train`` wrote.
+
+    Raises PriorError where there is none.
+    """
     path = Path(name_or_path)
     shipped = pretrained_folder() / str(name_or_path)
     for folder in (shipped, path):
@@ -45,7 +52,10 @@ def locate(name_or_path: str | Path) -> Path:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """config.json of a prior, checked for its keys."""
+    """config.json of a prior; keywords of release 0.1.0 get their present names, with a warning.
+
+    Raises PriorError where it is missing, unreadable, incomplete or of another format.
+    """
     try:
         config = load_json(folder / "config.json")
     except (OSError, ValueError) as error:
@@ -57,46 +67,56 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise PriorError(
             f"{folder} has format {config['format']!r}, this version reads {FORMAT}", "update vae-se or retrain"
         )
-    return config
+    return config | {"model": current_keywords(config["model"], folder / "config.json")}
 
 
-def build(config: dict[str, Any]) -> Any:
-    """An untrained prior from its configuration."""
+def current_keywords(model: Any, path: Path) -> Any:
+    """The keywords ``model`` of a network under their present names; a deprecated one gives a warning."""
+    if not isinstance(model, dict):
+        return model  # the constructor reports it
+    for old in RENAMED_KEYWORDS.keys() & model.keys():
+        warn(f"the keyword {old!r} in {path}", repr(RENAMED_KEYWORDS[old]), stacklevel=4)
+    return {RENAMED_KEYWORDS.get(key, key): value for key, value in model.items()}
+
+
+def build(config: dict[str, Any]) -> PriorModule:
+    """An untrained prior from its configuration; PriorError where that makes no sense."""
     try:
         return _construct(config)
     except VaeSeError as error:
         raise PriorError(f"bad configuration of a prior: {error}", error.hint) from None
-    except Exception as error:  # whatever a constructor stumbles over
+    except Exception as error:  # constructors raise many types for arguments of a wrong type
         raise PriorError(f"bad configuration of a prior: {error}", "was it edited by hand?") from None
 
 
-def _construct(config: dict[str, Any]) -> Any:
+def _construct(config: dict[str, Any]) -> PriorModule:
     signal = SignalSpec(**config["signal"])
     sizes = (signal.rate, signal.window, signal.hop)
     if not all(positive(size, int) for size in sizes) or not positive(signal.active_rms, float):
         raise UsageError(f"a signal of {config['signal']}", "rate, window and hop are whole numbers above 0")
     check_rate(signal.rate, "the prior")
-    # Layers draw their first weights from torch's global generator: nobody else's numbers may change.
+    # Layers draw their initial weights from torch's global generator, whose state must not change.
     with torch.random.fork_rng(devices=[]):
-        return PRIORS[config["architecture"]](**config["model"], signal=signal)
+        prior: PriorModule = PRIORS[config["architecture"]](**config["model"], signal=signal)
+        return prior
 
 
 def _shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]] | None:
-    """Shapes of a prior's tensors, none of which is made: a configuration may ask for any size.
+    """Shapes of a prior's tensors, without allocating them: a configuration may ask for any size.
 
-    None for an architecture that cannot be laid out without them, or a configuration that cannot be used.
+    None for an architecture that cannot be constructed without its tensors, or for an unusable configuration.
     """
     try:
         with torch.device("meta"):
             return {name: tuple(tensor.shape) for name, tensor in _construct(config).state_dict().items()}
-    except Exception:  # build() says what is wrong
+    except Exception:  # build() reports the reason
         return None
 
 
 def load_prior(name_or_path: str | Path = "default", device: str | torch.device = "cpu") -> SpeechPrior:
-    """Load a prior by shipped name or folder; frozen, in evaluation mode.
+    """Load a prior by shipped name or folder: in float32, frozen, in evaluation mode.
 
-    Raises PriorError when it is unknown, incomplete, truncated, or of another architecture.
+    Raises PriorError where it is unknown, incomplete, truncated, or does not fit its configuration.
     """
     folder = locate(name_or_path)
     config = read_config(folder)
@@ -121,8 +141,11 @@ def load_prior(name_or_path: str | Path = "default", device: str | torch.device 
     return prior.to(device).eval().requires_grad_(False)
 
 
-def save_prior(prior: Any, folder: str | Path, architecture: str, **extra: Any) -> None:
-    """Write weights.safetensors and config.json; ``extra`` (training, scores) goes into the config."""
+def save_prior(prior: SpeechPrior, folder: str | Path, architecture: str, **extra: Any) -> None:
+    """Write weights.safetensors (see :func:`stored_tensors`) and config.json.
+
+    ``extra`` (training, scores) goes into config.json.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     signal = prior.signal
@@ -138,6 +161,28 @@ def save_prior(prior: Any, folder: str | Path, architecture: str, **extra: Any) 
         },
         **extra,
     }
-    tensors = {name: t.detach().cpu().contiguous() for name, t in prior.state_dict().items()}
-    write_atomically(folder / "weights.safetensors", safetensors.torch.save(tensors))
+    save_weights(prior, folder)
     write_atomically(folder / "config.json", (json.dumps(config, indent=2) + "\n").encode())
+
+
+def save_weights(prior: SpeechPrior, folder: Path) -> None:
+    """Write weights.safetensors alone."""
+    write_atomically(folder / "weights.safetensors", safetensors.torch.save(stored_tensors(prior)))
+
+
+def stored_tensors(prior: SpeechPrior) -> dict[str, torch.Tensor]:
+    """The tensors of weights.safetensors, on the CPU: weight matrices in float16, all others as they are.
+
+    Half precision halves the size; :func:`load_prior` converts back to float32. Biases and buffers
+    (statistics, masks, indices) are small and stay as they are: the rounding of the output's bias would be
+    the largest error, and a standard deviation must not round to 0. So does a matrix with a value beyond the
+    range of float16.
+    """
+    matrices = {name for name, parameter in prior.named_parameters() if parameter.ndim > 1}
+    tensors = {}
+    for name, tensor in prior.state_dict().items():
+        tensor = tensor.detach().cpu()
+        half = tensor.half()
+        fits = name in matrices and bool(half.isfinite().all())
+        tensors[name] = (half if fits else tensor).contiguous()
+    return tensors

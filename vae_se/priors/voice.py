@@ -1,21 +1,24 @@
-"""The voice of a prior: sound generated from its own latents, and from nothing else."""
+"""Sound generated from a speech prior: latents drawn from p(z), decoded, with phases by Griffin and Lim."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 
 from ..errors import UsageError
 from ..stft import STFT
+from .base import SpeechPrior
 
 
 def smooth_latents(z: torch.Tensor, smooth: float) -> torch.Tensor:
-    """Tie independent latents (..., N, L) together over time, keeping each one N(0, I).
+    """Correlate independent latents (..., N, L) over time, without changing their marginal N(0, I).
 
     First-order autoregression z'_n = a z'_{n-1} + sqrt(1 - a^2) z_n with a = ``smooth`` in [0, 1): the
-    correlation of frames k apart is a^k, the marginal stays what it was.
+    correlation of frames k apart is a^k. Raises UsageError for another value.
+
+    >>> smooth_latents(torch.ones(2, 1), 0.6).flatten().tolist() == [1.0, 1.4000000953674316]
+    True
     """
     if not 0 <= smooth < 1:
         raise UsageError(f"smooth = {smooth}", "0 (independent frames) up to below 1")
@@ -28,10 +31,10 @@ def smooth_latents(z: torch.Tensor, smooth: float) -> torch.Tensor:
 def griffin_lim(
     magnitude: torch.Tensor, stft: STFT, samples: int, generator: torch.Generator, iterations: int = 50
 ) -> torch.Tensor:
-    """A waveform (T,) whose spectrogram has about the magnitudes (N, F), from random phases.
+    """A waveform (T,) whose spectrogram approximates the magnitudes (N, F); the first phases are random.
 
-    Griffin and Lim, Signal estimation from modified short-time Fourier transform, 1984, eq. 6, with the
-    momentum of Perraudin, Balazs and Søndergaard, A fast Griffin-Lim algorithm, 2013.
+    Griffin and Lim, Signal estimation from modified short-time Fourier transform, 1984, with the momentum of
+    Perraudin, Balazs and Søndergaard, A fast Griffin-Lim algorithm, 2013.
     """
     phase = 2 * math.pi * torch.rand(magnitude.shape, generator=generator)
     spectrum = torch.polar(magnitude, phase)
@@ -45,12 +48,12 @@ def griffin_lim(
 
 
 def sample_voice(
-    prior: Any, seconds: float, generator: torch.Generator, smooth: float = 0.9, iterations: int = 50
+    prior: SpeechPrior, seconds: float, generator: torch.Generator, smooth: float = 0.9, iterations: int = 50
 ) -> torch.Tensor:
-    """Sound (T,) drawn from the prior: latents from p(z), smoothed over time, their variances as magnitudes.
+    """A waveform (T,) drawn from the prior: latents from p(z), decoded to standard deviations as magnitudes.
 
-    A prior whose latents have memory is sampled as it is, whatever ``smooth`` says. Active level: about
-    that of the prior's training speech.
+    ``smooth``: correlation of the latents from frame to frame, see :func:`smooth_latents`; a dynamical prior
+    has its own and ignores it. The active level is about that of the prior's training speech.
     """
     signal = prior.signal
     samples = max(1, round(seconds * signal.rate))

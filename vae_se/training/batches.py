@@ -1,6 +1,7 @@
-"""What a step of training sees: frames shuffled one by one, or sequences of them.
+"""Batches of a training step: frames in shuffled order, or sequences of frames.
 
-Where several processes train together, each sees its part of every batch, and in order every so many-th batch.
+With several processes, each one gets its part of every training batch, and every ``world.size``-th validation
+batch.
 """
 
 from __future__ import annotations
@@ -19,30 +20,32 @@ from .distributed import ALONE, World
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """Power spectra (n, F) of frames that have nothing to do with each other, or (B, N, F) of sequences with
-    their ``mask`` (B, N), 1 where a frame exists, or None where all do."""
+    """Power spectra (n, F) of unrelated frames, or (B, N, F) of sequences.
+
+    ``mask`` (B, N): 1 where a frame exists; None if all exist.
+    """
 
     power: np.ndarray
     mask: np.ndarray | None = None
 
 
 class Batches(Protocol):
-    """Ways through a set of frames; an epoch's depends on the seed and the epoch alone."""
+    """A set of frames in batches; the order of an epoch is a function of the seed and the epoch."""
 
     @property
     def per_epoch(self) -> int:
-        """Batches an epoch."""
+        """Number of batches in an epoch."""
 
     def epoch(self, number: int, first: int = 0) -> Iterator[Batch]:
         """The batches of an epoch in shuffled order, from batch number ``first`` on."""
 
     def in_order(self) -> Iterator[tuple[int, Batch]]:
-        """Every frame once, for validation: numbered batches, of which this process takes its own."""
+        """Each frame once, for validation: the numbered batches of this process."""
 
 
 @dataclasses.dataclass(frozen=True)
 class FrameBatches:
-    """``size`` frames a batch, shuffled over the whole corpus."""
+    """Batches of ``size`` frames, shuffled over the whole corpus."""
 
     frames: FrameSet
     size: int
@@ -51,29 +54,29 @@ class FrameBatches:
 
     @property
     def per_epoch(self) -> int:
-        """Batches an epoch."""
+        """Number of batches in an epoch."""
         return math.ceil(len(self.frames) / self.size)
 
     def epoch(self, number: int, first: int = 0) -> Iterator[Batch]:
-        """Batches of the epoch's global shuffle."""
+        """Batches of the epoch's permutation of all frames."""
         order = numpy_stream(self.seed, "shuffle", number).permutation(len(self.frames))
         for start in range(first * self.size, len(order), self.size):
             chosen = np.sort(order[start : start + self.size])
             yield Batch(self.frames.gather(chosen[self.world.rank :: self.world.size]))
 
     def in_order(self) -> Iterator[tuple[int, Batch]]:
-        """Every frame once."""
+        """Each frame once."""
         for number in range(self.world.rank, self.per_epoch, self.world.size):
             yield number, Batch(self.frames.gather(slice(number * self.size, (number + 1) * self.size)))
 
 
 @dataclasses.dataclass(frozen=True)
 class SequenceBatches:
-    """Sequences of ``length`` frames, ``size`` frames a batch; none crosses from one recording to the next.
+    """Batches of sequences of ``length`` frames, ``size`` frames in total; each sequence is from one recording.
 
-    An epoch cuts each recording into as many as cover it; they overlap a little, by other amounts in every
-    epoch. A recording that is shorter is one sequence, padded. In order, they do not overlap, and the last
-    piece of each recording is padded.
+    An epoch covers each recording by the fewest sequences; they overlap by random amounts. A shorter
+    recording is one padded sequence. In validation the sequences do not overlap, and the last one of a
+    recording is padded.
     """
 
     frames: FrameSet
@@ -84,7 +87,7 @@ class SequenceBatches:
 
     @property
     def per_epoch(self) -> int:
-        """Batches an epoch."""
+        """Number of batches in an epoch."""
         sequences = sum(math.ceil(u.frames / self.length) for u in self.frames.utterances)
         return math.ceil(sequences / self._rows)
 
@@ -93,7 +96,7 @@ class SequenceBatches:
         return max(1, self.size // self.length)
 
     def epoch(self, number: int, first: int = 0) -> Iterator[Batch]:
-        """Batches of the epoch's cuts, shuffled over the whole corpus."""
+        """Batches of the epoch's sequences, shuffled over the whole corpus."""
         generator = numpy_stream(self.seed, "shuffle", number)
         pieces, base = [], 0
         for utterance in self.frames.utterances:
@@ -107,7 +110,7 @@ class SequenceBatches:
             yield self._gather([pieces[k] for k in mine])
 
     def in_order(self) -> Iterator[tuple[int, Batch]]:
-        """Every frame once."""
+        """Each frame once."""
         pieces, base = [], 0
         for utterance in self.frames.utterances:
             for start in range(0, utterance.frames, self.length):
@@ -119,7 +122,7 @@ class SequenceBatches:
     def _gather(self, pieces: list[tuple[int, int]]) -> Batch:
         starts, lengths = np.array(pieces, np.int64).reshape(-1, 2, 1).transpose(1, 0, 2)
         steps = np.arange(self.length)
-        # Padding repeats the last frame: as good as any, since nobody looks at it.
+        # Padding repeats the last frame; the mask excludes it.
         positions = starts + np.minimum(steps, lengths - 1)
         power = self.frames.gather(positions.ravel()).reshape(*positions.shape, -1)
         if (lengths == self.length).all():
@@ -128,13 +131,13 @@ class SequenceBatches:
 
 
 def _cover(frames: int, length: int, generator: np.random.Generator) -> np.ndarray:
-    """First frames of the fewest pieces of a length that cover a recording, from its start to its end."""
+    """First frames of the fewest sequences of ``length`` frames that cover a recording, jittered at random."""
     count = math.ceil(frames / length)
     if count == 1:
         return np.zeros(1, np.int64)
     even = np.arange(count) * (frames - length) / (count - 1)
-    play = (count * length - frames) / (count - 1) / 2  # two neighbours may part by their overlap, no further
+    play = (count * length - frames) / (count - 1) / 2  # half the overlap of two neighbours
     moved = even + generator.uniform(-play, play, count)
     moved[[0, -1]] = even[[0, -1]]
-    # Rounding may leave out a single frame between two pieces, in this epoch.
+    # Rounding may leave out a single frame between two sequences.
     return np.floor(moved).astype(np.int64)

@@ -1,24 +1,27 @@
-"""The importance-weighted bound on log p(s), by which priors of all kinds can be ranked."""
+"""The importance-weighted bound on log p(s), by which priors of different kinds are compared."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 
-#: Frames times draws of one pass, so that memory stays bounded.
+from ..priors import SpeechPrior
+
+#: Frames times draws in one pass, to bound the memory.
 _BUDGET = 20000
 
 
 @torch.no_grad()
-def importance_bound(prior: Any, power: torch.Tensor, draws: int, generator: torch.Generator) -> torch.Tensor:
+def importance_bound(
+    prior: SpeechPrior, power: torch.Tensor, draws: int, generator: torch.Generator
+) -> torch.Tensor:
     """A lower bound on log p(s) of one recording in nats per frame, a scalar; ``power`` (N, F).
 
     log (1/R) sum_r p(s, z_r) / q(z_r | s) with R = ``draws`` (Burda, Grosse and Salakhutdinov, Importance
-    weighted autoencoders, 2016, eq. 8). Where frames are independent it is taken frame by frame; where they are
-    tied together there is one weight per trajectory, and R draws of a long trajectory hardly raise it above
-    the ELBO: such a prior's bound is looser, and what it is ahead by is more than it shows.
+    weighted autoencoders, 2016). For a prior of independent frames it is computed per frame. A dynamical
+    prior has one weight per trajectory, and for long trajectories the bound hardly exceeds the ELBO: the
+    bound of such a prior is looser.
     """
     frames = len(power)
     at_once = max(1, min(draws, _BUDGET // frames))

@@ -1,43 +1,44 @@
-"""The model card: what was trained, on what, by which command, and how good it is."""
+"""The model card of a prior: architecture, data, training command and scores."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from ..priors import PRIORS
+from ..priors import PRIORS, SpeechPrior
+from ..priors.frame import EULER
 from ..storage.atomic import write_atomically
 from .progress import clock
+from .report import CURVES, HISTORY
 
 
-def write_card(folder: Path, name: str, config: dict[str, Any]) -> None:
-    """README.md of a prior from its complete config.json; what is not known is said to be not known."""
-    write_atomically(folder / "README.md", card(name, config).encode())
+def write_card(folder: Path, config: dict[str, Any]) -> None:
+    """Write README.md of the prior in ``folder``, from its complete config.json."""
+    write_atomically(folder / "README.md", card(folder.resolve().name, config).encode())
 
 
 def card(name: str, config: dict[str, Any]) -> str:
-    """The text of the card, Markdown."""
-    training, scores = config["training"], config["scores"]
+    """The text of the card of the prior ``name``, Markdown. Missing information is stated as missing."""
+    training, scores, signal = config["training"], config["scores"], config["signal"]
     data, best = training["data"], training["best"]
     model = ", ".join(f"{key} {value}" for key, value in config["model"].items())
-    signal = config["signal"]
-    kind = PRIORS[config["architecture"]]
+    kind: type[SpeechPrior] = PRIORS[config["architecture"]]
     lines = [
         f"# Speech prior `{name}`",
         "",
-        f"{getattr(kind, 'summary', 'A variational autoencoder')} over short-time power spectra of clean "
-        f"speech, for `vae-se enhance --prior {name}`.",
+        f"{kind.summary}. It models short-time power spectra of clean speech. To enhance speech with it: "
+        f"`vae-se enhance --prior {name}`.",
         "",
         f"- Architecture: `{config['architecture']}` with {model}; {training['parameters']:,} parameters.",
-        f"- SignalSpec: {signal['rate']} Hz, sine window of {signal['window']} samples, hop {signal['hop']}, "
-        f"speech at an active RMS (ITU-T P.56) of {signal['active_rms']:g}.",
-        "- Weights: `weights.safetensors` (float32); everything here as data: `config.json`.",
+        f"- Signal: {signal['rate']} Hz, sine window of {signal['window']} samples, hop {signal['hop']}, "
+        f"active RMS of the speech (ITU-T P.56) {signal['active_rms']:g}.",
+        "- Files: `weights.safetensors` holds the weights, `config.json` all figures of this card.",
         "",
         "## Data",
         "",
-        training["data_note"] or "Not described by who trained it.",
+        training["data_note"] or "The data was not described.",
         "",
-        f"Licence of the data: {training['licence'] or 'not stated by who trained it.'}",
+        f"Licence of the data: {training['licence'] or 'not stated.'}",
         "",
         "| | files | speakers | hours | frames |",
         "|---|---|---|---|---|",
@@ -48,61 +49,52 @@ def card(name: str, config: dict[str, Any]) -> str:
         "## Training",
         "",
         "```",
-        training["command"],
+        training["command"] or "(from Python)",
         "```",
         "",
-        f"Seed {training['seed']}; {training['epochs_run']} epochs, the best on validation is "
-        f"number {best['epoch'] + 1}, whose weights these are. {clock(training['seconds'])} on "
-        f"{training['machine']}. Curves: `curves.png`, numbers: `history.jsonl`.",
+        f"Seed {training['seed']}; {training['epochs_run']} epochs. The weights are those of epoch "
+        f"{best['epoch'] + 1}, the best on validation. Training took {clock(training['seconds'])} on "
+        f"{training['machine']}. Figures of each epoch: `{HISTORY}`, drawn in `{CURVES}`.",
         *_start(training["recipe"]["train"].get("start")),
         "",
         "## Scores",
         "",
-        "Validation speech at its own level, means per frame in nats; the negative ELBO is the sum of its "
-        "two terms (less F log pi, a constant).",
+        "Means per frame in nats, on validation speech at its own level. The negative ELBO is the sum of "
+        "reconstruction and KL; the constant F log pi is left out.",
         "",
         "| negative ELBO | reconstruction | KL | Itakura-Saito | active latents |",
         "|---|---|---|---|---|",
         f"| {best['valid_loss']:.2f} | {best['valid_reconstruction']:.2f} | {best['valid_kl']:.2f} "
         f"| {best['valid_itakura_saito']:.2f} | {_active(kind, training)} |",
         "",
-        *_caution(kind),
-        f"Of the Itakura-Saito figure {0.5772156649 * training['bins']:.0f} is what one observation of a "
-        "complex Gaussian costs under its true variance.",
+        *([kind.caution, ""] if kind.caution else []),
+        "Under the true variance the expected Itakura-Saito divergence of a frame is "
+        f"{EULER * training['bins']:.0f}.",
         "",
         *_score_lines(scores),
         "## Limits",
         "",
-        *_order(kind),
-        f"- It knows speech at {signal['rate']} Hz, in the languages, voices and rooms named above; voices far "
-        "from these are modelled less well.",
-        "- Background that the training speech has (room, microphone) counts as speech to it.",
-        f"- It is no generator of speech: it has no phase{' and no memory' if kind.factorised else ''}.",
+        *(["- Frames are independent given the model: it has no dynamics."] if kind.factorised else []),
+        f"- It models speech at {signal['rate']} Hz in the languages, voices and rooms of the data; other "
+        "voices are modelled less well.",
+        "- The room and the microphone noise of the training speech are part of the model of speech.",
+        "- It does not generate intelligible speech, and it has no phase.",
         "",
     ]
     return "\n".join(lines)
 
 
 def _start(donor: str | None) -> list[str]:
-    return [f"It started from the layers of `{donor}`, whose epochs and data come on top."] if donor else []
+    if not donor:
+        return []
+    return [f"Its layers were initialised from `{donor}`, whose training comes in addition."]
 
 
-def _active(kind: Any, training: dict[str, Any]) -> str:
-    """Latents whose KL is not zero, where it falls apart by latents."""
-    if not getattr(kind, "counts_latents", True):
+def _active(kind: type[SpeechPrior], training: dict[str, Any]) -> str:
+    """Number of active latents, where the KL is a sum over latents."""
+    if not kind.counts_latents:
         return "not counted"
     return f"{training['best']['valid_active']} of {training['latent_dim']}"
-
-
-def _caution(kind: Any) -> list[str]:
-    caution = getattr(kind, "caution", "")
-    return [caution, ""] if caution else []
-
-
-def _order(kind: Any) -> list[str]:
-    if kind.factorised:
-        return ["- It knows frames, not their order: each frame's latents are drawn independently."]
-    return []
 
 
 def _data_row(part: str, data: dict[str, Any]) -> str:
@@ -113,7 +105,7 @@ def _data_row(part: str, data: dict[str, Any]) -> str:
 def _split_sentence(data: dict[str, Any]) -> str:
     if data["held_out"]:
         return "The validation speakers were held out of the training folder by seed."
-    return "The validation speech is a folder of its own."
+    return "The validation speech is a separate folder."
 
 
 def _score_lines(scores: dict[str, Any] | None) -> list[str]:
@@ -124,8 +116,8 @@ def _score_lines(scores: dict[str, Any] | None) -> list[str]:
         return "not measured" if scores[name] is None else f"{scores[name]:.{digits}f}"
 
     return [
-        f"Re-synthesis of {scores['files']} clean validation files: the decoder's standard deviation at the "
-        "posterior mean of z, with the phase of the original.",
+        f"Re-synthesis of {scores['files']} clean validation files, with the decoder's standard deviations at "
+        "the posterior mean of z as magnitudes and the phases of the original:",
         "",
         "| SI-SDR (dB) | PESQ-wb | ESTOI |",
         "|---|---|---|",

@@ -1,4 +1,4 @@
-"""Where a training was when it was killed: one file, replaced atomically."""
+"""The state of an unfinished training: one file, replaced atomically."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from typing import Any
 
 import torch
 
+from ..deprecated import warn
 from ..errors import OutputError, PriorError, UsageError
 from ..storage.atomic import write_atomically
 
-#: Name of a checkpoint in the folder that a training writes to.
+#: Name of the checkpoint in the output folder of a training.
 CHECKPOINT = "checkpoint.pt"
 
 
 @dataclasses.dataclass
 class Progress:
-    """Position and book-keeping of a training.
+    """Position and history of a training.
 
-    There is no state of a random generator in it: what step k draws is a function of (seed, k), see
-    :mod:`vae_se.training.loop`. ``step`` counts over all epochs; ``sums`` are running totals of the epoch
-    under way; ``best`` is the lowest validation loss so far, of epoch ``best_epoch``.
+    It holds no state of a random generator: the random numbers of step k are a function of (seed, k), see
+    :mod:`vae_se.training.loop`. ``epoch``: number of validations done; ``step``: number of steps in all epochs;
+    ``sums``: running totals of the current epoch; ``best``: lowest validation loss so far, of epoch
+    ``best_epoch``; ``history``: one record per validation.
     """
 
     epoch: int = 0
@@ -35,10 +37,10 @@ class Progress:
 
 
 def prepare_output(out: Path, overwrite: bool, state: str) -> Path:
-    """Make the folder ``out`` ready for a training; returns where its checkpoint is, or will be.
+    """Make the folder ``out`` ready for a training; returns the path of its checkpoint.
 
-    Raises OutputError where it cannot be written to, and UsageError (the folder and ``state``) where something
-    complete is in it that ``overwrite`` does not let go.
+    Raises OutputError where ``out`` cannot be written, and UsageError (with the folder and ``state`` as its
+    message) where it holds finished results and ``overwrite`` is False.
     """
     checkpoint = out / CHECKPOINT
     try:
@@ -55,7 +57,7 @@ def prepare_output(out: Path, overwrite: bool, state: str) -> Path:
 def save_checkpoint(
     path: Path, identity: str, progress: Progress, model: torch.nn.Module, optimiser: torch.optim.Optimizer
 ) -> None:
-    """Write everything that continuing needs. ``identity`` names the recipe, data and seed."""
+    """Write the state of a training; ``identity`` is the digest of its settings, data and seed."""
     buffer = io.BytesIO()
     torch.save(
         {
@@ -78,21 +80,28 @@ def load_checkpoint(
     model: torch.nn.Module,
     optimiser: torch.optim.Optimizer,
     device: torch.device | str = "cpu",
+    former_identity: str | None = None,
 ) -> Progress:
     """Restore model and optimiser in place; returns the position.
 
-    Raises PriorError where the file is unreadable or belongs to another recipe, corpus or seed.
+    ``former_identity``: the identity with the names of settings of release 0.1.0, accepted with a warning.
+    Raises PriorError where the file is unreadable or belongs to other settings, data or seed.
     """
     try:
         saved = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # torch raises whatever its unpickler stumbles over
+    except Exception as error:  # torch's unpickler raises many types
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise PriorError(f"cannot read {path}: {reason}", "start afresh with --overwrite") from None
-    if not isinstance(saved, dict) or saved.get("identity") != identity:
+    found = saved.get("identity") if isinstance(saved, dict) else None
+    if found is None or found not in (identity, former_identity):
         raise PriorError(
             f"{path} belongs to a training with other settings, data or seed",
             "repeat them to continue, or start afresh with --overwrite",
         )
+    if found != identity:
+        warn(f"the setting 'memory' in {path}", "'hidden_size'")
     model.load_state_dict(saved["model"])
     optimiser.load_state_dict(saved["optimiser"])
+    for group in optimiser.param_groups:  # noisy encoders of release 0.1.0 were trained without it
+        group.setdefault("scale", 1.0)
     return Progress(**saved["progress"])

@@ -13,32 +13,32 @@ import torch.distributed as dist
 
 @dataclasses.dataclass(frozen=True)
 class World:
-    """The processes that train together: this one's ``rank`` among ``size``. Alone, nothing is communicated."""
+    """The processes that train together: ``rank`` of this one, and their number ``size``."""
 
     rank: int = 0
     size: int = 1
 
     @property
     def first(self) -> bool:
-        """Whether this process is the one that writes and talks."""
+        """Whether this process writes the results and reports progress."""
         return self.rank == 0
 
     def wait(self) -> None:
-        """Until all are here."""
+        """Wait until all processes have arrived here."""
         if self.size > 1:
             dist.barrier()
 
     def add(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The sum over all processes, in place."""
+        """Sum over all processes, in place."""
         if self.size > 1:
             dist.all_reduce(tensor)
         return tensor
 
     def average_gradients(self, parameters: Iterable[torch.nn.Parameter], sums: torch.Tensor) -> torch.Tensor:
-        """Gradients of sums over this process's frames become those of the mean over everybody's.
+        """Turn gradients of sums over this process's frames into those of the mean over all processes' frames.
 
-        ``sums``: what else is to be added up, of which the first entry is the number of frames. One message for
-        all. Returns the added sums.
+        ``sums``: further figures to add up, the number of frames first; one message carries all. Returns the
+        sums over all processes.
         """
         parameters = list(parameters)
         if self.size == 1:
@@ -60,15 +60,15 @@ class World:
         return added
 
 
-#: A process by itself.
+#: A single process.
 ALONE = World()
 
 
 @contextlib.contextmanager
 def joined(device: torch.device) -> Iterator[World]:
-    """The world that torchrun made (RANK and WORLD_SIZE of the environment); else a world of one.
+    """The processes that torchrun started (environment variables RANK and WORLD_SIZE), else a single one.
 
-    gloo on the CPU, NCCL on GPUs, of which process i of a machine takes number i.
+    They communicate by gloo on the CPU and by NCCL on GPUs; process i of a machine uses GPU i.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
@@ -84,10 +84,10 @@ def joined(device: torch.device) -> Iterator[World]:
 
 
 def own_threads(threads: int) -> int:
-    """CPU threads of this process where all of a machine's share ``threads``."""
+    """CPU threads of this process, if all processes of the machine share ``threads``."""
     return max(1, threads // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def leads() -> bool:
-    """Whether this process is the first, or the only one."""
+    """Whether this process is the first or the only one."""
     return os.environ.get("RANK", "0") == "0"

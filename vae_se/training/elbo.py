@@ -1,22 +1,24 @@
-"""The evidence lower bound of the variance model, in its two terms."""
+"""The two terms of the evidence lower bound of the variance model."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import torch
 
+from ..errors import UsageError
 from ..numerics import POWER_FLOOR
+from ..priors import SpeechPrior
+from ..priors.dynamical.autoregressive import AutoRegressive
 
 
 @dataclasses.dataclass(frozen=True)
 class Terms:
-    """Per-frame terms, each (M,) over the frames that exist.
+    """Terms per frame in nats, each (M,) over the frames that exist.
 
-    ``reconstruction`` is -log p(x | z) less F log(pi), a constant. ``kl`` is KL(q(z | x) || p(z)), or an
-    estimate of it by the draw; ``kl_by_dimension`` (D,) its mean over frames, latent by latent where it
-    falls apart so. The negative ELBO is reconstruction + kl.
+    ``reconstruction``: -log p(s | z) less the constant F log(pi); ``kl``: KL(q(z | s) || p(z)) or its
+    one-draw estimate; ``kl_by_dimension`` (D,): mean of the KL over frames, per latent where it is a sum over
+    latents. The negative ELBO is reconstruction + kl.
     """
 
     reconstruction: torch.Tensor
@@ -25,26 +27,30 @@ class Terms:
 
 
 def elbo_terms(
-    prior: Any,
+    prior: SpeechPrior,
     power: torch.Tensor,
     generator: torch.Generator | None,
     mask: torch.Tensor | None = None,
     own_past: float = 0.0,
 ) -> Terms:
-    """Both terms for frames |x|^2, with one reparametrised draw of z a frame.
+    """Both terms for the power |s|^2 of frames, with one reparameterised draw of z per frame.
 
-    ``power`` (N, F), frames that have nothing to do with each other, or (B, N, F), sequences, of which
-    ``mask`` (B, N) says what exists. ``own_past``: how often an autoregressive prior is given what it said
-    itself in place of the speech's past; no other prior takes it.
+    ``power``: (N, F) of unrelated frames, or (B, N, F) of sequences with ``mask`` (B, N), 1 where a frame
+    exists. ``own_past``: probability that an autoregressive prior conditions on its own output in place of
+    the past of the speech. Raises UsageError where it is above 0 for another prior.
 
-    Kingma and Welling, Auto-encoding variational Bayes, 2014, eq. 10; for priors with memory Girin et al.,
-    Dynamical variational autoencoders: a comprehensive review, 2021, ch. 4, with the divergence of each step
-    given the steps drawn before it.
+    Kingma and Welling, Auto-encoding variational Bayes, 2014; for dynamical priors Girin et al., Dynamical
+    variational autoencoders: a comprehensive review, 2021, ch. 4: the divergence of each step is conditioned on
+    the steps drawn before it.
     """
     if power.ndim == 2:
         power = power.unsqueeze(0)
-    more = {"own_past": own_past} if own_past else {}
-    result = prior.reconstruct(power, generator, mask, **more)
+    if isinstance(prior, AutoRegressive):
+        result = prior.reconstruct(power, generator, mask, own_past)
+    elif own_past:
+        raise UsageError(f"train.own_past = {own_past}", "only an autoregressive prior has it: set it to 0")
+    else:
+        result = prior.reconstruct(power, generator, mask)
     exists = slice(None) if mask is None else mask.flatten() > 0
     kl = result.kl.flatten(0, 1)[exists]
     reconstruction = prior.nll(power, result.log_variance).flatten()[exists]
@@ -52,21 +58,19 @@ def elbo_terms(
 
 
 def loss(terms: Terms, beta: float, free_bits: float = 0.0) -> torch.Tensor:
-    """What is minimised: mean reconstruction + beta * KL, a scalar.
+    """The training objective: mean reconstruction + ``beta`` * mean KL, a scalar.
 
-    With ``free_bits`` lambda > 0 the KL of every latent dimension (its mean over the batch) counts only as
-    far as it exceeds lambda nats: Kingma et al., Improving variational inference with inverse
-    autoregressive flow, 2016, eq. 15.
+    With ``free_bits`` > 0 the KL of each latent (its mean over the batch) is replaced by the maximum of it and
+    ``free_bits`` nats: Kingma et al., Improving variational inference with inverse autoregressive flow, 2016.
     """
     kl = terms.kl_by_dimension.clamp(min=free_bits).sum() if free_bits > 0 else terms.kl.mean()
     return terms.reconstruction.mean() + beta * kl
 
 
 def itakura_saito_from(reconstruction: torch.Tensor, power: torch.Tensor) -> torch.Tensor:
-    """Itakura-Saito divergence per frame (N,) from the reconstruction term (N,) and |x|^2 (N, F).
+    """Itakura-Saito divergence per frame (N,) from the reconstruction term (N,) and the power |s|^2 (N, F).
 
-    sum_f [p/v - log(p/v) - 1] = sum_f [log v + p/v] - sum_f [log p + 1], with p floored as above. About
-    0.577 F of it is not an error of the model: it is what a single observation of an exponentially
-    distributed power costs even under its true variance.
+    sum_f [p/v - log(p/v) - 1] = sum_f [log v + p/v] - sum_f [log p + 1], with the floored power p. Under the
+    true variance its expectation is about 0.577 F, since the power has an exponential distribution.
     """
     return reconstruction - (torch.log(power + POWER_FLOOR) + 1).sum(-1)

@@ -1,4 +1,4 @@
-"""Mixtures to train on: clean speech, and noise that is simulated from the model or recorded."""
+"""Training mixtures: clean speech, and noise that is simulated from the model or recorded."""
 
 from __future__ import annotations
 
@@ -11,35 +11,43 @@ import numpy as np
 import torch
 
 from ..audio.level import active_rms
+from ..data.files import list_audio, read_at
 from ..data.waveforms import Waveforms
+from ..deprecated import renamed_attribute
 from ..errors import UsageError
 from ..noisy_encoder.simulation import draw_noise
+from ..priors import SpeechPrior
 from ..rng import derive, numpy_stream
 
-_SILENT = 1e-6
+_SILENT = 1e-6  # floor of an RMS in a division
 
 
 @dataclasses.dataclass(frozen=True)
-class Batch:
-    """Complex spectrograms (B, N, F) of ``speech`` and ``noise``, their sum at the prior's active level."""
+class MixtureBatch:
+    """Complex spectrograms (B, N, F) of ``speech`` and ``noise``; their sum has the prior's active level."""
 
     speech: torch.Tensor
     noise: torch.Tensor
 
+    def to(self, device: torch.device) -> MixtureBatch:
+        """The batch on another device."""
+        return MixtureBatch(self.speech.to(device), self.noise.to(device))
+
 
 @dataclasses.dataclass(frozen=True)
 class MixtureSource:
-    """Draws batch number ``step`` of a stream; the same numbers whatever was drawn before.
+    """Draws mixtures of clean speech and noise; batch k is a function of (seed, k).
 
-    ``speech``: clean recordings; ``prior``: gives the STFT, and the voices of noisy_encoder/simulation.py;
-    ``seconds`` per mixture; ``snr_db``: range of the SNR, uniform, of the speech's active level to the
-    noise's power; ``clean``: part of mixtures whose noise lies 45 dB down; ``babble``: part whose noise is 3
-    to 8 other cuts of the clean speech; ``pause``: part in which the first 0.2 to 1.5 s hold no speech;
-    ``recorded``: noise recordings (T,) at the prior's rate instead of simulated noise.
+    ``speech``: clean recordings; ``prior``: for the STFT, and for simulated noise with the spectra of voices
+    (noisy_encoder/simulation.py); ``seconds``: length of a mixture; ``snr_db``: range of the uniform SNR in
+    dB, the active level of the speech over the noise power; ``clean``: fraction of mixtures at an SNR of 45
+    dB; ``babble``: fraction whose noise is the sum of 3 to 8 other cuts of the clean speech; ``pause``:
+    fraction in which the first 0.2 to 1.5 s have no speech; ``recorded``: noise recordings (T,) at the
+    prior's rate, in place of simulated noise.
     """
 
     speech: Waveforms
-    prior: Any
+    prior: SpeechPrior
     seconds: float = 4.0
     snr_db: tuple[float, float] = (-8.0, 22.0)
     clean: float = 0.06
@@ -47,8 +55,8 @@ class MixtureSource:
     pause: float = 0.3
     recorded: Sequence[np.ndarray] = ()
 
-    def draw(self, seed: int, stream: str, step: int, size: int) -> Batch:
-        """``size`` mixtures, each scaled so that its active level (ITU-T P.56) is the prior's."""
+    def draw(self, seed: int, stream: str, step: int, size: int) -> MixtureBatch:
+        """Batch number ``step`` of ``size`` mixtures, each scaled to the prior's active level (ITU-T P.56)."""
         signal = self.prior.signal
         random = numpy_stream(seed, stream, step)
         length = round(self.seconds * signal.rate)
@@ -68,12 +76,14 @@ class MixtureSource:
             speech[row] *= scale
             b *= scale
         stft = signal.stft
-        return Batch(stft.analyse(torch.from_numpy(speech)), stft.analyse(torch.from_numpy(noise)))
+        return MixtureBatch(stft.analyse(torch.from_numpy(speech)), stft.analyse(torch.from_numpy(noise)))
 
     def _cut(self, length: int, random: np.random.Generator) -> np.ndarray:
+        """A random cut (length,) of the clean speech."""
         return self.speech.cut(int(random.integers(0, len(self.speech) - length + 1)), length)
 
     def _noise(self, size: int, length: int, random: np.random.Generator, seed: int) -> np.ndarray:
+        """Noise waveforms (size, length)."""
         if not self.recorded:
             generator = torch.Generator().manual_seed(seed)
             return draw_noise(self.prior, size, length, generator).numpy()
@@ -86,12 +96,14 @@ class MixtureSource:
 
 
 def read_noise(folder: Path, rate: int) -> list[np.ndarray]:
-    """The first channels of all recordings under ``folder``, (T,) each, at ``rate`` Hz.
+    """The first channels (T,) of all recordings under ``folder``, at ``rate`` Hz.
 
-    Raises UsageError where there is none, AudioError where one cannot be read.
+    Raises UsageError where there is none, and AudioError where one cannot be read.
     """
-    from ..data.files import list_audio, read_at
-
     if not (folder.is_dir() and list_audio(folder)):
         raise UsageError(f"no recordings of noise in {folder}", "pass a folder (searched recursively)")
     return [read_at(folder / path, rate, channel=0).astype(np.float32) for path in list_audio(folder)]
+
+
+def __getattr__(name: str) -> Any:
+    return renamed_attribute(__name__, name, {"Batch": "MixtureBatch"})

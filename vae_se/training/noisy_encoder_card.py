@@ -1,4 +1,4 @@
-"""The model card of a noisy encoder: what it is, on what it was trained, and how far it came."""
+"""The model card of a noisy encoder: architecture, data, training command and validation."""
 
 from __future__ import annotations
 
@@ -12,44 +12,48 @@ from ..storage.atomic import write_atomically
 from .progress import clock
 
 _NOISE = {
-    "simulated": "Drawn from the noise model itself (`vae_se/noisy_encoder/simulation.py`); no recording of noise "
-    "was used.",
-    "recorded": "Cut from recordings (`--noise` in the command below).",
+    "simulated": "simulated from the noise model (`vae_se/noisy_encoder/simulation.py`); no recording of "
+    "noise was used.",
+    "recorded": "cut from recordings (`--noise` in the command below).",
 }
 
 
 def write_card(folder: Path, config: dict[str, Any]) -> None:
-    """README.md of a noisy encoder from its config.json; what is not known is said to be not known."""
+    """Write README.md of the noisy encoder in ``folder``, from its config.json."""
     write_atomically(folder / "README.md", card(config).encode())
 
 
 def card(config: dict[str, Any]) -> str:
-    """The text of the card, Markdown."""
+    """The text of the card, Markdown. Missing information is stated as missing."""
     training, model = config["training"], config["model"]
     options = training["options"]
-    with torch.device("meta"):  # to count, not to compute
+    with torch.device("meta"):  # no memory is allocated
         parameters = sum(p.numel() for p in NoisyEncoder(**model).parameters())
-    form = "causal: it never looks ahead" if model["causal"] else "two-way: it sees the whole recording"
+    form = (
+        "causal: the output of a frame depends on the frames up to it"
+        if model["causal"]
+        else "two-way: the output of a frame depends on the whole recording"
+    )
     lines = [
         "# Noisy encoder",
         "",
-        "It reads a noisy recording and proposes, frame by frame, a Gaussian over the latents of a speech "
-        "prior and a variance of the noise. `vae-se enhance` starts from both, and then fits the model itself: "
-        "docs/noisy-encoder.md.",
+        "A network whose input is a noisy recording and whose output is, for each frame, a Gaussian over the "
+        "latents of a speech prior and a variance of the noise. `vae-se enhance` initialises EM with both "
+        "(docs/noisy-encoder.md).",
         "",
-        f"- It belongs to the prior whose weights have the fingerprint `{config['prior']}`, and to no other.",
-        f"- Architecture: two recurrent layers of {model['hidden_size']} units a direction, a projection of "
-        f"{model['width']}, {model['bins']} bins to {model['latent_dim']} latents; {parameters:,} parameters; "
-        f"{form}.",
-        "- Weights: `weights.safetensors` (float16); everything here as data: `config.json`.",
+        f"- Prior: it belongs to the weights with the digest `{config['prior']}`, and fits no other.",
+        f"- Architecture: two recurrent layers of {model['hidden_size']} units per direction, a projection to "
+        f"{model['width']} units, {model['bins']} bins, {model['latent_dim']} latents; {parameters:,} "
+        f"parameters; {form}.",
+        "- Files: `weights.safetensors` holds the weights (float16), `config.json` all figures of this card.",
         "",
         "## Data",
         "",
-        training.get("data_note") or "The speech is not described by who trained it.",
+        training.get("data_note") or "The speech was not described.",
         "",
-        f"Licence of the data: {training.get('licence') or 'not stated by who trained it.'}",
+        f"Licence of the data: {training.get('licence') or 'not stated.'}",
         "",
-        f"Speech to train on: {training['speech_hours']:.2f} hours. Noise: {_NOISE[training['noise']]}",
+        f"Training speech: {training['speech_hours']:.2f} hours. Noise: {_NOISE[training['noise']]}",
         "",
         "## Training",
         "",
@@ -58,13 +62,13 @@ def card(config: dict[str, Any]) -> str:
         "```",
         "",
         f"Seed {training['seed']}; {options['steps']} steps of {options['batch']} mixtures of "
-        f"{options['seconds']:g} s. {clock(training['seconds'])} ({training['seconds']:.0f} s) on "
-        f"{training['machine']}.",
+        f"{options['seconds']:g} s. Training took {clock(training['seconds'])} ({training['seconds']:.0f} s) "
+        f"on {training['machine']}.",
         "",
         "## Validation",
         "",
-        "Means per frame, in nats and less constants, over mixtures of the validation speech; the "
-        "gain is that in SNR of the Wiener filter from the network's own guesses, before any EM.",
+        "Means per frame in nats, less constants, over mixtures of the validation speech. The gain is the "
+        "increase in SNR by the Wiener filter from the network's output, without EM.",
         "",
         "| step | -log p(s given z) | KL | -log p(noise) | gain (dB) |",
         "|---|---|---|---|---|",
@@ -72,18 +76,18 @@ def card(config: dict[str, Any]) -> str:
         "",
         "## Limits",
         "",
-        "- It knows noise of the kinds that it was trained on. Where it is wrong, the model corrects it, as "
-        "far as the fit finds its way from there.",
-        "- It expects speech at the level of its prior, in one channel, in the languages and voices of the "
+        "- It was trained on noise of the kind above. For other noise its output is less accurate, and EM "
+        "starts further from the solution.",
+        "- It expects one channel of speech at the level of its prior, in the languages and voices of the "
         "data.",
-        "- It is a start and a proposal, no enhancer: nothing of it is heard unless the model agrees.",
+        "- It does not enhance by itself: it initialises EM and is a proposal for the latents.",
         "",
     ]
     return "\n".join(lines)
 
 
 def _chosen(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The first record, the middle one, the last one; each once."""
+    """The first, the middle and the last record, each once."""
     return [history[i] for i in sorted({0, len(history) // 2, len(history) - 1})]
 
 

@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar with the remaining time on a terminal, otherwise a line an epoch."""
+"""Progress on stderr: a bar with the remaining time on a terminal, otherwise one line per epoch."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def clock(seconds: float) -> str:
 
 
 class FileProgress:
-    """Counts files while ``what`` of them are computed; silent in ``quiet`` mode."""
+    """Progress over files while their ``what`` (features, scores) are computed; none if ``quiet``."""
 
     def __init__(self, quiet: bool, what: str) -> None:
         self._quiet = quiet
         self._what = what
-        self._bar: Any = None
+        self._bar: tqdm | None = None
 
     def __call__(self, done: int, total: int) -> None:
         if self._quiet:
@@ -44,20 +44,20 @@ class FileProgress:
 
 
 class TrainingProgress:
-    """Listener of :class:`vae_se.training.loop.Trainer`."""
+    """Listener of :class:`vae_se.training.prior_trainer.PriorTrainer`."""
 
     def __init__(self, epochs: int, quiet: bool, tensorboard: TensorBoard | None = None) -> None:
         self._epochs = epochs
         self._quiet = quiet
         self._tensorboard = tensorboard
-        self._bar: Any = None
+        self._bar: tqdm | None = None
         self._terminal = sys.stderr.isatty()
         self._started = time.monotonic()
         self._first_step: int | None = None
         self._done = self._total = 0
 
     def step(self, progress: Progress, steps_per_epoch: int, running_loss: float) -> None:
-        """Move the bar."""
+        """Advance the bar."""
         if self._first_step is None:
             self._first_step = progress.step - 1
         self._done, self._total = progress.step, self._epochs * steps_per_epoch
@@ -72,7 +72,7 @@ class TrainingProgress:
             self._bar.set_postfix_str(f"epoch {progress.epoch + 1}/{self._epochs}, loss {running_loss:.1f}")
 
     def epoch(self, record: dict[str, Any], best: bool) -> None:
-        """A line, with the time that remains."""
+        """Print the epoch's record in one line, with the remaining time; * marks the best so far."""
         if self._tensorboard:
             self._tensorboard.write(record)
         if self._quiet:

@@ -1,4 +1,4 @@
-"""Named training configurations, and how single keys of them are overridden."""
+"""Training recipes: named TOML files, and overrides of single keys."""
 
 from __future__ import annotations
 
@@ -13,35 +13,40 @@ from pathlib import Path
 from typing import Any
 
 from ..config import parse_value
+from ..deprecated import current_name
 from ..errors import UsageError, nearest
 from ..priors import PRIORS
+from ..priors.store import RENAMED_KEYWORDS
 from ..signal_spec import SignalSpec
+
+#: Keys of release 0.1.0 in overrides, and their present names.
+_RENAMED = RENAMED_KEYWORDS | {f"model.{old}": f"model.{new}" for old, new in RENAMED_KEYWORDS.items()}
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainOptions:
-    """How to train. Keys of a recipe's [train] table.
+    """Training options: the keys of a recipe's [train] table.
 
     epochs              passes over the training frames
-    batch_frames        frames a step
-    sequence_frames     frames of a sequence, for priors with memory; 0: frames are shuffled one by one
-    own_past            probability that an autoregressive prior is given its own past, at the end
-    own_past_from       epochs before that probability begins to rise from 0
-    own_past_epochs     epochs over which it rises
-    learning_rate       of AdamW, at the top of the schedule
+    batch_frames        frames per step
+    sequence_frames     frames of a sequence, for dynamical priors; 0: single frames in shuffled order
+    own_past            final probability that scheduled sampling feeds a prior its own past output
+    own_past_from       epochs before that probability begins to increase from 0
+    own_past_epochs     epochs over which it increases
+    learning_rate       of AdamW, the highest of the schedule
     final_rate          fraction of it at the end of the cosine
-    warmup_steps        steps of linear rise of the learning rate
+    warmup_steps        steps of linear increase of the learning rate
     weight_decay        of AdamW (decoupled), on weight matrices only
     clip_norm           bound on the norm of the gradient
     beta                weight of the KL term, after its warm-up
-    beta_warmup_epochs  epochs over which the weight rises linearly from 0
-    free_bits           nats per latent dimension below which its batch-mean KL is not penalised
-    level_jitter_db     each frame is seen at a level drawn uniformly within +- this
-    output_rate         learning rate of the decoder's last layer, relative to the others'
-    initial_log_variance  of q(z|s), before training
-    fitted_start        hidden layers start as orthogonal matrices, the first scaled to the data, the last
-                        layer's bias at the mean power
-    start               a trained ffvae (name or folder) whose layers a prior with memory starts from, or ""
+    beta_warmup_epochs  epochs over which the weight increases linearly from 0
+    free_bits           nats per latent below which its batch-mean KL is not penalised
+    level_jitter_db     the level of each frame or sequence is changed by a uniform draw within +- this
+    output_rate         learning rate of the output layer, relative to the others
+    initial_log_variance  of q(z | s) before training
+    fitted_start        initialise hidden layers as orthogonal matrices, the first one scaled to the data,
+                        and the output's bias at the mean power
+    start               a trained ffvae (name or folder) from whose layers a dynamical prior starts, or ""
     patience            epochs without a better validation ELBO before training stops
     checkpoint_steps    steps between two checkpoints (there is one after every epoch as well)
     """
@@ -69,22 +74,23 @@ class TrainOptions:
     checkpoint_steps: int = 500
 
     def __post_init__(self) -> None:
+        values = dataclasses.asdict(self)
         for name in ("epochs", "batch_frames", "learning_rate", "output_rate", "clip_norm", "patience",
                      "checkpoint_steps"):  # fmt: skip
-            if not getattr(self, name) > 0:
-                raise UsageError(f"train.{name} = {getattr(self, name)}", "it must be above zero")
+            if not values[name] > 0:
+                raise UsageError(f"train.{name} = {values[name]}", "it must be above zero")
         for name in ("final_rate", "warmup_steps", "weight_decay", "beta", "beta_warmup_epochs", "free_bits",
                      "level_jitter_db", "sequence_frames", "own_past", "own_past_from",
                      "own_past_epochs"):  # fmt: skip
-            if getattr(self, name) < 0:
-                raise UsageError(f"train.{name} = {getattr(self, name)}", "it must not be negative")
+            if values[name] < 0:
+                raise UsageError(f"train.{name} = {values[name]}", "it must not be negative")
         if self.own_past > 1:
             raise UsageError(f"train.own_past = {self.own_past}", "it is a probability")
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What to train (architecture, its keywords, the signal) and how."""
+    """Architecture, its keywords, the signal, and the training options."""
 
     architecture: str
     model: dict[str, Any]
@@ -92,7 +98,7 @@ class Recipe:
     train: TrainOptions
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able, in the layout of the TOML files."""
+        """The recipe in the layout of the TOML files, JSON-able."""
         return {
             "architecture": self.architecture,
             "model": dict(self.model),
@@ -102,7 +108,7 @@ class Recipe:
 
 
 def names() -> list[str]:
-    """The recipes that come with the package."""
+    """Names of the recipes in the package."""
     folder = resources.files(__package__) / "recipes"
     return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".toml"))
 
@@ -110,8 +116,11 @@ def names() -> list[str]:
 def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     """A recipe by name or TOML file, with ``key=value`` overrides such as ``train.epochs=3``.
 
-    The table may be left out where the key is in one table only (``epochs=3``). Values are TOML; what is
-    not TOML is taken as a string. Unknown names and keys raise UsageError naming the nearest.
+    The table may be omitted (``epochs=3``). A value is TOML, or else a string. Unknown names and keys raise
+    UsageError with the nearest known one.
+
+    >>> load_recipe("default", ["epochs=3"]).train.epochs
+    3
     """
     if name_or_path in names():
         text = (resources.files(__package__) / "recipes" / f"{name_or_path}.toml").read_text()
@@ -129,7 +138,7 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def _fields(architecture: str) -> dict[str, dict[str, Any]]:
-    """Types of all keys by table."""
+    """Types of all keys, by table; None for the keywords of the architecture."""
     parameters = inspect.signature(PRIORS[architecture].__init__).parameters
     model = {name: None for name in parameters if name not in ("self", "signal")}
     return {
@@ -140,8 +149,9 @@ def _fields(architecture: str) -> dict[str, dict[str, Any]]:
 
 
 def _override(tables: dict[str, Any], override: str) -> None:
+    """Set the key of one ``key=value`` override."""
     key, equals, text = override.partition("=")
-    key = key.strip()
+    key = current_name(key.strip(), _RENAMED)
     if not equals:
         raise UsageError(f"--set {override}", "expected key=value, such as train.epochs=3")
     if key == "architecture":
@@ -157,6 +167,13 @@ def _override(tables: dict[str, Any], override: str) -> None:
     tables.setdefault(table, {})[name] = parse_value(text.strip())
 
 
+def _current_names(model: Any) -> Any:
+    """The [model] table with the present names of its keys."""
+    if not isinstance(model, dict):
+        return model
+    return {current_name(key, RENAMED_KEYWORDS): value for key, value in model.items()}
+
+
 def _architecture(tables: dict[str, Any]) -> str:
     architecture = tables.get("architecture", "ffvae")
     if not isinstance(architecture, str):
@@ -165,7 +182,9 @@ def _architecture(tables: dict[str, Any]) -> str:
 
 
 def _build(tables: dict[str, Any]) -> Recipe:
+    """The recipe from its tables; UsageError for an unknown table or key, or a wrong type."""
     architecture = _architecture(tables)
+    tables = tables | {"model": _current_names(tables.get("model", {}))}
     fields = _fields(architecture)
     for table, entries in tables.items():
         if table == "architecture":
@@ -185,7 +204,10 @@ def _build(tables: dict[str, Any]) -> Recipe:
 
 
 def check_type(key: str, value: Any, wanted: Any) -> None:
-    """Integers pass as floats, nothing else is converted. Model keywords are the constructor's affair."""
+    """Raise UsageError where ``value`` is not of the type ``wanted``; an integer is accepted as a float.
+
+    A type of None is not checked: the constructor checks the keywords of a model.
+    """
     if wanted is None or isinstance(wanted, types.UnionType):
         return
     accepted = (int, float) if wanted is float else (wanted,)

@@ -1,4 +1,4 @@
-"""How well a prior can say what it hears: clean speech through encoder and decoder, and scored."""
+"""Re-synthesis: clean speech through encoder and decoder of a prior, and its scores."""
 
 from __future__ import annotations
 
@@ -12,51 +12,50 @@ import torch
 from ..data.features import Utterance, read_normalised
 from ..errors import VaeSeError
 from ..metrics import Score, score
+from ..priors import SpeechPrior
 from ..rng import numpy_stream
 
 METRICS = ("si_sdr", "pesq_wb", "estoi")
-_SHORTEST_SECONDS = 1.0  # PESQ and STOI need some speech to look at
+_SHORTEST_SECONDS = 1.0  # PESQ and STOI need that much speech
+
+#: A function from a prior and power (1, N, F) of clean speech to its reconstructed log-variance (1, N, F).
+Reconstruct = Callable[[SpeechPrior, torch.Tensor], torch.Tensor]
 
 
-#: A prior and power (1, N, F) of clean speech to the log-variance (1, N, F) that it makes of it.
-SayAgain = Callable[[Any, torch.Tensor], torch.Tensor]
-
-
-def at_posterior_mean(prior: Any, power: torch.Tensor) -> torch.Tensor:
-    """eta(mu(|s|^2)), with mu the posterior mean of z."""
-    log_variance: torch.Tensor = prior.decode(prior.encode(power).mean.unsqueeze(1))[:, 0]
-    return log_variance
+def at_posterior_mean(prior: SpeechPrior, power: torch.Tensor) -> torch.Tensor:
+    """Log-variance (B, N, F) at the posterior mean of z, for ``power`` (B, N, F)."""
+    return prior.decode(prior.encode(power).mean.unsqueeze(1))[:, 0]
 
 
 @torch.no_grad()
-def resynthesise(prior: Any, waveform: np.ndarray, say_again: SayAgain = at_posterior_mean) -> np.ndarray:
-    """Replace the modulus by the decoder's, keep the phase: (T,) to (T,) float32.
+def resynthesise(
+    prior: SpeechPrior, waveform: np.ndarray, reconstruct: Reconstruct = at_posterior_mean
+) -> np.ndarray:
+    """Replace the magnitudes of a waveform by the decoder's and keep its phases: (T,) to (T,) float32.
 
-    s_hat = exp(eta / 2) * s / |s|, with eta = ``say_again(prior, |s|^2)``. Bie, Leglaive, Girin and
-    Horaud's re-synthesis experiments (Dynamical variational autoencoders: a comprehensive review, 2021,
-    sec. 13) combine the same modulus and phase. Level as given: the prior's convention is the caller's affair.
+    s_hat = exp(eta / 2) * s / |s| with eta = ``reconstruct(prior, |s|^2)``, as in the re-synthesis
+    experiments of Girin et al., Dynamical variational autoencoders: a comprehensive review, 2021.
+    ``waveform`` is at the level that the prior expects.
     """
     stft = prior.signal.stft
     spectrum = stft.analyse(torch.from_numpy(np.asarray(waveform, np.float32)))
     power = torch.view_as_real(spectrum).square().sum(-1)
-    eta = say_again(prior, power.unsqueeze(0))[0]
+    eta = reconstruct(prior, power.unsqueeze(0))[0]
     phase = torch.polar(torch.ones_like(power), torch.angle(spectrum))
     return np.asarray(stft.synthesise(torch.exp(0.5 * eta) * phase, waveform.size).numpy())
 
 
 def score_prior(
-    prior: Any,
+    prior: SpeechPrior,
     root: Path,
     utterances: Sequence[Utterance],
     count: int,
     seed: int,
     report: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Mean re-synthesis scores over ``count`` utterances (a seeded choice among those of a second
-    or more).
+    """Mean re-synthesis scores over ``count`` utterances, chosen by seed among those of at least a second.
 
-    Returns {"files": n, "si_sdr": ..., "pesq_wb": ..., "estoi": ...}; a metric that no file could be
-    scored by is None.
+    Returns {"files": n, "si_sdr": ..., "pesq_wb": ..., "estoi": ...}; a metric without any valid score is None.
     """
     signal = prior.signal
     shortest = _SHORTEST_SECONDS * signal.rate / signal.hop

@@ -1,4 +1,4 @@
-"""Functions of the step number: learning rate and weight of the KL term."""
+"""Functions of the step number: learning rate, weight of the KL term, scheduled sampling."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import math
 
 
 def learning_rate(step: int, total: int, top: float, warmup: int, final: float) -> float:
-    """Linear rise over ``warmup`` steps to ``top``, then half a cosine down to ``final * top`` at ``total``.
+    """Linear increase over ``warmup`` steps to ``top``, then a cosine down to ``final * top`` at ``total``.
 
     Loshchilov and Hutter, SGDR: stochastic gradient descent with warm restarts, 2017, without restarts.
-    ``step`` counts from 0; a warm-up longer than a tenth of the training is cut to that.
+    ``step`` counts from 0; ``warmup`` is limited to a tenth of ``total``.
+
+    >>> [round(learning_rate(step, 100, 1.0, 10, 0.0), 2) for step in (0, 9, 55, 100)]
+    [0.1, 1.0, 0.5, 0.0]
     """
     warmup = min(warmup, total // 10)
     if step < warmup:
@@ -19,18 +22,25 @@ def learning_rate(step: int, total: int, top: float, warmup: int, final: float) 
 
 
 def beta(step: int, steps_per_epoch: int, top: float, warmup_epochs: float) -> float:
-    """Weight of the KL term: linear from 0 to ``top`` over ``warmup_epochs``.
+    """Weight of the KL term: a linear increase from 0 to ``top`` over ``warmup_epochs``.
 
-    Bowman et al., Generating sentences from a continuous space, 2016, sec. 3.1.
+    Bowman et al., Generating sentences from a continuous space, 2016.
+
+    >>> [beta(step, 10, 1.0, 2.0) for step in (0, 10, 20, 30)]
+    [0.0, 0.5, 1.0, 1.0]
     """
     warmup = warmup_epochs * steps_per_epoch
     return top if step >= warmup else top * step / warmup
 
 
 def own_past(step: int, steps_per_epoch: int, top: float, first_epochs: float, rise_epochs: float) -> float:
-    """How often a model hears itself: 0 for ``first_epochs``, then linear to ``top`` over ``rise_epochs``.
+    """Probability that scheduled sampling feeds the model its own past output.
 
-    Bengio et al., Scheduled sampling for sequence prediction with recurrent neural networks, 2015, sec. 2.4.
+    It is 0 for ``first_epochs``, then increases linearly to ``top`` over ``rise_epochs``. Bengio et al.,
+    Scheduled sampling for sequence prediction with recurrent neural networks, 2015.
+
+    >>> [own_past(step, 10, 0.8, 1.0, 2.0) for step in (0, 10, 20, 30, 40)]
+    [0.0, 0.0, 0.4, 0.8, 0.8]
     """
     rise = (step / steps_per_epoch - first_epochs) / max(1e-9, rise_epochs)
     return top * min(1.0, max(0.0, rise))

@@ -1,45 +1,51 @@
-"""First values of the parameters, from which training gets further in the same time: no change of the model."""
+"""Initial values of the parameters of a prior. They change the optimisation, not the model."""
 
 from __future__ import annotations
 
 import itertools
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import nn
 
 from ..errors import UsageError
 from ..numerics import POWER_FLOOR
-from ..priors.dynamical.base import Dynamical
+from ..priors import SpeechPrior
+from ..priors.dynamical import Dynamical
+from ..priors.feedforward import FeedForward, TwoHeads
 from ..priors.ffvae import FFVAE
 from .recipes import TrainOptions
 
-# Standard deviation of the first layer's pre-activations on speech: well inside tanh's linear part.
+# Standard deviation of the first layer's pre-activations on speech: within the linear range of tanh.
 _FIRST_LAYER_STD = 0.5
-# Of the output's weights, over what set_statistics leaves: the log-spectra that they make spread over
-# some 3.5 nats, not over one.
+# Factor of the output's weights after set_statistics: log-spectra with a spread of about 3.5 nats instead of
+# one.
 _OUTPUT_GAIN = 3.0
 _AFRESH = "--set 'start=\"\"' begins afresh"
 
 
 @torch.no_grad()
-def set_first_values(model: Any, power: torch.Tensor, options: TrainOptions) -> None:
-    """Apply ``initial_log_variance`` and ``fitted_start`` of the options to a model like ``ffvae``.
+def set_first_values(model: SpeechPrior, power: torch.Tensor, options: TrainOptions) -> None:
+    """Apply the options ``initial_log_variance`` and ``fitted_start`` to a feed-forward prior.
 
-    ``power`` (N, F) are some training frames, of which the first layer's scale is measured: the bins of a
-    frame rise and fall together, so a sum over 513 of them is far larger than the usual rules (which
-    assume independent inputs) allow for, and tanh saturates at the start. ``initial_log_variance`` makes
-    the first draws of z follow the encoder; at its usual start, a standard deviation of 1, they are mostly
-    noise, and the decoder learns to ignore them before there is anything to hear. With the output's bias
-    at the logarithm of the mean power (the best constant variance) the first losses are of the order of
-    the last ones; started at the mean logarithm, a loud frame's |x|^2 / v is in the thousands.
-    Draws from torch's global generator: call it within :func:`vae_se.training.loop.initialise`.
+    ``power`` (N, F): training frames.
+
+    - The scale of the first layer is measured on them. The bins of a frame are correlated, so the usual rules,
+      which assume independent inputs, give pre-activations that saturate tanh.
+    - With a small ``initial_log_variance`` the first draws of z follow the encoder. At a standard deviation
+      of 1 they are mostly noise, and the decoder learns to ignore them.
+    - The output's bias starts at the logarithm of the mean power, the best constant variance. At the mean
+      logarithm, |s|^2 / v of a loud frame is in the thousands.
+
+    It draws from torch's global generator: call it within :func:`vae_se.training.loop.initialise`. Raises
+    UsageError for ``fitted_start`` of a dynamical prior.
     """
-    head = getattr(model, "log_variance_head", None)
-    if isinstance(head, nn.Linear):
-        head.bias.fill_(options.initial_log_variance)
+    if isinstance(model, TwoHeads):
+        model.log_variance_head.bias.fill_(options.initial_log_variance)
     if not options.fitted_start:
         return
+    if not isinstance(model, FeedForward):
+        raise UsageError("train.fitted_start: only for feed-forward priors", "--set fitted_start=false")
     layers = [m for m in itertools.chain(model.encoder, model.decoder) if isinstance(m, nn.Linear)]
     for layer in layers:
         nn.init.orthogonal_(layer.weight)
@@ -51,22 +57,21 @@ def set_first_values(model: Any, power: torch.Tensor, options: TrainOptions) -> 
 
 
 @torch.no_grad()
-def take_layers(model: Any, donor: Any) -> None:
-    """Let a prior with memory start as ``donor``, an ``ffvae``: what it remembers has no say yet.
+def take_layers(model: SpeechPrior, donor: SpeechPrior) -> None:
+    """Initialise a dynamical prior from ``donor``, an ``ffvae``, so that both are the same function at first.
 
-    The layers that both have, and the statistics, are the donor's. Where one of the model's layers sees
-    recurrent states beside what the donor's sees, these columns start at 0; so does the part of the
-    posterior that weighs earlier latents. Latents that the donor lacks (those of a whole sequence, in
-    ``dsae``) come first, and are not listened to either. Raises UsageError where the two do not fit.
+    The layers that both have, and the statistics, are the donor's. Where a layer of the model has recurrent
+    states as further inputs, their weights start at 0, and so do those of the earlier latents in the
+    posterior. Latents that the donor lacks (those of the whole sequence, in ``dsae``) come first; their
+    weights start at 0 as well. Raises UsageError where the two do not fit.
     """
     if not (isinstance(model, Dynamical) and isinstance(donor, FFVAE)):
         raise UsageError(
-            "train.start: only a prior with memory can start from another, and from an ffvae", _AFRESH
+            "train.start: only a dynamical prior can start from another, and from an ffvae", _AFRESH
         )
     more = model.latent_dim - donor.latent_dim
-    if more < 0 or any(
-        getattr(model, name) != getattr(donor, name) for name in ("hidden", "activation", "signal")
-    ):
+    ours = model.hidden, model.activation, model.signal
+    if more < 0 or ours != (donor.hidden, donor.activation, donor.signal):
         theirs = f"{list(donor.hidden)}, {donor.activation}, {donor.latent_dim} latents, {donor.signal}"
         raise UsageError(f"train.start: the prior to start from has other layers ({theirs})", _AFRESH)
     model.listen.load_state_dict(donor.encoder.state_dict())

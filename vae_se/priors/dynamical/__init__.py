@@ -1,4 +1,4 @@
-"""Priors with hidden_size, one file each; importing this package registers them all."""
+"""Dynamical priors (dynamical VAEs), one file each; importing this package registers them all."""
 
 from . import dkf as dkf
 from . import driven_dkf as driven_dkf

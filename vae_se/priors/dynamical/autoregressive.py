@@ -1,4 +1,4 @@
-"""Priors that listen to the speech's past; in enhancement, where it is unknown, to their own."""
+"""Autoregressive priors: they condition on the past of the speech; in enhancement on their own past output."""
 
 from __future__ import annotations
 
@@ -13,50 +13,50 @@ from ..base import Reconstruction
 from ..frame import EULER
 from ..layers import stack
 from .base import Dynamical, Transition
-from .posterior import moved
+from .posterior import reparameterised
 from .sequences import shifted
 
-#: Mean and log-variance of p(z_n | ...), (M, L) each, to z_n.
+#: A function from the mean and log-variance of p(z_n | ...), (M, L) each, to z_n (M, L).
 Choice = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
-#: How often what the model says is put in place of the speech's past, before the pass that is learnt from.
+#: Passes of scheduled sampling in which the model's output replaces the past, before the pass that is trained.
 PASSES = 2
 
 
 class AutoRegressive(Dynamical):
-    """A recurrent network h_n over the speech's past (``hear``), which drives the rest.
+    """A recurrent network h_n over the past of the speech, on which the rest of the model conditions.
 
-    Training gives it the true past (teacher forcing), or, with probability ``own_past`` at each step, what
-    the model itself said. Bengio, Vinyals, Jaitly and Shazeer, Scheduled sampling for sequence prediction
-    with recurrent neural networks, 2015; in whole passes over the sequence, so that no loop over frames is
-    needed: Duckworth, Neelakantan, Goodrich, Kaiser and Bengio, Parallel scheduled sampling, 2019.
+    In training the past is the true one (teacher forcing) or, with probability ``own_past`` at each step, the
+    model's own output: Bengio, Vinyals, Jaitly and Shazeer, Scheduled sampling for sequence prediction with
+    recurrent neural networks, 2015. It is done in whole passes over the sequence, without a loop over frames:
+    Duckworth, Neelakantan, Goodrich, Kaiser and Bengio, Parallel scheduled sampling, 2019.
 
-    :meth:`decode` has no speech to listen to and rolls out: the log-power that the model expects, log v less
-    Euler's constant, stands in for the speech's (Bie, Leglaive, Alameda-Pineda and Girin, Unsupervised speech
-    enhancement using dynamical variational autoencoders, 2022, sec. III). That loop over frames cannot be
-    avoided; TorchScript gains a quarter of its time at best (docs/dynamical.md), and is deprecated.
+    :meth:`decode` has no speech to condition on and rolls out: it replaces the log-power of the speech by its
+    expectation under the model, log v less Euler's constant (Bie, Leglaive, Alameda-Pineda and Girin,
+    Unsupervised speech enhancement using dynamical variational autoencoders, 2022). This is a loop over frames.
     """
 
     caution = (
-        "The past that it heard for these figures was its own in as many frames as `own_past` says; in "
-        "re-synthesis it rolls out, as in enhancement."
+        "For these figures the past was the model's own output in a fraction `own_past` of the frames, and "
+        "the true speech in the others. Re-synthesis conditions on the model's own output alone, like "
+        "enhancement."
     )
-    #: Whether latents enter the recurrent network beside the past.
+    #: Whether the latents are an input of the recurrent network beside the past.
     driven = False
-    emitted = 1
+    decoder_states = 1
 
     def make_parts(self) -> None:
-        """The ear for the past, and the recurrent network behind it."""
+        """``hear``, a layer on the spectrum of the previous frame, and the recurrent network after it."""
         self.hear = stack([self.signal.stft.bins, self.hidden_size], self.activation)
         size = self.hidden_size + (self.latent_dim if self.driven else 0)
         self.recurrent = nn.GRU(size, self.hidden_size, batch_first=True)
 
     def past(self, features: torch.Tensor) -> torch.Tensor:
-        """What is heard (M, N, E) of the frame before each; nothing before the first."""
+        """The output of ``hear`` (M, N, E) for the frame before each; zeros before the first frame."""
         return shifted(self.hear(features))
 
     def own_features(self, log_variance: torch.Tensor) -> torch.Tensor:
-        """The features that the model expects of a frame with these log-variances."""
+        """Expected features of a frame with these log-variances, (..., F)."""
         return (log_variance - EULER - self.log_power_mean) / self.log_power_std
 
     def one_step(
@@ -68,16 +68,17 @@ class AutoRegressive(Dynamical):
     def roll_out(
         self, like: torch.Tensor, choose: Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor]
     ) -> tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
-        """z (M, N, L), log-variances (M, N, F) and the moments of p(z_n | ...) when the model hears itself.
+        """z (M, N, L), log-variances (M, N, F) and the moments of p(z_n | ...), conditioned on the own output.
 
-        ``like`` (M, N, L) gives the shape; ``choose(n, mean, log_variance)`` says z_n. The loop never leaves
-        the decoder's hidden layers: the output layer and the ear are linear, one after the other, and make one
-        small matrix; the spectra are made afterwards, all at once. (Bounds on log-variances are not heard.)
+        ``like`` (M, N, L) gives the shape; ``choose(n, mean, log_variance)`` returns z_n. The output layer
+        and the first layer of ``hear`` are linear; their product is one small matrix, so that the loop runs
+        over the decoder's hidden layers only and the spectra are computed afterwards, all at once. The clamp
+        on the log-variances is not applied within the loop.
         """
-        ear = cast(nn.Linear, self.hear[0])
-        heard = ear.weight / self.log_power_std
-        weight = heard @ self.output.weight
-        bias = ear.bias + heard @ (self.output.bias - EULER - self.log_power_mean)
+        first = cast(nn.Linear, self.hear[0])
+        scaled = first.weight / self.log_power_std
+        weight = scaled @ self.output.weight
+        bias = first.bias + scaled @ (self.output.bias - EULER - self.log_power_mean)
         state = like.new_zeros(len(like), self.hidden_size)
         z, past = torch.zeros_like(like[:, 0]), torch.zeros_like(state)
         latents, layers, means, log_variances = [], [], [], []
@@ -92,16 +93,16 @@ class AutoRegressive(Dynamical):
         moments = torch.stack(means, 1), torch.stack(log_variances, 1)
         return torch.stack(latents, 1), self.spectra(torch.stack(layers, 1)), moments
 
-    def unheard(self, z: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tensor, Transition]:
-        """The roll-out along given latents."""
+    def without_speech(self, z: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tensor, Transition]:
+        """The roll-out for given latents."""
         _, eta, moments = self.roll_out(z, lambda n, mean, log_variance: z[:, n])
         return eta, moments
 
     def ancestral(self, epsilon: torch.Tensor) -> torch.Tensor:
-        """Drawn while the model hears itself."""
+        """Drawn in a roll-out."""
 
         def choose(n: int, mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
-            return moved(mean, log_variance, epsilon[:, n])
+            return reparameterised(mean, log_variance, epsilon[:, n])
 
         return self.roll_out(epsilon, choose)[0]
 
@@ -112,7 +113,7 @@ class AutoRegressive(Dynamical):
         mask: torch.Tensor | None = None,
         own_past: float = 0.0,
     ) -> Reconstruction:
-        """As in the base; at each step the past is the model's own with probability ``own_past``."""
+        """As in the base class; at each step the past is the own output with probability ``own_past``."""
         path = self.encode(power, mask).draw(1, generator)
         true = features = self.features(power)
         if own_past:

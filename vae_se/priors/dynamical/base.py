@@ -1,4 +1,4 @@
-"""What the dynamical priors share: how they hear speech, train on it, and are used without it."""
+"""Base of the dynamical priors: encoder, decoder, bound and sampling."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ...deprecated import warn
 from ...errors import UsageError
 from ...likelihood import (
     LOG_PI,
@@ -20,42 +21,47 @@ from ...likelihood import (
 )
 from ...numerics import LOG_VARIANCE_MAX, LOG_VARIANCE_MIN
 from ...signal_spec import SignalSpec
-from ..base import Reconstruction
+from ..base import PriorModule, Reconstruction
 from ..frame import complex_gaussian_nll
 from ..layers import stack
 from ..statistics import Standardising
-from .posterior import SequencePosterior, Trajectory
+from .posterior import LatentRecursion, SequencePosterior, Trajectory
 from .sequences import run, run_backwards
 
-#: Mean and log-variance of p(z_n | what came before), each (M, N, L); None for N(0, I).
+#: Mean and log-variance of p(z_n | s_1..n-1, z_1..n-1), each (M, N, L); None for N(0, I).
 Transition = tuple[torch.Tensor, torch.Tensor] | None
 
 
-class Dynamical(Standardising, nn.Module):
+class Dynamical(Standardising, PriorModule):
     """p(s_1..N, z_1..N) = prod_n p(s_n | s_1..n-1, z_1..n) p(z_n | s_1..n-1, z_1..n-1), with simplifications.
 
     Girin, Leglaive, Bie, Diard, Hueber and Alameda-Pineda, Dynamical variational autoencoders: a
-    comprehensive review, 2021, eq. 4.3 for the model, ch. 4 for the posterior (structured as d-separation
-    says), the bound and the names. Speech s_n is a complex Gaussian frame, as in ``ffvae``, and is heard as
-    standardised log-power.
+    comprehensive review, 2021 ("the review"): ch. 4 for the model, the bound, the names, and the posterior,
+    whose structure follows from d-separation. Speech s_n is a complex Gaussian frame, as in ``ffvae``; the
+    encoder's input is its standardised log-power. Departure from the review: GRU in place of LSTM.
 
     A subclass defines :meth:`make_parts`, :meth:`given` and, where its posterior differs from the one here,
-    ``encode``. Parts that all have: ``listen``, then recurrent networks over time (from the end, with
-    ``both_ways`` also from the start), which make the posterior's context; ``direct``, what this alone says of
-    the latents; ``inner``, ``outer`` and ``head``, which weigh it against the latents before; ``decoder`` and
-    ``output``.
+    ``encode``. The layers (their names are part of the stored weights):
 
-    ``hidden``: sizes of the decoder's layers, the encoder's backwards; ``latent_dim``: L; ``hidden_size``: units of
-    every recurrent network. Departure from the review: GRU in place of LSTM.
+    - ``listen``: feed-forward layers on the spectrum of each frame;
+    - ``backward_context``, and ``forward_context`` with ``both_ways``: recurrent networks over time. Their
+      outputs and that of ``listen`` are the posterior's context;
+    - ``direct``: linear, from the context to the moments of q(z_n | ...);
+    - ``outer``, ``inner``, ``head``: a hidden layer on the context and the earlier latents, whose output is
+      added to those moments;
+    - ``decoder`` and ``output``: from latents and recurrent states to log-variances.
+
+    ``hidden``: sizes of the decoder's layers, and in reverse of the encoder's; ``latent_dim``: L;
+    ``hidden_size``: units of each recurrent network.
     """
 
     factorised = False
     standard_normal = False
-    takes_activity = False
+    #: Whether the posterior's context covers the speech before a frame as well as the speech after it.
     both_ways = False
-    #: What the context hears beside the speech, and what the decoder sees beside z: so many recurrent states.
-    heard = emitted = 0
-    #: Whether the posterior knows all earlier latents, by a recurrent state, or the last one alone.
+    #: Number of recurrent states (hidden_size units each) in the input of the context, and of the decoder.
+    context_states = decoder_states = 0
+    #: Whether q(z_n | ...) depends on all earlier latents, by a recurrent state, or on z_{n-1} alone.
     tracked = False
 
     def __init__(
@@ -75,18 +81,18 @@ class Dynamical(Standardising, nn.Module):
         self.activation = activation
         bins = self.signal.stft.bins
         self.listen = stack([bins, *reversed(self.hidden)], activation)
-        listened = self.hidden[0] + self.heard * hidden_size
-        self.backward_context = nn.GRU(listened, hidden_size, batch_first=True)
+        context_input = self.hidden[0] + self.context_states * hidden_size
+        self.backward_context = nn.GRU(context_input, hidden_size, batch_first=True)
         self.forward_context: nn.GRU | None = None
         if self.both_ways:
-            self.forward_context = nn.GRU(listened, hidden_size, batch_first=True)
-        known = self.hidden[0] + hidden_size * (2 if self.both_ways else 1)
-        self.outer = nn.Linear(known, hidden_size)
+            self.forward_context = nn.GRU(context_input, hidden_size, batch_first=True)
+        context = self.hidden[0] + hidden_size * (2 if self.both_ways else 1)
+        self.outer = nn.Linear(context, hidden_size)
         nn.init.xavier_normal_(self.outer.weight, gain=1.4)
-        self.direct = moments_layer(known, latent_dim)
+        self.direct = moments_layer(context, latent_dim)
         self.inner = nn.Linear(hidden_size if self.tracked else latent_dim, hidden_size, bias=False)
         self.head = moments_layer(hidden_size, latent_dim)
-        self.decoder = stack([latent_dim + self.emitted * hidden_size, *self.hidden], activation)
+        self.decoder = stack([latent_dim + self.decoder_states * hidden_size, *self.hidden], activation)
         self.output = nn.Linear(self.hidden[-1], bins)
         self.register_buffer("log_power_mean", torch.zeros(bins))
         self.register_buffer("log_power_std", torch.ones(bins))
@@ -94,45 +100,62 @@ class Dynamical(Standardising, nn.Module):
         self.make_parts()
 
     def make_parts(self) -> None:
-        """Register what a subclass has besides; ``follow`` where its posterior has a tracker of its own."""
+        """Register the layers of a subclass; ``follow`` if its posterior has a recurrent network of its own."""
         raise NotImplementedError
 
     @property
     def tracker(self) -> nn.GRU | None:
-        """The recurrent network by which the posterior knows earlier latents; None: it knows the last one."""
+        """Recurrent network over the earlier latents for q; None: q(z_n | ...) depends on z_{n-1} alone."""
         return self.follow
 
+    @property
+    def memory(self) -> int:
+        """Deprecated name of ``hidden_size``."""
+        warn("the attribute memory of a prior", "hidden_size")
+        return self.hidden_size
+
     def encode(self, power: torch.Tensor, mask: torch.Tensor | None = None) -> SequencePosterior:
-        """Posterior of the latents of |s|^2 (B, N, F)."""
+        """q(z | s) for ``power`` (B, N, F)."""
         return self.posterior(self.listen(self.features(power)), mask)
 
     def posterior(
-        self, local: torch.Tensor, mask: torch.Tensor | None, heard: torch.Tensor | None = None, **more: Any
+        self,
+        local: torch.Tensor,
+        mask: torch.Tensor | None,
+        states: torch.Tensor | None = None,
+        *,
+        past: torch.Tensor | None = None,
+        present: torch.Tensor | None = None,
     ) -> SequencePosterior:
-        """From what was heard of each frame (B, N, H), and what the context hears beside it."""
-        sequence = local if heard is None else torch.cat([local, heard], -1)
+        """The posterior for the output of ``listen``, ``local`` (B, N, H).
+
+        ``states`` (B, N, E): further input of the context, or None; ``past`` and ``present``: see
+        :class:`~vae_se.priors.dynamical.posterior.SequencePosterior`.
+        """
+        sequence = local if states is None else torch.cat([local, states], -1)
         context = [local, run_backwards(self.backward_context, sequence, mask)]
         if self.forward_context is not None:
             context.append(run(self.forward_context, sequence))
-        known = torch.cat(context, -1)
-        return SequencePosterior(self, self.outer(known), self.direct(known), **more)
+        joined = torch.cat(context, -1)
+        recursion = LatentRecursion(self.tracker, self.inner, self.head)
+        return SequencePosterior(recursion, self.outer(joined), self.direct(joined), past, present)
 
     def given(
         self, z: torch.Tensor, features: torch.Tensor, mask: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, Transition]:
-        """Log-variances (M, N, F) and p(z_n | ...) for latents (M, N, L), with the speech's true past.
+        """Log-variances (M, N, F) and p(z_n | ...) for latents (M, N, L), given the true past of the speech.
 
-        ``features`` (M, N, F) are those of the speech itself; step n may look at those before n only.
+        ``features`` (M, N, F): features of the speech; the result at step n depends on those before n only.
         """
         raise NotImplementedError
 
     def generate(self, z: torch.Tensor, mask: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Log-variances (B, R, N, F) and log p(z_n | ...) (B, R, N) of latents alone, (B, R, N, L)."""
-        eta, transition = self.unheard(z.flatten(0, 1), _repeated(mask, z.shape[1]))
+        """Log-variances (B, R, N, F) and log p(z_n | ...) (B, R, N) of latents (B, R, N, L), without speech."""
+        eta, transition = self.without_speech(z.flatten(0, 1), _repeated(mask, z.shape[1]))
         return eta.view(*z.shape[:3], -1), _log_prior(z.flatten(0, 1), transition).view(z.shape[:3])
 
-    def unheard(self, z: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tensor, Transition]:
-        """As :meth:`given`, where there is no speech to look back at; such models do not look."""
+    def without_speech(self, z: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tensor, Transition]:
+        """As :meth:`given`, for unknown speech; here for models that do not condition on its past."""
         return self.given(z, z.new_zeros(0), mask)
 
     def decode(self, z: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
@@ -144,11 +167,11 @@ class Dynamical(Standardising, nn.Module):
         return self.generate(z)[1]
 
     def emit(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Log-variances (..., F) of what the decoder sees."""
+        """Log-variances (..., F) for the decoder's input ``hidden``."""
         return self.spectra(self.decoder(hidden))
 
     def spectra(self, layer: torch.Tensor) -> torch.Tensor:
-        """Log-variances (..., F) of the decoder's last hidden layer, within the range of numerics.py."""
+        """Log-variances (..., F) for the decoder's last hidden layer, clamped to the range of numerics.py."""
         return functional.hardtanh(self.output(layer), LOG_VARIANCE_MIN, LOG_VARIANCE_MAX)
 
     def nll(self, power: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
@@ -161,15 +184,16 @@ class Dynamical(Standardising, nn.Module):
         generator: torch.Generator | None = None,
         mask: torch.Tensor | None = None,
     ) -> Reconstruction:
-        """One trajectory from q, decoded with the speech's true past; the divergence step by step.
+        """Decode one trajectory from q, given the true past of the speech.
 
-        The review's eq. 4.24: KL(q(z_n | z_1..n-1, x) || p(z_n | ...)) in closed form, given the draw.
+        The divergence of a step, KL(q(z_n | z_1..n-1, x) || p(z_n | ...)), is in closed form given the draws
+        before it (the review, ch. 4).
         """
         path = self.encode(power, mask).draw(1, generator)
         return self.along(path, self.features(power), mask)
 
     def along(self, path: Trajectory, features: torch.Tensor, mask: torch.Tensor | None) -> Reconstruction:
-        """The same for a trajectory that was drawn, and features of the speech (B, N, F)."""
+        """As :meth:`reconstruct`, for a given trajectory and features of the speech (B, N, F)."""
         eta, transition = self.given(path.z, features, mask)
         if transition is None:
             return Reconstruction(eta, gaussian_kl_by_dimension(path.mean, path.log_variance))
@@ -182,16 +206,19 @@ class Dynamical(Standardising, nn.Module):
         generator: torch.Generator | None = None,
         mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """log p(s, z) - log q(z | s), (B, R, N), with the speech's true past; a trajectory's is its sum."""
+        """log p(s, z) - log q(z | s), (B, R, N), given the true past of the speech.
+
+        The log-weight of a trajectory is the sum over its steps.
+        """
         z, log_q = self.encode(power, mask).rsample(draws, generator)
-        flat, heard = z.flatten(0, 1), self.features(power).repeat_interleave(draws, 0)
-        eta, transition = self.given(flat, heard, _repeated(mask, draws))
+        flat, features = z.flatten(0, 1), self.features(power).repeat_interleave(draws, 0)
+        eta, transition = self.given(flat, features, _repeated(mask, draws))
         nll = self.nll(power.unsqueeze(1), eta.view(*z.shape[:3], -1))
         log_p = _log_prior(flat, transition).view(z.shape[:3])
         return log_p - nll - power.shape[-1] * LOG_PI - log_q
 
     def encoder_parameters(self) -> Iterator[nn.Parameter]:
-        """Parameters of q(z | s) alone: what it shares with p is not among them."""
+        """Parameters of q(z | s) alone; those that it shares with p are not among them."""
         parts = (
             self.listen, self.backward_context, self.forward_context, self.outer, self.direct, self.inner,
             self.head, self.follow,
@@ -207,11 +234,11 @@ class Dynamical(Standardising, nn.Module):
         return self.ancestral(epsilon).unsqueeze(1)
 
     def ancestral(self, epsilon: torch.Tensor) -> torch.Tensor:
-        """z (M, N, L) that standard normal numbers of the same shape drive through p(z)."""
+        """Reparameterised draw z (M, N, L) from p(z), for standard normal numbers of the same shape."""
         raise NotImplementedError
 
     def config(self) -> dict[str, Any]:
-        """Keywords of the constructor, JSON-able, less the signal."""
+        """Keywords of the constructor without ``signal``, JSON-able."""
         return {
             "hidden": list(self.hidden), "latent_dim": self.latent_dim, "hidden_size": self.hidden_size,
             "activation": self.activation,
@@ -219,10 +246,10 @@ class Dynamical(Standardising, nn.Module):
 
 
 def moments_layer(size: int, latent_dim: int) -> nn.Linear:
-    """From ``size`` numbers to a mean and a log-variance: means that spread as the latents do, variance 1.
+    """Linear layer from ``size`` numbers to a mean and a log-variance: means of unit spread, variance 1.
 
-    With the usual smaller weights the draws hardly follow the means at first, the decoder learns to ignore
-    them, and the bound stays hundreds of nats behind (docs/dynamical.md).
+    With smaller initial means the noise of the draws dominates and the decoder learns to ignore the latents
+    (docs/dynamical.md).
     """
     layer = nn.Linear(size, 2 * latent_dim)
     nn.init.xavier_normal_(layer.weight, gain=1.4)
@@ -233,7 +260,7 @@ def moments_layer(size: int, latent_dim: int) -> nn.Linear:
 
 
 def transition_net(size: int, hidden_size: int, latent_dim: int, activation: str) -> nn.Sequential:
-    """From what p(z_n | ...) depends on, to its mean and log-variance; N(0, I) before training."""
+    """Network from ``size`` inputs to the moments of p(z_n | ...); near N(0, I) before training."""
     net = stack([size, hidden_size], activation)
     last = nn.Linear(hidden_size, 2 * latent_dim)
     nn.init.normal_(last.weight, std=1e-2)

@@ -12,7 +12,7 @@ from ...errors import UsageError
 from ...signal_spec import SignalSpec
 from ..base import PRIORS
 from .base import Dynamical, Transition, transition_net
-from .posterior import SequencePosterior, moments, moved
+from .posterior import SequencePosterior, moments, reparameterised
 from .sequences import run, shifted, step
 
 
@@ -20,10 +20,10 @@ from .sequences import run, shifted, step
 class DSAE(Dynamical):
     """v ~ N(0, I) for the whole sequence; z_n given z_1..n-1; s_n given z_n and v; q(z_n | v, z_1..n-1, s).
 
-    Li and Mandt, Disentangled sequential autoencoder, 2018; the review, sec. 10. ``static`` of the
-    ``latent_dim`` latents are v's: they are those of the first frame. In later frames these places are empty:
-    N(0, 1) a priori and a posteriori, and heard by nobody. Departure: z_n of the posterior knows v and the
-    latents before it by a recurrent network, and z_1 does not know v.
+    Li and Mandt, Disentangled sequential autoencoder, 2018; the review, ch. 10. ``static`` of the
+    ``latent_dim`` latents hold v, in the first frame. In later frames these entries are unused: N(0, 1) a
+    priori and a posteriori, and not an input of the decoder. Departures: q(z_n | ...) depends on v and on the
+    earlier latents by a recurrent network, and q(z_1 | ...) does not depend on v.
     """
 
     summary = "A disentangled sequential autoencoder"
@@ -42,7 +42,7 @@ class DSAE(Dynamical):
         super().__init__(hidden, latent_dim, hidden_size, activation, signal)
 
     def make_parts(self) -> None:
-        """The posterior's tracker, over v and z_1..n-1, and the dynamics of z."""
+        """``follow``, over v and z_1..n-1 for the posterior, and the transition of z."""
         moving = self.latent_dim - self.static if isinstance(self.static, int) else 0
         if not 0 < moving < self.latent_dim:
             raise UsageError(f"static = {self.static!r} of a prior", f"it is from 1 to {self.latent_dim - 1}")
@@ -51,7 +51,7 @@ class DSAE(Dynamical):
         self.transition = transition_net(self.hidden_size, self.hidden_size, moving, self.activation)
 
     def encode(self, power: torch.Tensor, mask: torch.Tensor | None = None) -> SequencePosterior:
-        """Posterior of the latents of |s|^2 (B, N, F)."""
+        """q(z | s) for ``power`` (B, N, F)."""
         local = self.listen(self.features(power))
         present = local.new_ones(local.shape[1], self.latent_dim)
         present[1:, : self.static] = 0
@@ -60,7 +60,7 @@ class DSAE(Dynamical):
     def given(
         self, z: torch.Tensor, features: torch.Tensor, mask: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, Transition]:
-        """All steps at once: the speech's past has no part."""
+        """All steps at once; the model does not condition on the past of the speech."""
         moving = z[..., self.static :]
         voice = z[:, :1, : self.static].expand(-1, z.shape[1], -1)
         mean, log_variance = moments(self.transition(run(self.dynamics, shifted(moving))))
@@ -69,16 +69,16 @@ class DSAE(Dynamical):
         return self.emit(torch.cat([voice, moving], -1)), prior
 
     def ancestral(self, epsilon: torch.Tensor) -> torch.Tensor:
-        """One step after the other; v is as it comes."""
+        """Step by step; v needs no transformation."""
         noise = epsilon[..., self.static :]
         z, steps = torch.zeros_like(noise[:, 0]), []
         state = z.new_zeros(len(z), self.hidden_size)
         for n in range(noise.shape[1]):
             state = step(self.dynamics, z, state)
-            z = moved(*moments(self.transition(state)), noise[:, n])
+            z = reparameterised(*moments(self.transition(state)), noise[:, n])
             steps.append(z)
         return torch.cat([epsilon[..., : self.static], torch.stack(steps, 1)], -1)
 
     def config(self) -> dict[str, Any]:
-        """Keywords of the constructor, JSON-able, less the signal."""
+        """Keywords of the constructor without ``signal``, JSON-able."""
         return super().config() | {"static": self.static}

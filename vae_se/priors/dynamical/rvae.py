@@ -19,8 +19,7 @@ class RVAE(Dynamical):
     """z_n ~ N(0, I); s_n given z_1..n (``causal``) or z_1..N; q(z_n | z_1..n-1, s_n..N) or (..., s_1..N).
 
     Leglaive, Alameda-Pineda, Girin and Horaud, A recurrent variational autoencoder for speech enhancement,
-    2020, eqs. 2 to 8; the review, sec. 9. The decoder sees z_n beside the recurrent state, which is a function
-    of the same latents.
+    2020; the review, ch. 9. The decoder's input is z_n and the recurrent state, a function of the same latents.
     """
 
     summary = "A recurrent variational autoencoder"
@@ -35,11 +34,11 @@ class RVAE(Dynamical):
         causal: bool = True,
         signal: SignalSpec | None = None,
     ) -> None:
-        self.causal, self.both_ways, self.emitted = causal, not causal, 1 if causal else 2
+        self.causal, self.both_ways, self.decoder_states = causal, not causal, 1 if causal else 2
         super().__init__(hidden, latent_dim, hidden_size, activation, signal)
 
     def make_parts(self) -> None:
-        """The posterior's tracker, over z_1..n-1, and the decoder's memory of the latents."""
+        """``follow``, over z_1..n-1 for the posterior, and the decoder's recurrent networks."""
         self.follow = nn.GRU(self.latent_dim, self.hidden_size, batch_first=True)
         self.onwards = nn.GRU(self.latent_dim, self.hidden_size, batch_first=True)
         self.backwards = None
@@ -49,16 +48,16 @@ class RVAE(Dynamical):
     def given(
         self, z: torch.Tensor, features: torch.Tensor, mask: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, Transition]:
-        """All steps at once: the speech's past has no part, and latents do not depend on each other."""
-        seen = [z, run(self.onwards, z)]
+        """All steps at once; no dependence on the past of the speech, nor between latents."""
+        inputs = [z, run(self.onwards, z)]
         if self.backwards is not None:
-            seen.append(run_backwards(self.backwards, z, mask))
-        return self.emit(torch.cat(seen, -1)), None
+            inputs.append(run_backwards(self.backwards, z, mask))
+        return self.emit(torch.cat(inputs, -1)), None
 
     def ancestral(self, epsilon: torch.Tensor) -> torch.Tensor:
-        """The numbers themselves."""
+        """``epsilon`` itself: the latents are standard normal."""
         return epsilon
 
     def config(self) -> dict[str, Any]:
-        """Keywords of the constructor, JSON-able, less the signal."""
+        """Keywords of the constructor without ``signal``, JSON-able."""
         return super().config() | {"causal": self.causal}

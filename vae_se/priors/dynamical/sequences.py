@@ -8,12 +8,20 @@ from torch.nn import functional
 
 
 def shifted(sequence: torch.Tensor) -> torch.Tensor:
-    """What was there one step before, (M, N, D); zeros at the first step."""
+    """The sequence (M, N, D) delayed by one step; zeros at the first step.
+
+    >>> shifted(torch.tensor([[[1.0], [2.0], [3.0]]])).flatten().tolist()
+    [0.0, 1.0, 2.0]
+    """
     return functional.pad(sequence, (0, 0, 1, 0))[:, :-1]
 
 
 def reversed_in_time(sequence: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """Each sequence (M, N, D) backwards within its own length (``mask`` (M, N)); padding stays at the end."""
+    """Each sequence (M, N, D) reversed within its length, given by ``mask`` (M, N); padding stays at the end.
+
+    >>> reversed_in_time(torch.tensor([[[1.0], [2.0], [0.0]]]), torch.tensor([[1, 1, 0]])).flatten().tolist()
+    [2.0, 1.0, 0.0]
+    """
     if mask is None:
         return sequence.flip(1)
     steps = torch.arange(sequence.shape[1], device=sequence.device)
@@ -29,13 +37,13 @@ def run(layer: nn.GRU, sequence: torch.Tensor) -> torch.Tensor:
 
 
 def run_backwards(layer: nn.GRU, sequence: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """The same from the last step of each sequence to its first: step n has seen n to the end."""
+    """Outputs (M, N, H) of a recurrent layer from the last step to the first: step n depends on n..N."""
     return reversed_in_time(run(layer, reversed_in_time(sequence, mask)), mask)
 
 
 def step(layer: nn.GRU, now: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
-    """One step of a one-layer recurrent network: input (M, D) and state (M, H) to the new state.
+    """One step of a one-layer recurrent network: input (M, D) and state (M, H) to the new state (M, H).
 
-    The same weights as :func:`run`, for what has to be done step by step (a test holds them equal).
+    It has the weights of :func:`run`, for recursions in which an input depends on an earlier output.
     """
     return torch.gru_cell(now, state, *layer.all_weights[0])

@@ -15,28 +15,28 @@ from .sequences import run, shifted, step
 class SRNN(AutoRegressive):
     """h_n = GRU(h_{n-1}, s_{n-1}); z_n given z_{n-1}, h_n; s_n given z_n, h_n; q(z_n | z_{n-1}, h, s_n..N).
 
-    Fraccaro, Sønderby, Paquet and Winther, Sequential neural models with stochastic layers, 2016, eqs. 1 to
-    10; the review, sec. 8. Departure: q does not add its mean to that of p(z_n | ...).
+    Fraccaro, Sønderby, Paquet and Winther, Sequential neural models with stochastic layers, 2016; the review,
+    ch. 8. Departure: q does not add its mean to that of p(z_n | ...).
     """
 
     summary = "A stochastic recurrent neural network"
-    heard = 1
+    context_states = 1
 
     def make_parts(self) -> None:
-        """From z_{n-1} and h_n to p(z_n | ...)."""
+        """The transition network from z_{n-1} and h_n to p(z_n | ...)."""
         super().make_parts()
         size = self.latent_dim + self.hidden_size
         self.transition = transition_net(size, self.hidden_size, self.latent_dim, self.activation)
 
     def encode(self, power: torch.Tensor, mask: torch.Tensor | None = None) -> SequencePosterior:
-        """Posterior of the latents of |s|^2 (B, N, F)."""
+        """q(z | s) for ``power`` (B, N, F)."""
         features = self.features(power)
         return self.posterior(self.listen(features), mask, run(self.recurrent, self.past(features)))
 
     def given(
         self, z: torch.Tensor, features: torch.Tensor, mask: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, Transition]:
-        """All steps at once, with the speech's true past."""
+        """All steps at once, conditioned on the true past of the speech."""
         state = run(self.recurrent, self.past(features))
         prior = moments(self.transition(torch.cat([shifted(z), state], -1)))
         return self.emit(torch.cat([z, state], -1)), prior
@@ -44,7 +44,7 @@ class SRNN(AutoRegressive):
     def one_step(
         self, state: torch.Tensor, past: torch.Tensor, z: torch.Tensor, choose: Choice
     ) -> tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
-        """The state follows from the past alone; then the latent."""
+        """First the state, a function of the past alone, then the latent."""
         state = step(self.recurrent, past, state)
         prior = moments(self.transition(torch.cat([z, state], -1)))
         return state, choose(*prior), prior

@@ -17,39 +17,39 @@ class VRNN(AutoRegressive):
     """h_n = GRU(h_{n-1}, s_{n-1}, z_{n-1}); z_n given h_n; s_n given h_n and z_n; q(z_n | h_n, s_n..N).
 
     Chung, Kastner, Dinh, Goel, Courville and Bengio, A recurrent latent variable model for sequential data,
-    2015, eqs. 5 to 9; the review, sec. 7. Departure: the posterior also hears what comes after n, as
-    d-separation asks (the review, sec. 7.3); the original filters.
+    2015; the review, ch. 7. Departure: the posterior also conditions on the speech after n, which follows from
+    d-separation (the review, ch. 7); the original paper conditions on the speech up to n.
     """
 
     summary = "A variational recurrent neural network"
     tracked = driven = True
 
     def make_parts(self) -> None:
-        """From h_n to p(z_n | h_n)."""
+        """The transition network from h_n to p(z_n | h_n)."""
         super().make_parts()
         self.transition = transition_net(self.hidden_size, self.hidden_size, self.latent_dim, self.activation)
 
     @property
     def tracker(self) -> nn.GRU:
-        """The recurrent network of the model itself."""
+        """The recurrent network of the model, shared with the posterior."""
         return self.recurrent
 
     def encode(self, power: torch.Tensor, mask: torch.Tensor | None = None) -> SequencePosterior:
-        """Posterior of the latents of |s|^2 (B, N, F)."""
+        """q(z | s) for ``power`` (B, N, F)."""
         features = self.features(power)
         return self.posterior(self.listen(features), mask, past=self.past(features))
 
     def given(
         self, z: torch.Tensor, features: torch.Tensor, mask: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, Transition]:
-        """All steps at once, with the speech's true past."""
+        """All steps at once, conditioned on the true past of the speech."""
         state = run(self.recurrent, torch.cat([self.past(features), shifted(z)], -1))
         return self.emit(torch.cat([z, state], -1)), moments(self.transition(state))
 
     def one_step(
         self, state: torch.Tensor, past: torch.Tensor, z: torch.Tensor, choose: Choice
     ) -> tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
-        """The state first, then the latent that follows from it."""
+        """First the state, then the latent given the state."""
         state = step(self.recurrent, torch.cat([past, z], -1), state)
         prior = moments(self.transition(state))
         return state, choose(*prior), prior
