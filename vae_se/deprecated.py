@@ -41,6 +41,10 @@ MODULES = {
     "noise.stretch": "noise.noise_segment",
     "noise.times": "noise.time_range",
     "noise.memory": "noise.continuation",
+    "noise.heavy": "noise.heavy_tailed",
+    "noise.penalties": "noise.activation_penalty",
+    "noise.spectra": "noise.spectrum_prior",
+    "noise.weights": "noise.activation_penalty",
     "data.simulation": "noisy_encoder.simulation",
     "training.amortise": "training.noisy_encoder",
     "atomic": "storage.atomic",
@@ -62,6 +66,8 @@ NAMES = {
     "MemoryTape": "MemoryBuffer",
     "DiskTape": "DiskBuffer",
     "Signal": "SignalSpec",
+    "Penalty": "ActivationPenalty",
+    "Weights": "PenaltyWeights",
     "complex_gaussian_misfit": "complex_gaussian_nll",
 }
 

@@ -8,7 +8,7 @@ import torch
 from scipy.integrate import quad
 
 from vae_se.noise.alpha_stable import AlphaStable, positive_stable
-from vae_se.noise.heavy import ImpulseState
+from vae_se.noise.heavy_tailed import ImpulseState
 from vae_se.noise.multiplicative import NMFState
 from vae_se.noise.student_t import StudentT
 from vae_se.rng import Streams

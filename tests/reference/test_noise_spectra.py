@@ -12,7 +12,7 @@ from tests.reference.test_noise_penalties import likelihood_cost
 from vae_se.errors import UsageError
 from vae_se.noise.multiplicative import NMFState, draw_weight, product
 from vae_se.noise.nmf import NMF
-from vae_se.noise.spectra import SpectrumPrior
+from vae_se.noise.spectrum_prior import SpectrumPrior
 from vae_se.rng import Streams
 
 PRIORS = [SpectrumPrior(gamma=3.0), SpectrumPrior(inverse_gamma=3.0), SpectrumPrior(2.0, 0.5)]

@@ -19,22 +19,22 @@ def streams(frames):
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
-def test_a_rival_is_as_loud_as_the_frame_and_pick_takes_it_in_its_frames(scale):
+def test_an_alternative_is_as_loud_as_the_frame_and_pick_takes_it_in_its_frames(scale):
     power = scale * torch.rand(1, 20, 33, generator=torch.Generator().manual_seed(0))
     mask = torch.ones(1, 20)
     model = Impulsive(rank=2)
     state = model.init(power, mask, streams(20))
     torch.testing.assert_close(state.w[:, 2:].mean(-1), torch.ones(1, 5))
-    rivals = model.rivals(state, power, mask)
-    assert len(rivals) == 10
+    alternatives = model.alternatives(state, power, mask)
+    assert len(alternatives) == 10
     # Flat atom, whole power: its variance is the mean power of the frame, and what was there before.
-    noise = model.variance(rivals[3]) - model.variance(state)
+    noise = model.variance(alternatives[3]) - model.variance(state)
     torch.testing.assert_close(noise[0, 5], power[0, 5].mean().expand(33), rtol=1e-3, atol=0.0)
     choice = torch.zeros(1, 20, dtype=torch.long)
     choice[0, 7] = 4
-    picked = model.pick([state, *rivals], choice)
+    picked = model.pick([state, *alternatives], choice)
     assert torch.equal(picked.w, state.w)
-    torch.testing.assert_close(picked.h[0, 7], rivals[3].h[0, 7], rtol=0.01, atol=0.0)
+    torch.testing.assert_close(picked.h[0, 7], alternatives[3].h[0, 7], rtol=0.01, atol=0.0)
     # Elsewhere that atom is 30 dB below the steady noise, which it can leave, and the others are silent.
     others = torch.arange(20) != 7
     rest = 1e-3 * model.variance(state)[0, others].mean(-1)
@@ -53,7 +53,7 @@ def test_without_impulses_it_is_nmf(penalty):
     steady = plain.init(power, mask, Streams.from_seed(0, ["a", "b"], [20, 20]))
     choice = torch.zeros(2, 20, dtype=torch.long)
     choice[1, 7] = 4
-    state = model.pick([start, *model.rivals(start, power, mask)], choice)
+    state = model.pick([start, *model.alternatives(start, power, mask)], choice)
     for _ in range(5):
         torch.testing.assert_close(model.variance(state)[0], plain.variance(steady)[0])
         assert (model.variance(state)[1] > plain.variance(steady)[1]).any()

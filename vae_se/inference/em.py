@@ -102,7 +102,7 @@ class MonteCarloEM:
             found = self.noisy_encoder(power, mask)
             proposal = found.posterior
             noise = fit_start(self.noise, noise, found.log_noise.exp(), mask)
-        if self.noise.competes:
+        if self.noise.has_alternatives:
             noise = pick_start(self.noise, noise, power, mask, self.prior, self.encoder_floor, streams)
         return self._begin(noise, torch.ones_like(mask), power, mask, proposal, streams)
 

@@ -39,14 +39,14 @@ def pick_start(
     encoder_floor: float,
     streams: Streams,
 ) -> Any:
-    """``state`` with, in every frame, the best of its own noise and that of ``model.rivals``.
+    """``state`` with, in every frame, the best of its own noise and that of ``model.alternatives``.
 
     For each proposal n the encoder is shown the power (B, N, F) less n, and log p(x_n) is estimated by
     importance sampling with DRAWS draws from what it says. A rival must win by ``model.margin`` nats: few draws
     find less of the evidence of speech, which has many shapes, than of noise, which here has one.
     Where the prior ties frames together this is a heuristic: frames are compared as if each stood alone.
     """
-    states = [state, *model.rivals(state, power, mask)]
+    states = [state, *model.alternatives(state, power, mask)]
     gain = torch.ones_like(mask)
     evidence = torch.stack(
         [_evidence(Target(prior, power, model.variance(s), gain, mask), encoder_floor, streams) for s in states]

@@ -35,7 +35,8 @@ def candidates(em: Any, number: int) -> list[Any]:
     found = [em]
     if em.noisy_encoder is not None:
         found.append(dataclasses.replace(em, noisy_encoder=None))
-    found += [dataclasses.replace(em, noise=noise, noisy_encoder=None) for noise in em.noise.elsewhere()]
+    other = em.noise.other_initialisations()
+    found += [dataclasses.replace(em, noise=noise, noisy_encoder=None) for noise in other]
     return (found + [em] * number)[:number]
 
 
