@@ -67,6 +67,10 @@ NAMES = {
     "DiskTape": "DiskBuffer",
     "Signal": "SignalSpec",
     "Penalty": "ActivationPenalty",
+    "Recipe": "MixingRecipe",
+    "Dictionary": "SpeechDictionary",
+    "Options": "RunOptions",
+    "Outcome": "RunOutcome",
     "Weights": "PenaltyWeights",
     "complex_gaussian_misfit": "complex_gaussian_nll",
 }

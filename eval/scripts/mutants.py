@@ -45,7 +45,7 @@ def others(folder: Path) -> list[tuple[str, str, bytes]]:
     import torch
 
     from vae_se.data.manifest import write_manifest
-    from vae_se.data.mixing import Draw, Recipe
+    from vae_se.data.mixing import Draw, MixingRecipe
     from vae_se.noise.store import NoiseDictionary, save_dictionary
     from vae_se.priors import save_prior
 
@@ -54,7 +54,7 @@ def others(folder: Path) -> list[tuple[str, str, bytes]]:
         NoiseDictionary(torch.rand(3, 33) + 0.1, 16000, 64, 16, ("a.wav",)), folder / "noise.safetensors"
     )
     draw = Draw("0000_a", ("a.wav",), ("0",), 1.0, 1600, "n.wav", "0", 0, False, 0.5, 5.0, "n", "a", 16000, 0)
-    write_manifest(folder / "manifest.jsonl", Recipe(), [draw, draw])
+    write_manifest(folder / "manifest.jsonl", MixingRecipe(), [draw, draw])
     save_noisy_encoder_of(folder)
     named = {
         "prior-config": folder / "prior/config.json",

@@ -20,14 +20,14 @@ import torch
 
 from vae_se import Enhancer
 from vae_se.baselines import BASELINES
-from vae_se.data.mixing import Recipe, mixtures
+from vae_se.data.mixing import MixingRecipe, mixtures
 from vae_se.metrics import score
 from vae_se.training.noisy_encoder import NoisyEncoderJob, NoisyEncoderOptions, train_noisy_encoder
 
 METRICS = ("si_sdr", "pesq_wb", "estoi")
 SEEN = ("aircon", "boat", "car-engine", "fire-crackling", "fireplace", "fridge", "rain", "sea-waves",
         "summer-night", "waves")  # fmt: skip
-RECIPE = Recipe(count=30, seed=11, min_utterance=2.5, max_seconds=5.0, exclude=SEEN)
+RECIPE = MixingRecipe(count=30, seed=11, min_utterance=2.5, max_seconds=5.0, exclude=SEEN)
 
 
 OPTIONS = NoisyEncoderOptions(steps=1600, batch=8)

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from vae_se import Enhancer
-from vae_se.data.mixing import Mixture, Recipe, mixtures
+from vae_se.data.mixing import MixingRecipe, Mixture, mixtures
 from vae_se.enhancement.online import OnlineEnhancer
 from vae_se.metrics import score
 
@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args()
-    recipe = Recipe(count=options.count, seed=77, min_utterance=1.0, join_to=5.0, max_seconds=6.0)
+    recipe = MixingRecipe(count=options.count, seed=77, min_utterance=1.0, join_to=5.0, max_seconds=6.0)
     drawn = list(mixtures(recipe, options.data / "speech/valid", options.data / "noise"))
     with ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn")) as pool:
         results = list(pool.map(one, drawn))

@@ -20,7 +20,7 @@ import soundfile as sf
 from vae_se.benchmark.protocol import load_protocol
 from vae_se.benchmark.report import load_results
 from vae_se.benchmark.rows import RowFile, read_rows
-from vae_se.benchmark.runner import Options
+from vae_se.benchmark.runner import RunOptions
 from vae_se.benchmark.runner import run as run_protocol
 from vae_se.benchmark.tables import markdown, to_csv
 from vae_se.cli import main
@@ -262,7 +262,7 @@ def test_one_row_for_every_fault(run: Callable[..., Done], tmp_path: Path, plugg
 def test_a_method_that_hangs_costs_its_own_row(tmp_path: Path, plugged: None) -> None:
     write_pairs(tmp_path, 1)
     path = write_protocol(tmp_path / "p.toml", "[methods.hanging]\n[methods.greedy]\n", metrics='"lsd"')
-    options = Options(out=tmp_path / "out", data_root=tmp_path, executor=Processes(1, timeout=4.0))
+    options = RunOptions(out=tmp_path / "out", data_root=tmp_path, executor=Processes(1, timeout=4.0))
     outcome = run_protocol(load_protocol(path), options)
     assert [row["error"] for row in outcome.failed] == ["hanging: no result within 4 s"]
     assert [row["method"] for row in rows(outcome.rows)] == ["hanging", "greedy"]

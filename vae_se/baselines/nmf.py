@@ -6,10 +6,12 @@ import dataclasses
 import functools
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save
 
+from ..deprecated import renamed_attribute
 from ..errors import VaeSeError
 from ..rng import numpy_stream
 from .base import baseline
@@ -26,7 +28,7 @@ class DictionaryError(VaeSeError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Dictionary:
+class SpeechDictionary:
     """Speech atoms (F, K), each of sum 1, and the analysis that they belong to."""
 
     atoms: np.ndarray
@@ -48,7 +50,7 @@ def dictionary_folder() -> Path:
 
 
 @functools.cache
-def load_dictionary(folder: Path) -> Dictionary:
+def load_dictionary(folder: Path) -> SpeechDictionary:
     """Read a dictionary; DictionaryError where it is missing or broken."""
     try:
         signal = json.loads((folder / "dictionary.json").read_text())
@@ -61,7 +63,7 @@ def load_dictionary(folder: Path) -> Dictionary:
         ) from None
     if atoms.ndim != 2 or atoms.shape[0] != spectral.window // 2 + 1 or not np.isfinite(atoms).all():
         raise DictionaryError(f"the atoms in {folder} have shape {atoms.shape}", "train the dictionary again")
-    return Dictionary(atoms / atoms.sum(axis=0), spectral)
+    return SpeechDictionary(atoms / atoms.sum(axis=0), spectral)
 
 
 def update(power: np.ndarray, moved: np.ndarray, fixed: np.ndarray, model: np.ndarray) -> np.ndarray:
@@ -145,3 +147,7 @@ def nmf_supervised(noisy: np.ndarray, rate: int, clean: np.ndarray | None) -> np
         return spectral.synthesise(speech / (speech + noise) * spectrogram, wave.size)
 
     return at_rate(noisy, rate, spectral.rate, method)
+
+
+def __getattr__(name: str) -> Any:
+    return renamed_attribute(__name__, name)

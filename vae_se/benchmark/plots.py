@@ -1,4 +1,4 @@
-"""Plots of results: score against input SNR, quality against time, every file against its noisy score."""
+"""Plots of results: score over input SNR, score over processing time, and per-file scores over noisy scores."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _COLUMNS = 3
 
 
 def write_plots(results: Results, folder: Path) -> list[Path]:
-    """Write PNG files into ``folder`` and return them; those for which nothing is known are left out.
+    """Write PNG files into ``folder`` and return their paths; plots without data are left out.
 
-    Raises :class:`UsageError` without matplotlib (the extra ``plot``).
+    Raises UsageError without matplotlib (the extra ``plot``), OutputError where a file cannot be written.
     """
     try:
         import matplotlib
@@ -26,7 +26,7 @@ def write_plots(results: Results, folder: Path) -> list[Path]:
         raise UsageError("plots need matplotlib", "pip install 'vae-se[plot]'") from None
     from matplotlib.figure import Figure
 
-    # A Figure of its own, not pyplot: no global state, no window.
+    # A Figure instead of pyplot: no global state, no window.
     style: Any = {"font.size": 9, "axes.grid": True, "grid.alpha": 0.3, "legend.frameon": False}
     made = []
     try:
@@ -43,7 +43,7 @@ def write_plots(results: Results, folder: Path) -> list[Path]:
 
 
 def _axes(figure: Any, results: Results) -> list[Any]:
-    """One panel a metric; the figure grows with their number."""
+    """One panel per metric; the figure grows with their number."""
     count = len(results.metrics)
     columns = min(_COLUMNS, count)
     lines = -(-count // columns)
@@ -55,7 +55,7 @@ def _axes(figure: Any, results: Results) -> list[Any]:
 
 
 def _style(index: int) -> dict[str, Any]:
-    """Colour and marker together, so that no line is told by its colour alone."""
+    """Colour and marker of a line, so that lines differ by more than their colour."""
     return {"color": f"C{index % 10}", "marker": "osD^vPX*<>"[index % 10], "markersize": 5}
 
 

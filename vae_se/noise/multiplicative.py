@@ -141,7 +141,7 @@ def update_w(
 def spectrum_sums(
     state: NMFState, power: torch.Tensor, speech_variance: torch.Tensor, weight: torch.Tensor, fixed: int = 0
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """sum_n H P and sum_n H Q of docs/noise.md, (B, K - fixed, F), for all spectra after the first ``fixed``."""
+    """sum_n H P and sum_n H Q of docs/noise.md, (B, K - fixed, F), for spectra after the first ``fixed``."""
     h_t = state.h[..., fixed:].transpose(1, 2)
     # Both sums start at TINY: the spectrum of an atom that is silent throughout keeps its values.
     numerator = torch.full_like(state.w[:, fixed:], TINY)
