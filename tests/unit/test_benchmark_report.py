@@ -189,4 +189,4 @@ def test_runs_of_before_there_were_executors(tmp_path: Path) -> None:
     del meta["runs"][0]["executor"]
     meta["runs"][0]["jobs"] = 2
     path.with_suffix(".meta.json").write_text(json.dumps(meta))
-    assert "one thread a file, 2 files at a time." in markdown(load_results([path]))
+    assert "one thread per file, 2 files at a time." in markdown(load_results([path]))

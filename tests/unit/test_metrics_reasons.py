@@ -66,7 +66,7 @@ def test_wrong_rate(rate: float) -> None:
 
 def test_no_waveform() -> None:
     assert all_say(reasons(np.zeros((0,)), np.zeros((0,))), "empty")
-    assert all_say(reasons(np.zeros((2, 3, 4)), NOISE), "no waveform")
+    assert all_say(reasons(np.zeros((2, 3, 4)), NOISE), "not a waveform")
     assert all_say(reasons((NOISE * 3000).astype(np.int16), NOISE), "int16")
 
 
