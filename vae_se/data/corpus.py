@@ -15,7 +15,7 @@ _FEW_FOLDERS = 4
 
 
 @dataclasses.dataclass(frozen=True)
-class CorpusFile:
+class Recording:
     """One file: its path relative to the corpus (POSIX style), size in bytes, time of change in ns, speaker."""
 
     path: str
@@ -29,7 +29,7 @@ class Corpus:
     """The recordings under ``root``, in order of their paths."""
 
     root: Path
-    recordings: tuple[CorpusFile, ...]
+    recordings: tuple[Recording, ...]
 
     @property
     def speakers(self) -> tuple[str, ...]:
@@ -61,7 +61,7 @@ def scan(root: str | Path) -> Corpus:
     recordings = []
     for path, name in zip(found, relative, strict=True):
         stat = path.stat()
-        recordings.append(CorpusFile(name.as_posix(), stat.st_size, stat.st_mtime_ns, speaker(name)))
+        recordings.append(Recording(name.as_posix(), stat.st_size, stat.st_mtime_ns, speaker(name)))
     return Corpus(root, tuple(recordings))
 
 

@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 import soundfile as sf
 
-from .. import __version__
 from ..audio.resample import check_rate
 from ..errors import OutputError, UsageError, VaeSeError
 from ..storage.untrusted import parse_object
@@ -27,13 +26,18 @@ FORMAT = "vae-se mixtures 1"
 
 def library_versions(*names: str) -> dict[str, str]:
     """Versions of vae-se, libsndfile and the named distributions ("absent" where not installed)."""
-    found = {"vae-se": __version__, "libsndfile": sf.__libsndfile_version__}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "absent"
-    return found
+    return {
+        "vae-se": _version("vae-se"),
+        "libsndfile": sf.__libsndfile_version__,
+        **{name: _version(name) for name in names},
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "absent"
 
 
 def write_manifest(path: Path, recipe: MixingRecipe, draws: Iterable[Draw]) -> int:
