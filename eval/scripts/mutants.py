@@ -1,4 +1,4 @@
-"""Small files of every kind that the package reads, and how they are damaged (for fuzz.py)."""
+"""Small files of every kind that the package reads, and mutations of them (for fuzz.py)."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def others(folder: Path) -> list[tuple[str, str, bytes]]:
 
 
 def small_prior() -> Any:
-    """A prior of the least size, the same every time."""
+    """A very small prior, the same in every call."""
     import torch
 
     from vae_se.priors import PRIORS, SignalSpec
@@ -79,7 +79,7 @@ def small_prior() -> Any:
 
 
 def save_noisy_encoder_of(folder: Path) -> None:
-    """A noisy encoder for :func:`small_prior`."""
+    """Save a noisy encoder for :func:`small_prior`."""
     from vae_se.noisy_encoder.network import NoisyEncoder
     from vae_se.noisy_encoder.store import save_noisy_encoder
 
@@ -93,7 +93,7 @@ def mutate(data: bytes, kind: str, rng: np.random.Generator) -> bytes:
         return mutate_json(data, kind, rng)
     out = bytearray(data)
     for _ in range(int(rng.integers(1, 6))):
-        # Most of what matters stands at the beginning.
+        # Most structure is at the beginning of a file.
         size = len(out) if rng.random() < 0.4 else min(len(out), 128)
         if not size:
             break
@@ -117,7 +117,7 @@ def mutate(data: bytes, kind: str, rng: np.random.Generator) -> bytes:
 
 
 def mutate_json(data: bytes, kind: str, rng: np.random.Generator) -> bytes:
-    """Somewhere in a JSON text (or in one line of several) another value, one more key, or one key less."""
+    """Replace a value, add a key or remove a key in a JSON text, or in one line of several."""
     if kind == "noise":
         length = int.from_bytes(data[:8], "little")
         header = mutate_json(data[8 : 8 + length], "config", rng)

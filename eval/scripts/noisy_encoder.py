@@ -1,11 +1,10 @@
-"""What noise a noisy encoder should be trained on: simulated, recorded, or none (no network at all).
+"""Training noise of a noisy encoder: simulated, recorded, or no noisy encoder at all.
 
     python eval/scripts/noisy_encoder.py ../shared/data FOLDER > eval/results/noisy-encoder.md
 
-Two networks are trained in FOLDER, unless they are there already: one on simulated noise, one on recordings of
-the noises in SEEN, both with a quarter of the shipped network's computing (a quarter of an hour each, on one
-core). They are compared, beside the shipped one, on mixtures with the other noises of DATA/noise, which none
-has heard.
+Trains two networks in FOLDER, unless they exist: one on simulated noise, one on recordings of the noises in
+SEEN, both with a quarter of the shipped network's training (a quarter of an hour each, on one core). Compares
+them and the shipped one on mixtures with the other noises of DATA/noise, which none of them was trained on.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ OPTIONS = NoisyEncoderOptions(steps=1600, batch=8)
 
 
 def train(data: Path, out: Path) -> None:
-    """Both networks, or what is missing of them."""
+    """Train the networks that do not exist yet."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         for name in SEEN:
@@ -70,11 +69,11 @@ def main(data: Path, folder: Path) -> None:
             values = score(METRICS, mixture.clean, speech, mixture.rate)
             found.setdefault(label, []).append([values[name].value for name in METRICS])
         print(f"{mixture.id} done", file=sys.stderr, flush=True)
-    print("# recognition: noise to train the network on\n")
+    print("# Noisy encoder: noise to train it on\n")
     print(
         f"`python eval/scripts/noisy_encoder.py ../shared/data FOLDER`: {len(found['noisy'])} mixtures at -5 to "
-        "15 dB of validation speakers with ten kinds of noise that no network has heard; the one for "
-        f"recorded noise has heard {', '.join(SEEN)}.\n"
+        "15 dB of validation speakers with ten kinds of noise that no network was trained on; the network for "
+        f"recorded noise was trained on {', '.join(SEEN)}.\n"
     )
     print("| noise in training, method | SI-SDR | PESQ-wb | ESTOI |\n|---|---:|---:|---:|")
     for label, rows in found.items():

@@ -2,8 +2,8 @@
 
     python eval/scripts/train_nmf_dictionary.py ../shared/data/speech/train --out pretrained/nmf-speech
 
-Takes about a minute on two cores. Frames are drawn at random, an equal share from every speaker folder up to
-what it has, without those more than 40 dB below their file's loudest.
+Draws frames at random, equally many from every speaker folder as far as possible, without frames more than 40
+dB below the loudest of their file. Takes a minute on two cores.
 """
 
 from __future__ import annotations
