@@ -67,10 +67,6 @@ NAMES = {
     "DiskTape": "DiskBuffer",
     "Signal": "SignalSpec",
     "Penalty": "ActivationPenalty",
-    "Recipe": "MixingRecipe",
-    "Dictionary": "SpeechDictionary",
-    "Options": "RunOptions",
-    "Outcome": "RunOutcome",
     "Weights": "PenaltyWeights",
     "complex_gaussian_misfit": "complex_gaussian_nll",
 }
@@ -93,12 +89,15 @@ def current_name(key: str, renamed: Mapping[str, str]) -> str:
     return renamed[key]
 
 
-def renamed_attribute(module: str, name: str) -> Any:
-    """What ``module.name`` is called now, for a module's ``__getattr__``; AttributeError where it is unknown."""
-    if name not in NAMES:
+def renamed_attribute(module: str, name: str, renamed: Mapping[str, str] = NAMES) -> Any:
+    """The attribute ``name`` of a module under its present name, for the module's ``__getattr__``; it warns.
+
+    ``renamed`` maps old names to new ones. Raises AttributeError where it has no such name.
+    """
+    if name not in renamed:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
-    warn(f"{module}.{name}", NAMES[name])
-    return getattr(importlib.import_module(module), NAMES[name])
+    warn(f"{module}.{name}", renamed[name])
+    return getattr(importlib.import_module(module), renamed[name])
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):

@@ -144,11 +144,13 @@ def child(pipe: Any, folder: Path) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     target = Target(folder)
     pipe.send("ready")
-    while (work := pipe.recv()) is not None:
-        try:
-            pipe.send((target.run(*work), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
-        except BaseException:
-            pipe.send(("failed: " + traceback.format_exc(), 0))
+    with contextlib.suppress(EOFError):  # the parent has closed the pipe
+        while True:
+            work = pipe.recv()
+            try:
+                pipe.send((target.run(*work), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
+            except BaseException:
+                pipe.send(("failed: " + traceback.format_exc(), 0))
 
 
 class Fuzzer:

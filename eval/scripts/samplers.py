@@ -74,8 +74,11 @@ def streams(power: torch.Tensor, name: str) -> Streams:
 
 @dataclasses.dataclass
 class Run:
-    """The result of a kernel: filter (1, N, F), its posterior variance due to the latents, its mean over bins along
-    the chains (R, steps, N), mean effective sample size of the weights, and computation time in seconds."""
+    """The result of a kernel.
+
+    The filter (1, N, F), its posterior variance due to the latents, its mean over bins along the chains
+    (R, steps, N), the mean effective sample size of the weights, and the computation time in seconds.
+    """
 
     filter: torch.Tensor
     variance: torch.Tensor

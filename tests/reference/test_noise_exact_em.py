@@ -1,4 +1,4 @@
-"""EM with an exact E-step: the latents take a few values only, so the weights can be their posterior."""
+"""EM with an exact E-step: the latents are discrete, so that their posterior can be computed."""
 
 import dataclasses
 import math

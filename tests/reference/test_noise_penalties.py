@@ -1,4 +1,4 @@
-"""What holds the activations of noise: descent, a slow minimisation, and a rank that is found."""
+"""Penalties on the activations of noise: descent, a slow minimisation, and selection of the rank."""
 
 import math
 
@@ -55,7 +55,7 @@ def test_penalised_activations_lower_the_penalised_cost(case, penalty):
 
 
 def test_smooth_activations_match_a_slow_minimisation(case):
-    """Each coordinate of the majoriser in turn, by a search that knows no formula."""
+    """Minimise the majoriser coordinate by coordinate with a numerical search."""
     state, power, speech, weight, mask = case
     penalty = ActivationPenalty(smoothness=2.0, sparsity=1.0)
     new = penalty.update_h(state, power, speech, weight, mask)

@@ -34,7 +34,7 @@ def si_sdr(speech: np.ndarray, estimate: np.ndarray) -> float:
         ("om-lsa", 3.0),
         ("wiener-dd", 3.0),
         ("spectral-subtraction", 3.0),
-        ("nmf-supervised", 1.0),  # its dictionary has never heard this synthetic voice
+        ("nmf-supervised", 1.0),  # its dictionary was not trained on this synthetic voice
         ("oracle-irm", 6.0),
     ],
 )

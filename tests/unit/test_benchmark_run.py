@@ -1,4 +1,4 @@
-"""Running a protocol: nothing lost, nothing done twice, one row for whatever goes wrong."""
+"""Running a protocol: nothing is lost or repeated, and every failure is a row."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def write_protocol(
 
 
 def command(*arguments: str | Path) -> list[str]:
-    """What to run for ``vae-se benchmark ...``."""
+    """The command line of ``vae-se benchmark ...``."""
     return [sys.executable, "-m", "vae_se", "benchmark", *map(str, arguments)]
 
 
@@ -70,7 +70,7 @@ class Done(NamedTuple):
 
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str]) -> Callable[..., Done]:
-    """``vae-se benchmark ...`` in this process (its workers are processes of their own all the same)."""
+    """Run ``vae-se benchmark ...`` in this process (its workers are other processes)."""
 
     def call(*arguments: str | Path) -> Done:
         capfd.readouterr()
@@ -165,11 +165,11 @@ def test_rows_meta_and_saved_audio(run: Callable[..., Done], tmp_path: Path) -> 
     kept, _ = sf.read(tmp_path / "out/audio/noisy/f0.flac")
     np.testing.assert_allclose(kept, noisy, atol=1e-4)
     assert (tmp_path / "out/audio/clean/f1.flac").is_file()
-    # Again: refused, for results are there already.
+    # A second run is refused, because results exist.
     again = run(protocol, "--data-root", tmp_path, "--out", tmp_path / "out")
     assert again.returncode == 2
     assert "--resume" in again.stderr
-    # What belongs to another protocol or to other recordings is not continued.
+    # Results of another protocol or of other recordings are not continued.
     common = ("--data-root", tmp_path, "--out", tmp_path / "out", "--resume")
     other = run(write_protocol(tmp_path / "p.toml", metrics='"lsd"'), *common)
     assert other.returncode == 2
@@ -195,7 +195,7 @@ def test_killed_and_resumed(run: Callable[..., Done], tmp_path: Path, plugged: N
     before = before[: before.rfind(b"\n") + 1]
     assert 4 <= before.count(b"\n") < 16
     with path.open("ab") as stream:
-        stream.write(b'{"id": "f7", "meth')  # as torn as a crash leaves it
+        stream.write(b'{"id": "f7", "meth')  # an incomplete line, as after a crash
     done = run(*arguments, "--resume")
     assert done.returncode == 0, done.stderr
     assert path.read_bytes().startswith(before)
@@ -217,7 +217,7 @@ def test_shards_and_jobs_give_the_table_of_one_run(run: Callable[..., Done], tmp
     assert len(two.sources) == 2
     assert to_csv(one) == to_csv(two) == to_csv(here)
     assert one.missing() == two.missing() == 0
-    # What they say of themselves is what the report reads.
+    # The report reads the executor from the header.
     assert "Processes(jobs=2" in markdown(two)
     assert "Serial()" in markdown(here)
 
@@ -288,7 +288,7 @@ def test_an_external_folder_is_scored_by_id(run: Callable[..., Done], tmp_path: 
 def test_retry_replaces_what_failed(run: Callable[..., Done], tmp_path: Path) -> None:
     write_pairs(tmp_path, 2)
     good = (tmp_path / "noisy/f1.wav").read_bytes()
-    # Of the same size, or it would be another test set.
+    # Of the same size; otherwise the test set would differ.
     (tmp_path / "noisy/f1.wav").write_bytes(b"x" * len(good))
     protocol = write_protocol(tmp_path / "p.toml")
     common = (protocol, "--data-root", tmp_path, "--out", tmp_path / "out")
@@ -307,7 +307,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(run: Callable[..., Done], tmp
     protocol = write_protocol(tmp_path / "p.toml")
     common = (protocol, "--data-root", tmp_path, "--out", tmp_path / "out", "-q")
 
-    # A limit on the size of files stands in for a full disk: the same short write and OSError.
+    # A limit on file sizes has the effects of a full disk: a short write and an OSError.
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (3000, hard))
     try:

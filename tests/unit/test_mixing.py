@@ -1,4 +1,4 @@
-"""Mixing on the fly: the SNR is what it says, the draw is balanced, a manifest rebuilds bit for bit."""
+"""Mixing: exact SNR, balanced draws, and bit-exact reproduction from a manifest."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RATE = 16000
 
 
 def _speechlike(seed: int, seconds: float) -> np.ndarray:
-    """Bursts of noise with pauses between them: what an active level differs from a plain one for."""
+    """Bursts of noise with pauses, whose active level differs from the RMS."""
     rng = np.random.default_rng(seed)
     t = np.arange(int(seconds * RATE)) / RATE
     return 0.1 * rng.standard_normal(t.size) * (np.sin(2 * np.pi * 0.7 * t + seed) > 0)

@@ -1,6 +1,8 @@
 """What every noise model declares: the analysis that it works on, and its capabilities."""
 
 import dataclasses
+import importlib
+import sys
 
 import pytest
 import torch
@@ -129,6 +131,27 @@ def test_old_names_of_the_capabilities_warn(power):
         assert len(model.rivals(state, power, torch.ones(2, FRAMES))) == 10
     with pytest.warns(FutureWarning, match="other_initialisations"):
         assert model.elsewhere() == model.other_initialisations()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("vae_se.noise.heavy.HeavyTailed", "vae_se.noise.heavy_tailed.HeavyTailed"),
+        ("vae_se.noise.penalties.Penalty", "vae_se.noise.activation_penalty.ActivationPenalty"),
+        ("vae_se.noise.spectra.SpectrumPrior", "vae_se.noise.spectrum_prior.SpectrumPrior"),
+        ("vae_se.noise.weights.Weights", "vae_se.noise.activation_penalty.PenaltyWeights"),
+        ("vae_se.baselines.nmf.Dictionary", "vae_se.baselines.nmf.SpeechDictionary"),
+        ("vae_se.benchmark.runner.Options", "vae_se.benchmark.runner.RunOptions"),
+        ("vae_se.data.mixing.Recipe", "vae_se.data.mixing.MixingRecipe"),
+    ],
+)
+def test_old_names_still_work_and_warn(old, new, monkeypatch):
+    home, _, name = old.rpartition(".")
+    monkeypatch.delitem(sys.modules, home, raising=False)
+    with pytest.warns(FutureWarning, match=new.rpartition(".")[2]):
+        found = getattr(importlib.import_module(home), name)
+    home, _, name = new.rpartition(".")
+    assert found.__qualname__ == name
 
 
 @pytest.mark.parametrize("hop", [128, 256, 512])

@@ -150,4 +150,4 @@ def nmf_supervised(noisy: np.ndarray, rate: int, clean: np.ndarray | None) -> np
 
 
 def __getattr__(name: str) -> Any:
-    return renamed_attribute(__name__, name)
+    return renamed_attribute(__name__, name, {"Dictionary": "SpeechDictionary"})

@@ -206,4 +206,4 @@ def _write_meta(path: Path, protocol: Protocol, testset: TestSet, options: RunOp
 
 
 def __getattr__(name: str) -> Any:
-    return renamed_attribute(__name__, name)
+    return renamed_attribute(__name__, name, {"Options": "RunOptions", "Outcome": "RunOutcome"})

@@ -310,4 +310,4 @@ def mixtures(recipe: MixingRecipe, speech: Path | str, noise: Path | str) -> Ite
 
 
 def __getattr__(name: str) -> Any:
-    return renamed_attribute(__name__, name)
+    return renamed_attribute(__name__, name, {"Recipe": "MixingRecipe"})
