@@ -10,6 +10,7 @@ import torch
 from tests.toys import SIGNAL, tiny_prior
 from vae_se.assemble import build_em
 from vae_se.config import Config
+from vae_se.deprecated import MODULES
 from vae_se.errors import UsageError
 from vae_se.inference.multistart import candidates
 from vae_se.noise import NOISES, NoiseModel, NoiseState
@@ -147,8 +148,9 @@ def test_old_names_of_the_capabilities_warn(power):
 )
 def test_old_names_still_work_and_warn(old, new, monkeypatch):
     home, _, name = old.rpartition(".")
-    monkeypatch.delitem(sys.modules, home, raising=False)
-    with pytest.warns(FutureWarning, match=new.rpartition(".")[2]):
+    if home.removeprefix("vae_se.") in MODULES:  # the import warns, too, and only once
+        monkeypatch.delitem(sys.modules, home, raising=False)
+    with pytest.warns(FutureWarning, match=rf"{old.split('.')[2]}.* is deprecated"):
         found = getattr(importlib.import_module(home), name)
     home, _, name = new.rpartition(".")
     assert found.__qualname__ == name
