@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from .config import Config
+from .config import Config, EStepConfig, NoiseConfig
 from .errors import UsageError
 from .inference.em import MonteCarloEM
 from .inference.estep import ESTEPS
 from .inference.gain import Gain
 from .noise import NOISES
 from .noise.dictionary import Dictionary
+from .noisy_encoder.network import NoisyEncoder
 from .noisy_encoder.store import belongs, load_noisy_encoder
+from .priors.base import SpeechPrior
 from .priors.store import locate
+
+T = TypeVar("T")
 
 #: Methods that the enhancer itself runs; all other names are baselines.
 METHODS = ("mcem",)
 
 
-def build_em(config: Config, prior: Any) -> MonteCarloEM:
+def build_em(config: Config, prior: SpeechPrior) -> MonteCarloEM:
     """The EM loop that ``config`` describes, for a loaded prior.
 
     Raises UsageError for an unknown name, for a setting that the named part does not have, and for an E-step
@@ -47,7 +51,7 @@ def build_em(config: Config, prior: Any) -> MonteCarloEM:
     )
 
 
-def _check_fit(name: str, estep: Any, prior: Any) -> None:
+def _check_fit(name: str, estep: Any, prior: SpeechPrior) -> None:
     """Raise UsageError where the E-step treats frames as independent and the prior does not."""
     if prior.factorised or getattr(estep, "trajectories", False):
         return
@@ -58,7 +62,7 @@ def _check_fit(name: str, estep: Any, prior: Any) -> None:
     )
 
 
-def _noisy_encoder(config: Config, prior: Any) -> Any:
+def _noisy_encoder(config: Config, prior: Any) -> NoisyEncoder | None:
     """The noisy encoder that the configuration selects, on the prior's device, or None."""
     chosen = config.inference.noisy_encoder
     if chosen is None:
@@ -73,13 +77,13 @@ def _noisy_encoder(config: Config, prior: Any) -> Any:
     return load_noisy_encoder(folder, prior, next(prior.parameters()).device)
 
 
-def _part(section: str, cls: Any, settings: Any) -> Any:
+def _part(section: str, cls: type[T], settings: EStepConfig | NoiseConfig) -> T:
     """An object of the dataclass ``cls`` from the settings of its section that are not None.
 
     Raises UsageError for a setting that ``cls`` does not have and that differs from its default, and for a
     whole number that is too small. Fields with the metadata ``setting: False`` are not settings.
     """
-    fields = (field for field in dataclasses.fields(cls) if field.init)
+    fields = (field for field in dataclasses.fields(cls) if field.init)  # type: ignore[arg-type]
     known = {field.name: field for field in fields if field.metadata.get("setting", True)}
     given = {}
     for field in dataclasses.fields(settings):

@@ -16,10 +16,11 @@ import math
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from ..config import Config
 from ..errors import AudioError, UsageError, VaeSeError, nearest
 from .spec import MethodSpec, check_label
 
@@ -114,17 +115,15 @@ def _weights(prior: str, below: str = "") -> str | None:
         return None
 
 
-def _config(spec: MethodSpec, seed: int) -> Any:
+def _config(spec: MethodSpec, seed: int) -> Config:
     """The settings of the enhancer: its preset with the protocol's seed and options."""
-    from ..config import Config
-
     options = dict(spec.options)
     config = Config.preset(options.pop("preset", ENHANCERS[spec.use]))
     return config.override({"seed": seed, **options})
 
 
 class _Enhancer:
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Config) -> None:
         from ..enhancement.enhancer import Enhancer
 
         self._enhancer = Enhancer.from_pretrained(config=config, device="cpu")
@@ -133,15 +132,22 @@ class _Enhancer:
         return np.asarray(self._enhancer.enhance(noisy, rate, name=name))
 
 
+@runtime_checkable
+class _Enhances(Protocol):
+    def enhance(self, noisy: np.ndarray, rate: int) -> np.ndarray: ...
+
+
 class _EntryPointMethod:
-    """A method from another package."""
+    """A method of another package: a function, or an object with a method ``enhance``."""
 
     def __init__(self, loaded: Any, options: dict[str, Any]) -> None:
         if isinstance(loaded, type):
             loaded = loaded(**options)
         elif options:
             raise UsageError("a function as entry point takes no options", "make it a class that takes them")
-        self._enhance: Callable[[np.ndarray, int], Any] = getattr(loaded, "enhance", loaded)
+        self._enhance: Callable[[np.ndarray, int], object] = (
+            loaded.enhance if isinstance(loaded, _Enhances) else loaded
+        )
 
     def __call__(self, noisy: np.ndarray, rate: int, *, clean: np.ndarray, name: str) -> np.ndarray:
         return np.asarray(self._enhance(noisy, rate))

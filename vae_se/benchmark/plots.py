@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,10 @@ from ..errors import OutputError, UsageError
 from .report import REFERENCE, Results
 from .statistics import real_time_factor, summarise
 from .tables import heading, name
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _COLUMNS = 3
 
@@ -42,7 +46,7 @@ def write_plots(results: Results, folder: Path) -> list[Path]:
     return made
 
 
-def _axes(figure: Any, results: Results) -> list[Any]:
+def _axes(figure: Figure, results: Results) -> list[Axes]:
     """One panel per metric; the figure grows with their number."""
     count = len(results.metrics)
     columns = min(_COLUMNS, count)
@@ -59,12 +63,12 @@ def _style(index: int) -> dict[str, Any]:
     return {"color": f"C{index % 10}", "marker": "osD^vPX*<>"[index % 10], "markersize": 5}
 
 
-def _legend(figure: Any, axis: Any) -> None:
+def _legend(figure: Figure, axis: Axes) -> None:
     handles, labels = axis.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)))
 
 
-def _by_snr(results: Results, figure: Any) -> bool:
+def _by_snr(results: Results, figure: Figure) -> bool:
     groups = results.groups("snr_db")
     if len(groups) < 2:
         return False
@@ -82,7 +86,7 @@ def _by_snr(results: Results, figure: Any) -> bool:
     return True
 
 
-def _by_time(results: Results, figure: Any) -> bool:
+def _by_time(results: Results, figure: Figure) -> bool:
     timed = [m for m in results.methods if m != REFERENCE and real_time_factor(results, m)[0] > 0]
     if not timed:
         return False
@@ -105,7 +109,7 @@ def _by_time(results: Results, figure: Any) -> bool:
     return True
 
 
-def _per_file(results: Results, figure: Any) -> bool:
+def _per_file(results: Results, figure: Figure) -> bool:
     if REFERENCE not in results.methods or len(results.methods) < 2:
         return False
     panels = _axes(figure, results)

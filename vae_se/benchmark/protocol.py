@@ -147,7 +147,7 @@ def parse_protocol(table: Mapping[str, Any], name: str) -> Protocol:
     )
 
 
-def checked_spec(label: str, options: Any, methods: Mapping[str, Any]) -> MethodSpec:
+def checked_spec(label: str, options: object, methods: Mapping[str, Any]) -> MethodSpec:
     """The spec of one entry of [methods]. Raises UsageError for unknown names and options."""
     check_label(label)
     if not isinstance(options, Mapping):

@@ -60,13 +60,13 @@ class Results:
                 out[index] = value
         return out
 
-    def groups(self, key: str) -> dict[Any, tuple[str, ...]]:
+    def groups(self, key: str) -> dict[float | str, tuple[str, ...]]:
         """Ids by ``snr_db`` or ``noise``, sorted; ids for which it is unknown are in no group."""
-        known: dict[str, Any] = {}
+        known: dict[str, float | str] = {}
         for (name, _), row in self.cells.items():
             if row[key] is not None:
                 known[name] = row[key]
-        found: dict[Any, list[str]] = {}
+        found: dict[float | str, list[str]] = {}
         for name in self.ids:
             if name in known:
                 found.setdefault(known[name], []).append(name)

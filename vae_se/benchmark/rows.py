@@ -56,7 +56,7 @@ class RowFile:
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror}", "check the folder") from error
 
-    def append(self, row: Mapping[str, Any]) -> None:
+    def append(self, row: Mapping[str, object]) -> None:
         """Write one row. Raises OutputError, for example on a full disk, and leaves no incomplete line."""
         data = (json.dumps(row, allow_nan=False) + "\n").encode()
         before = os.fstat(self._fd).st_size
@@ -82,7 +82,7 @@ def meta_path(rows: Path) -> Path:
     return rows.with_suffix(".meta.json")
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Write a JSON file atomically. Raises OutputError where it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

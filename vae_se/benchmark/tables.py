@@ -124,14 +124,14 @@ def to_csv(results: Results, against: str | None = None) -> str:
     return out.getvalue()
 
 
-def _plain(item: Any) -> Any:
+def _plain(item: object) -> object:
     if isinstance(item, float):
         return "" if item != item else f"{item:.6g}"
     return item
 
 
-def _groups(results: Results) -> list[tuple[str, Any, tuple[str, ...]]]:
-    groups: list[tuple[str, Any, tuple[str, ...]]] = [("all", "", results.ids)]
+def _groups(results: Results) -> list[tuple[str, float | str, tuple[str, ...]]]:
+    groups: list[tuple[str, float | str, tuple[str, ...]]] = [("all", "", results.ids)]
     for key in ("snr_db", "noise"):
         groups += [(key, value, ids) for value, ids in results.groups(key).items()]
     return groups
