@@ -71,8 +71,8 @@ def main(data: Path, folder: Path) -> None:
         print(f"{mixture.id} done", file=sys.stderr, flush=True)
     print("# Noisy encoder: noise to train it on\n")
     print(
-        f"`python eval/scripts/noisy_encoder.py ../shared/data FOLDER`: {len(found['noisy'])} mixtures at -5 to "
-        "15 dB of validation speakers with ten kinds of noise that no network was trained on; the one for "
+        f"`python eval/scripts/noisy_encoder.py ../shared/data FOLDER`: {len(found['noisy'])} mixtures at -5 "
+        "to 15 dB of validation speakers with ten kinds of noise that no network was trained on; the one for "
         f"recorded noise was trained on {', '.join(SEEN)}.\n"
     )
     print("| noise in training, method | SI-SDR | PESQ-wb | ESTOI |\n|---|---:|---:|---:|")
