@@ -1,36 +1,40 @@
-"""Names and configuration to objects; the only module that knows every registry."""
+"""Builds objects from names and configuration; the only module that knows every registry."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from .config import Config
+from .config import Config, EStepConfig, NoiseConfig
 from .errors import UsageError
 from .inference.estep import ESTEPS, EStep
 from .inference.gain import Gain
 from .inference.monte_carlo_em import MonteCarloEM
 from .noise import NOISES
 from .noise.dictionary import Dictionary
+from .noisy_encoder.network import NoisyEncoder
 from .noisy_encoder.store import belongs, folder_beside, load_noisy_encoder
 from .priors.base import SpeechPrior
 from .priors.store import locate
 
-#: Methods that the enhancer itself runs; other names are baselines.
+T = TypeVar("T")
+
+#: Methods that the enhancer itself runs; all other names are baselines.
 METHODS = ("mcem",)
 
 
-def build_em(config: Config, prior: Any) -> MonteCarloEM:
-    """The EM loop that ``config`` describes, around a loaded prior.
+def build_em(config: Config, prior: SpeechPrior) -> MonteCarloEM:
+    """The EM loop that ``config`` describes, for a loaded prior.
 
-    Raises UsageError for an unknown name, or a setting that the named part does not have, and NoiseError
-    for a noise dictionary that cannot be read or was made for another STFT, PriorError for a recognition
-    network that cannot be used.
+    Raises UsageError for an unknown name, for a setting that the named part does not have, and for an E-step
+    that does not fit the prior; NoiseError for a noise dictionary that cannot be read or was made for another
+    STFT; PriorError for a noisy encoder that cannot be used.
     """
     noise = _part("noise", NOISES[config.noise.name], config.noise)
-    if isinstance(noise, Dictionary) and noise.learnt is not None:
-        noise.learnt.check(prior.signal, noise.file)
+    noise = dataclasses.replace(noise, signal=prior.signal)
+    if isinstance(noise, Dictionary) and noise.known is not None:
+        noise.known.check(prior.signal, noise.file)
     estep = _part("estep", ESTEPS[config.estep.name], config.estep)
     _check_fit(config.estep.name, estep, prior)
     return MonteCarloEM(
@@ -58,8 +62,8 @@ def _check_fit(name: str, estep: EStep[Any], prior: SpeechPrior) -> None:
     )
 
 
-def _noisy_encoder(config: Config, prior: Any) -> Any:
-    """The noisy encoder that the configuration asks for, on the prior's device, or None."""
+def _noisy_encoder(config: Config, prior: Any) -> NoisyEncoder | None:
+    """The noisy encoder that the configuration selects, on the prior's device, or None."""
     chosen = config.inference.noisy_encoder
     if chosen is None:
         return None
@@ -73,12 +77,14 @@ def _noisy_encoder(config: Config, prior: Any) -> Any:
     return load_noisy_encoder(folder, prior, next(prior.parameters()).device)
 
 
-def _part(section: str, cls: Any, settings: Any) -> Any:
-    """An object of the dataclass ``cls`` from those settings of its section that are given.
+def _part(section: str, cls: type[T], settings: EStepConfig | NoiseConfig) -> T:
+    """An object of the dataclass ``cls`` from the settings of its section that are not None.
 
-    A setting that it does not have is an error, unless it stands at its default, as nobody touched it.
+    Raises UsageError for a setting that ``cls`` does not have and that differs from its default, and for a
+    whole number that is too small. Fields with the metadata ``setting: False`` are not settings.
     """
-    known = {field.name: field for field in dataclasses.fields(cls) if field.init}
+    fields = (field for field in dataclasses.fields(cls) if field.init)  # type: ignore[arg-type]
+    known = {field.name: field for field in fields if field.metadata.get("setting", True)}
     given = {}
     for field in dataclasses.fields(settings):
         key, value = field.name, getattr(settings, field.name)

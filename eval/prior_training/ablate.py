@@ -1,11 +1,10 @@
-"""What makes the lab's narrow, deep stack train slowly, one change at a time.
+"""Why the lab's narrow, deep network trains slowly: an ablation with one change at a time.
 
     python eval/prior_training/ablate.py ../shared/data/speech/train ../shared/data/speech/valid
 
-Each variant starts from the `lab` recipe and takes one thing away (or puts one in its place); `bare` takes
-all away. Training is short: a tenth of the speakers, a few epochs, the schedule fitted to that. All are
-scored alike, on every tenth frame of the validation speech.
-Rows go to eval/prior_training/results.csv as they are done; rows that are there already are kept.
+Each variant changes one part of the `lab` recipe; `bare` removes all of them. Training is short: a tenth of
+the speakers, a few epochs, and a schedule of that length. All variants are scored on every tenth frame of the
+validation speech. Appends rows to eval/prior_training/results.csv; existing rows are kept.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ from vae_se.training.recipes import load_recipe
 
 
 class PowerInput(FFVAE):
-    """The encoder sees |x|^2 as it is."""
+    """The encoder input is |x|^2."""
 
     def features(self, power: torch.Tensor) -> torch.Tensor:
         return power
 
 
 class LogInput(FFVAE):
-    """The encoder sees log(|x|^2 + floor), not standardised."""
+    """The encoder input is log(|x|^2 + floor), not standardised."""
 
     def features(self, power: torch.Tensor) -> torch.Tensor:
         return torch.log(power + POWER_FLOOR)
@@ -39,7 +38,7 @@ class LogInput(FFVAE):
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """``input`` power | log | standardised; ``bias`` recipe | zero; ``output_scale`` over the recipe's."""
+    """``input`` power | log | standardised; ``bias`` recipe | zero; ``output_scale``: over the recipe's."""
 
     input: str = "standardised"
     bias: str = "recipe"

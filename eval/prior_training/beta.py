@@ -1,10 +1,10 @@
-"""The weight of the KL term, and the number of latents: short trainings of ffvae.
+"""Weight of the KL term, and number of latents: short trainings of ffvae.
 
     python eval/prior_training/beta.py ../shared/data/speech/train ../shared/data/speech/valid
 
-A tenth of the speakers, four epochs, every tenth frame of the validation speech; seed 0. beta is varied at 16
-latents, their number at beta 1. Whatever beta a model was trained with, it is scored by the ELBO itself.
-Rows go to eval/results/beta_vae.csv as they are done (those there already are kept), the table to beta_vae.md.
+Trains on a tenth of the speakers for four epochs with seed 0, and scores every tenth frame of the validation
+speech. Varies beta at 16 latents, and the number of latents at beta 1. All models are scored by the ELBO
+(beta 1). Appends rows to eval/results/beta_vae.csv (existing rows are kept) and writes the table beta_vae.md.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ RESULTS = Path(__file__).resolve().parent.parent / "results"
 
 
 def table(rows: list[dict[str, str]], arguments: Any) -> str:
-    """Markdown: one table over beta, one over the number of latents."""
+    """Markdown with a table over beta and a table over the number of latents."""
     lines = [
         "# The weight of the KL term, and the number of latents",
         "",

@@ -1,10 +1,11 @@
-"""Two likelihoods of the same spectra: which prior is better under which.
+"""Two likelihoods of the same spectra: each prior scored under both.
 
     python eval/prior_training/likelihoods.py ../shared/data/speech/valid > eval/results/likelihoods.md
 
-The shipped `ffvae` was trained with the complex Gaussian, `ffvae-squared-error` with a Gaussian on log-power of
-the same spread. Each is scored under both: negative ELBO per frame, one draw, every tenth validation frame.
-Where they part: by how far the power |s|^2 of a bin lies from the decoder's variance v.
+The shipped `ffvae` was trained with the complex Gaussian, `ffvae-squared-error` with a Gaussian on log-power
+of equal variance. Each is scored under both likelihoods: negative ELBO per frame, one draw, every tenth
+validation frame. The difference is also shown by the ratio of the power |s|^2 of a bin to the decoder's
+variance v.
 """
 
 from __future__ import annotations

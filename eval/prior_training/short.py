@@ -1,4 +1,4 @@
-"""Short trainings, to compare and not to quote: a part of the speakers, a few epochs, scored alike."""
+"""Short trainings for comparisons alone: some of the speakers, a few epochs, equal scoring."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from vae_se.training.start import set_first_values
 
 
 class Silent:
-    """No progress."""
+    """A progress bar that shows nothing."""
 
     def step(self, progress: Any, steps_per_epoch: int, running_loss: float) -> None:
         pass
@@ -37,7 +37,7 @@ class Silent:
 
 
 def arguments_of(description: str, recipe: str, out: Path) -> argparse.ArgumentParser:
-    """What all comparisons ask for."""
+    """The command-line arguments of all comparisons."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("train", type=Path)
     parser.add_argument("valid", type=Path)
@@ -68,9 +68,9 @@ def train(
     kind: Callable[..., Any] | None = None,
     adjust: Callable[[Any], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """The last epoch's record (not the best's: the race is to the end), and some figures more.
+    """The record of the last epoch (not of the best one), and further figures.
 
-    ``kind`` stands in for the recipe's architecture; ``adjust`` changes the untrained model.
+    ``kind`` replaces the recipe's architecture; ``adjust`` changes the untrained model.
     """
     kind = kind or PRIORS[recipe.architecture]
     mean, std = (torch.from_numpy(a).float() for a in log_power_statistics(sets[0], POWER_FLOOR))
@@ -101,7 +101,7 @@ def train(
 
 
 class Rows:
-    """A CSV file that grows row by row; rows that are there already are kept."""
+    """A CSV file to which rows are appended; existing rows are kept."""
 
     def __init__(self, path: Path, fields: Sequence[str], keys: Sequence[str]) -> None:
         self.path, self.fields, self.keys = path, list(fields), list(keys)
@@ -114,7 +114,7 @@ class Rows:
             return list(csv.DictReader(file))
 
     def run(self, key: dict[str, Any], measure: Callable[[], dict[str, Any]]) -> None:
-        """Measure the row of this key, unless it is there. A training that diverges is a result."""
+        """Measure the row of this key, unless it exists. A training that diverges is a row, too."""
         if any(all(row[k] == _spelled(k, key[k]) for k in self.keys) for row in self.read()):
             return
         try:

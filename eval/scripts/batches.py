@@ -1,9 +1,9 @@
-"""What enhancing recordings together saves: seconds on one core per second of sound, by size of the batch.
+"""Speed of enhancing recordings in batches: core seconds per second of audio, by batch size.
 
     python eval/scripts/batches.py
 
-By the clock of the processor, on one thread, so that other work on the machine disturbs it little. The table in
-docs/scaling.md. Takes three minutes on an idle core.
+Prints the table of docs/scaling.md. Times are processor times of one thread, which other work on the machine
+disturbs little. Takes three minutes on an idle core.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from corpus import EXAMPLE
 
 from vae_se.enhancement.enhancer import Enhancer
 
-LENGTHS = {0.5: 32, 1.0: 32, 2.0: 24, 4.0: 16, 8.0: 8}  # seconds of a file: how many of them
+LENGTHS = {0.5: 32, 1.0: 32, 2.0: 24, 4.0: 16, 8.0: 8}  # duration of a file in seconds: number of files
 SIZES = (1, 2, 4, 8, 16, 32)
 
 
 def main() -> None:
-    """Print a row for every preset and length."""
+    """Print a row for every preset and duration."""
     torch.set_num_threads(1)
     samples, rate = soundfile.read(EXAMPLE, dtype="float32")
     for preset in ("default", "fast"):

@@ -1,11 +1,10 @@
-"""How fast vae-se enhance gets through a folder of short files: batches and processes against file after file.
+"""Speed of vae-se enhance on a folder of short files: batches and processes, compared with one file at a time.
 
     python eval/scripts/corpus.py [--files 200] [--rounds 3] [--preset default] [--out eval/results/corpus.md]
 
-Writes files of 3 to 10 s (pieces of the example, from a seed) into a temporary folder and has the command
-enhance them in four ways, turn about; start-up is in the times. The ratio that counts is between the first row
-and the last in the same round, since other work on the machine changes from round to round. Takes ten minutes
-on two idle cores.
+Writes files of 3 to 10 s (seeded parts of the example) into a temporary folder and enhances them in four
+ways, in alternation; times include the start-up. Compare the first and the last row within a round, because
+other work on the machine changes from round to round. Takes ten minutes on two idle cores.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ WAYS = {
 
 
 def write_corpus(folder: Path, files: int, shortest: float, longest: float, seed: int = 0) -> float:
-    """Recordings of ``shortest`` to ``longest`` seconds in ``folder``; returns their seconds in all."""
+    """Write recordings of ``shortest`` to ``longest`` seconds into ``folder``; return their total duration."""
     samples, rate = soundfile.read(EXAMPLE, dtype="float32")
     rng = np.random.default_rng(seed)
     lengths = (rng.uniform(shortest, longest, files) * rate).round().astype(int)
@@ -46,7 +45,7 @@ def write_corpus(folder: Path, files: int, shortest: float, longest: float, seed
 
 
 def enhance(source: Path, target: Path, *options: str) -> tuple[float, float]:
-    """(wall, processor) seconds of ``vae-se enhance`` of a folder, its workers included."""
+    """Wall and processor seconds of ``vae-se enhance`` on a folder, its workers included."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.perf_counter()
     command = [
@@ -69,7 +68,7 @@ def enhance(source: Path, target: Path, *options: str) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Print the table, and write it where asked."""
+    """Print the table, and write it to --out."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)

@@ -1,8 +1,9 @@
 """Quality against time: python eval/scripts/estep_plot.py RESULTS [-o eval/results/estep.png]
 
-RESULTS: what vae-se benchmark estep wrote. A method NAME-ITERATIONS is a point of the line NAME, labelled
-with its iterations; others are points of their own. Time is processing over audio of all files, on one thread;
-scores are means over files. A point is on the frontier, drawn in grey, when nothing faster scores as well.
+RESULTS: the results of vae-se benchmark estep. A method NAME-ITERATIONS is a point of the line NAME, labelled
+with its iterations; other methods are single points. Time is processing time over duration of all files, on
+one thread; scores are means over files. The frontier, drawn in grey, consists of the points that no faster
+point equals.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ METRICS = ("si_sdr", "pesq_wb")
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """One method: its line, its label there, seconds per second of audio, and mean scores by metric."""
+    """One method: its line, its label, processing time over duration, and mean scores by metric."""
 
     line: str
     label: str
@@ -34,13 +35,13 @@ class Point:
 
 
 def split(method: str) -> tuple[str, str]:
-    """The line and the iterations in a method's name: ("vem-full", "12"); the iterations may be missing."""
+    """Line and iterations of a method's name, such as ("vem-full", "12"); the iterations may be empty."""
     line, _, last = method.rpartition("-")
     return (line, last) if line and last.isdigit() else (method, "")
 
 
 def points(results: Results) -> list[Point]:
-    """All methods that took time, fastest first. The noisy recording takes next to none and is left out."""
+    """All methods with a processing time, fastest first, without the noisy recording."""
     found = []
     for method in results.methods:
         seconds, _ = real_time_factor(results, method)
@@ -51,7 +52,7 @@ def points(results: Results) -> list[Point]:
 
 
 def frontier(ordered: list[Point], metric: str) -> list[Point]:
-    """Those of the points, fastest first, that no faster one equals."""
+    """The points, fastest first, whose score no faster point equals."""
     kept: list[Point] = []
     for point in ordered:
         if not kept or point.scores[metric] > kept[-1].scores[metric]:
@@ -60,7 +61,7 @@ def frontier(ordered: list[Point], metric: str) -> list[Point]:
 
 
 def draw(axis: Any, ordered: list[Point], metric: str) -> None:
-    """One metric over time."""
+    """Draw one metric over time."""
     best = frontier(ordered, metric)
     axis.step(
         [p.seconds for p in best], [p.scores[metric] for p in best], where="post", color="0.8", linewidth=4
@@ -68,7 +69,7 @@ def draw(axis: Any, ordered: list[Point], metric: str) -> None:
     for index, line in enumerate(dict.fromkeys(point.line for point in ordered)):
         mine = [point for point in ordered if point.line == line]
         seconds, scores = [p.seconds for p in mine], [p.scores[metric] for p in mine]
-        # Colour and marker together, so that no line is told by its colour alone.
+        # Markers besides colours, so that lines differ by more than their colour.
         axis.plot(seconds, scores, label=line, color=f"C{index % 10}", marker="osD^vPX*<>hp8"[index % 13],
                   markersize=5, linewidth=1)  # fmt: skip
         for point in mine:

@@ -1,15 +1,15 @@
-"""Damaged files through everything that reads files: no crash, no hang, no memory without end.
+"""Fuzzing of everything that reads files: no crash, no hang, no unbounded memory.
 
     python eval/scripts/fuzz.py --count 10000 [--seed 0] [--keep FOLDER]
 
-Files of every container that libsndfile writes, streams, priors, noise dictionaries and manifests of mixtures
-are mutated: bits flipped, fields replaced by extreme numbers, parts cut, doubled and swapped; JSON has values
-replaced, added and removed. Audio is read and enhanced by log-MMSE, by the EM path without iterations, or in
-parts as a long file is, in turn. What is allowed to happen is success, with as many finite samples out as
-there were in, or an error with a hint. Children do the work under a limit of memory and of time, so that a
-crash is found, too.
+Mutates files of every container that libsndfile writes, streams, priors, noise dictionaries and manifests:
+bits are flipped, fields replaced by extreme numbers, parts removed, repeated and swapped; JSON values are
+replaced, added and removed. Audio is read and enhanced in turn by log-MMSE, by EM without iterations, and in
+parts like a long file. Two outcomes are allowed: success with as many finite samples as the input has, or an
+error with a hint. Child processes with limits of memory and time do the work, so that crashes are detected,
+too.
 
-Prints a JSON object with the counts. Exit code 1 where something else happened; the file that did it is kept.
+Prints a JSON object with the counts. The exit code is 1 after any other outcome, whose file is kept.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ import numpy as np
 import soundfile
 from mutants import mutate, save_noisy_encoder_of, seeds, small_prior
 
-MEMORY = 6 << 30  # bytes of address space of a child; torch alone maps half of it
-SECONDS = 20.0  # for one file
+MEMORY = 6 << 30  # address space of a child in bytes; torch alone maps half of it
+SECONDS = 20.0  # time limit for one file
 
 
 class Target:
-    """Does with a file what a user's command would do; says what came of it."""
+    """Processes a file as a user's command would, and returns the outcome."""
 
     def __init__(self, folder: Path) -> None:
         import torch
@@ -54,7 +54,7 @@ class Target:
         self.baseline = Enhancer.from_pretrained(method="log-mmse", device="cpu")
 
     def run(self, kind: str, path: Path) -> str:
-        """Raises whatever the package raises."""
+        """The outcome of one file. Raises any exception of the package that is not a VaeSeError."""
         from vae_se.errors import VaeSeError
 
         try:
@@ -75,7 +75,7 @@ class Target:
             enhance_long(self.em, path, out)
             return
         recording = files.read(path)
-        if recording.samples.size > 1 << 22:  # sound without end, which is no harm, and takes long
+        if recording.samples.size > 1 << 22:  # a damaged header that claims hours of audio: harmless, but slow
             return
         enhancer = self.em if self.turn % 3 == 1 else self.baseline
         speech = enhancer.enhance(recording.samples, recording.rate)
@@ -110,7 +110,7 @@ class Target:
         self._load("noisy_encoder/weights.safetensors", path)
 
     def _load(self, name: str, path: Path) -> None:
-        """Load what ``path`` would be in place of ``name``."""
+        """Load the model or manifest in which ``path`` replaces ``name``."""
         from vae_se.noisy_encoder.store import load_noisy_encoder
         from vae_se.priors import load_prior
 
@@ -137,22 +137,24 @@ class Target:
 
 
 def child(pipe: Any, folder: Path) -> None:
-    """Does one file after the other, under limits."""
-    # What a header of libsndfile's decoders say to stderr is not of interest here.
+    """Process files from a pipe under limits of memory and time."""
+    # The decoders of libsndfile write to stderr.
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     target = Target(folder)
     pipe.send("ready")
-    while (work := pipe.recv()) is not None:
-        try:
-            pipe.send((target.run(*work), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
-        except BaseException:
-            pipe.send(("failed: " + traceback.format_exc(), 0))
+    with contextlib.suppress(EOFError):  # the parent has closed the pipe
+        while True:
+            work = pipe.recv()
+            try:
+                pipe.send((target.run(*work), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
+            except BaseException:
+                pipe.send(("failed: " + traceback.format_exc(), 0))
 
 
 class Fuzzer:
-    """A child, and another one where it died."""
+    """A child process, which is replaced when it dies."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.peak, self.number = folder, 0, 0
@@ -170,7 +172,7 @@ class Fuzzer:
         assert self.pipe.recv() == "ready"
 
     def run(self, kind: str, path: Path) -> str:
-        """used, refused, or what went wrong."""
+        """The outcome: used, refused, or the failure."""
         self.pipe.send((kind, path))
         if not self.pipe.poll(SECONDS):
             self.process.kill()
@@ -188,7 +190,7 @@ class Fuzzer:
 
 
 def main() -> int:
-    """Run and report."""
+    """Run all files and print the counts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
@@ -198,7 +200,9 @@ def main() -> int:
     started, failures = time.perf_counter(), 0
     with tempfile.TemporaryDirectory(prefix="vae-se-fuzz-") as name:
         folder = Path(name)
-        with contextlib.chdir(folder):  # libsndfile leaves half of an SD2 file where it stands
+        with contextlib.chdir(
+            folder
+        ):  # libsndfile writes the resource fork of an SD2 file into the working directory
             intact = seeds(folder)
         fuzzer = Fuzzer(folder)
         for number in range(options.count):

@@ -1,12 +1,12 @@
-"""What cutting a long recording costs: segments against the whole, at the joins and elsewhere.
+"""Loss by segmenting a long recording: segments compared with the whole, at the joins and elsewhere.
 
     python eval/scripts/joins.py ../shared/data [--minutes 5] [--segments 10 30] [--preset default] [--forget]
 
-DATA holds speech/valid and noise/KIND/. Makes a recording of that length, utterances one after the other in a
-noise that changes to another kind half-way, at 5 dB, enhances it whole and in segments, and prints the SI-SDR
-in dB against the clean speech and of the one result against the other: in the cross-faded stretches, in as
-long ones in the middle of segments, and overall. The largest step between neighbouring samples there (in dB
-over that of the whole's result) would show a click. With --forget no segment knows the noise of the one before.
+The data folder contains speech/valid and noise/KIND/. Makes a recording of utterances at 5 dB in a noise that
+changes to another kind half-way, and enhances it as a whole and in segments. Prints the SI-SDR in dB against
+the clean speech, and of one result against the other: in the cross-fades, in equally long parts in the middle
+of segments, and overall. A click would show in the largest step between neighbouring samples (in dB relative
+to that of the whole). With --forget, segments do not take over the noise spectra of the segment before.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from vae_se import Enhancer, load_prior
-from vae_se.enhancement import separation
 from vae_se.audio.level import active_rms
 from vae_se.data.files import list_audio, read_at
+from vae_se.enhancement import separation
 from vae_se.enhancement.segments import cut
 from vae_se.priors import SignalSpec
 
@@ -37,7 +37,7 @@ def recording(data: Path, samples: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _join(folder: Path, samples: int) -> np.ndarray:
-    """The files of a folder one after the other, all equally loud, from the first again if need be."""
+    """The files of a folder, concatenated at equal level and repeated as often as necessary."""
     pieces, total = [], 0
     for name in itertools.cycle(list_audio(folder)):
         piece = read_at(folder / name, RATE)
@@ -51,17 +51,17 @@ def _join(folder: Path, samples: int) -> np.ndarray:
 
 
 def si_sdr(clean: np.ndarray, estimate: np.ndarray) -> float:
-    """Le Roux et al., SDR - half-baked or well done?, 2019, eq. 5, in dB."""
+    """Le Roux et al., SDR - half-baked or well done?, 2019, in dB."""
     target = (estimate @ clean) / (clean @ clean) * clean
     return float(10 * np.log10((target @ target) / np.sum((target - estimate) ** 2)))
 
 
 def stretches(samples: int, segment: float, signal: SignalSpec) -> tuple[np.ndarray, np.ndarray]:
-    """Which samples (T,) lie in cross-fades, and which in as long stretches half-way between them."""
+    """Masks (T,) of the samples in cross-fades, and in equally long parts half-way between them."""
     length, overlap = (round(seconds * signal.rate / signal.hop) for seconds in (segment, OVERLAP))
     chunks = cut(0, signal.stft.frames(samples), length, overlap)
     middles = [(a.stop + b.start) / 2 * signal.hop for a, b in itertools.pairwise(chunks)]
-    # Beyond the ramps a frame still reaches as far as its window.
+    # Frames at the end of a cross-fade extend beyond it by one window.
     reach = round(OVERLAP * signal.rate / 2) + signal.window
     time = np.arange(samples)
     half = (middles[1] - middles[0]) / 2 if len(middles) > 1 else middles[0] / 2

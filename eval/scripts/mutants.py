@@ -1,4 +1,4 @@
-"""Small files of every kind that the package reads, and how they are damaged (for fuzz.py)."""
+"""Small files of every kind that the package reads, and mutations of them (for fuzz.py)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def others(folder: Path) -> list[tuple[str, str, bytes]]:
     import torch
 
     from vae_se.data.manifest import write_manifest
-    from vae_se.data.mixing import Draw, Recipe
+    from vae_se.data.mixing import Draw, MixingRecipe
     from vae_se.noise.store import NoiseDictionary, save_dictionary
     from vae_se.priors import save_prior
 
@@ -54,7 +54,7 @@ def others(folder: Path) -> list[tuple[str, str, bytes]]:
         NoiseDictionary(torch.rand(3, 33) + 0.1, 16000, 64, 16, ("a.wav",)), folder / "noise.safetensors"
     )
     draw = Draw("0000_a", ("a.wav",), ("0",), 1.0, 1600, "n.wav", "0", 0, False, 0.5, 5.0, "n", "a", 16000, 0)
-    write_manifest(folder / "manifest.jsonl", Recipe(), [draw, draw])
+    write_manifest(folder / "manifest.jsonl", MixingRecipe(), [draw, draw])
     save_noisy_encoder_of(folder)
     named = {
         "prior-config": folder / "prior/config.json",
@@ -68,7 +68,7 @@ def others(folder: Path) -> list[tuple[str, str, bytes]]:
 
 
 def small_prior() -> Any:
-    """A prior of the least size, the same every time."""
+    """A very small prior, the same in every call."""
     import torch
 
     from vae_se.priors import PRIORS, SignalSpec
@@ -79,7 +79,7 @@ def small_prior() -> Any:
 
 
 def save_noisy_encoder_of(folder: Path) -> None:
-    """A noisy encoder for :func:`small_prior`."""
+    """Save a noisy encoder for :func:`small_prior`."""
     from vae_se.noisy_encoder.network import NoisyEncoder
     from vae_se.noisy_encoder.store import save_noisy_encoder
 
@@ -93,7 +93,7 @@ def mutate(data: bytes, kind: str, rng: np.random.Generator) -> bytes:
         return mutate_json(data, kind, rng)
     out = bytearray(data)
     for _ in range(int(rng.integers(1, 6))):
-        # Most of what matters stands at the beginning.
+        # Most structure is at the beginning of a file.
         size = len(out) if rng.random() < 0.4 else min(len(out), 128)
         if not size:
             break
@@ -117,7 +117,7 @@ def mutate(data: bytes, kind: str, rng: np.random.Generator) -> bytes:
 
 
 def mutate_json(data: bytes, kind: str, rng: np.random.Generator) -> bytes:
-    """Somewhere in a JSON text (or in one line of several) another value, one more key, or one key less."""
+    """Replace a value, add a key or remove a key in a JSON text, or in one line of several."""
     if kind == "noise":
         length = int.from_bytes(data[:8], "little")
         header = mutate_json(data[8 : 8 + length], "config", rng)

@@ -1,10 +1,10 @@
-"""What a noise dictionary is worth: fitted to the first half of a noise recording, used on its second half.
+"""Value of a noise dictionary: learnt from the first half of a noise recording, used on its second half.
 
     python eval/scripts/noise_dictionary.py ../shared/data
 
-DATA holds speech/valid and noise/KIND/. Prints SI-SDR in dB of one mixture of three seconds for each kind of
-noise: as it is, with `nmf` (rank 8), and with dictionaries of K fixed and some free atoms.
-Takes a minute on one core.
+The data folder contains speech/valid and noise/KIND/. Prints the SI-SDR in dB of one mixture of three seconds
+per kind of noise: unprocessed, with `nmf` (rank 8), and with dictionaries of K fixed atoms and some free
+ones. Takes a minute on one core.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from vae_se.noise.store import NoiseDictionary, save_dictionary
 from vae_se.numerics import POWER_FLOOR
 
 KINDS = ("aircon", "dishwasher", "car-engine", "fridge", "8talker", "birds", "boat")
-ATOMS = ((4, 0), (16, 0), (16, 2))  # fixed and free
+ATOMS = ((4, 0), (16, 0), (16, 2))  # numbers of fixed and free atoms
 SECONDS, LONGEST = 3, 60
 FRAMES, ITERATIONS = 1500, 60
 
@@ -37,7 +37,7 @@ def read(path: Path, rate: int) -> np.ndarray:
 
 
 def si_sdr(clean: np.ndarray, estimate: np.ndarray) -> float:
-    """Le Roux et al., SDR - half-baked or well done?, 2019, eq. 5, in dB."""
+    """Le Roux et al., SDR - half-baked or well done?, 2019, in dB."""
     target = (estimate @ clean) / (clean @ clean) * clean
     return float(10 * np.log10((target @ target) / np.sum((target - estimate) ** 2)))
 

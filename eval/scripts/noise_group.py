@@ -1,11 +1,11 @@
-"""What it is worth to learn the noise from several recordings: `vae-se enhance --noise-group folder`.
+"""Value of learning the noise from several recordings: `vae-se enhance --noise-group folder`.
 
     python eval/scripts/noise_group.py DATA [KIND ...]
 
-DATA holds speech/valid and noise/KIND/. For each kind of noise six mixtures of three seconds, other speech
-in each, the noise from places all over one recording of it, at 0 or -5 dB. Prints SI-SDR in dB, PESQ-wb and
-ESTOI: as they are, with the defaults file by file, and with one dictionary for the six. Takes three minutes on
-one core.
+DATA contains speech/valid and noise/KIND/. Makes six mixtures of three seconds per kind of noise, at 0 or -5
+dB, with different speech and with noise from different parts of one recording. Prints SI-SDR in dB, PESQ-wb
+and ESTOI: unprocessed, with the defaults file by file, and with one dictionary for all six. Takes three
+minutes on one core.
 """
 
 from __future__ import annotations

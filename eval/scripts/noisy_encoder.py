@@ -1,11 +1,10 @@
-"""What noise a noisy encoder should be trained on: simulated, recorded, or none (no network at all).
+"""Training noise of a noisy encoder: simulated, recorded, or no noisy encoder at all.
 
     python eval/scripts/noisy_encoder.py ../shared/data FOLDER > eval/results/noisy-encoder.md
 
-Two networks are trained in FOLDER, unless they are there already: one on simulated noise, one on recordings of
-the noises in SEEN, both with a quarter of the shipped network's computing (a quarter of an hour each, on one
-core). They are compared, beside the shipped one, on mixtures with the other noises of DATA/noise, which none
-has heard.
+Trains two networks in FOLDER, unless they exist: one on simulated noise, one on recordings of the noises in
+SEEN, both with a quarter of the shipped network's training (a quarter of an hour each, on one core). Compares
+them and the shipped one on mixtures with the other noises of DATA/noise, which none of them was trained on.
 """
 
 from __future__ import annotations
@@ -20,21 +19,21 @@ import torch
 
 from vae_se import Enhancer
 from vae_se.baselines import BASELINES
-from vae_se.data.mixing import Recipe, mixtures
+from vae_se.data.mixing import MixingRecipe, mixtures
 from vae_se.metrics import score
 from vae_se.training.noisy_encoder import NoisyEncoderJob, NoisyEncoderOptions, train_noisy_encoder
 
 METRICS = ("si_sdr", "pesq_wb", "estoi")
 SEEN = ("aircon", "boat", "car-engine", "fire-crackling", "fireplace", "fridge", "rain", "sea-waves",
         "summer-night", "waves")  # fmt: skip
-RECIPE = Recipe(count=30, seed=11, min_utterance=2.5, max_seconds=5.0, exclude=SEEN)
+RECIPE = MixingRecipe(count=30, seed=11, min_utterance=2.5, max_seconds=5.0, exclude=SEEN)
 
 
 OPTIONS = NoisyEncoderOptions(steps=1600, batch=8)
 
 
 def train(data: Path, out: Path) -> None:
-    """Both networks, or what is missing of them."""
+    """Train the networks that do not exist yet."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         for name in SEEN:
@@ -71,7 +70,7 @@ def main(data: Path, folder: Path) -> None:
             values = score(METRICS, mixture.clean, speech, mixture.rate)
             found.setdefault(label, []).append([values[name].value for name in METRICS])
         print(f"{mixture.id} done", file=sys.stderr, flush=True)
-    print("# noisy-encoder: noise to train the network on\n")
+    print("# Noisy encoder: noise to train it on\n")
     print(
         f"`python eval/scripts/noisy_encoder.py ../shared/data FOLDER`: {len(found['noisy'])} mixtures at -5 "
         "to 15 dB of validation speakers with ten kinds of noise that no network was trained on; the one for "

@@ -1,10 +1,10 @@
-"""Where the quality is lost: the default with one thing after the other given to it from the truth.
+"""Where quality is lost: the default, with parts of the truth given to it one after the other.
 
     python eval/scripts/oracle_noise.py ../shared/data > table.md
 
-DATA holds speech/valid and noise/; a number behind it takes the first so many mixtures. They are those of
-the protocol ``start``. Only the first rows are a method: the others see the clean speech or the noise, and say
-what knowing it would be worth. The table stands in eval/results/oracle.md. Eight minutes on one core.
+The data folder contains speech/valid and noise/; a number after it limits the mixtures, which are those of
+the protocol ``start``. Only the first rows are methods; the others use the clean speech or the noise, and
+show what knowing it would gain. The table is eval/results/oracle.md. Takes eight minutes on one core.
 """
 
 from __future__ import annotations
@@ -39,24 +39,24 @@ from vae_se.numerics import POWER_FLOOR
 from vae_se.rng import Streams, torch_stream
 
 METRICS = ("si_sdr", "pesq_wb", "estoi")
-#: A frame 40 dB under the active level of the speech is a pause; without such, the ten quietest are taken.
+#: Frames below this power (-40 dB of the active speech level) are pauses; without any, the ten quietest are
+#: used.
 PAUSE = 1e-4
 FIT_ITERATIONS = 100
 
 
 @dataclasses.dataclass(frozen=True)
-class Known(NoiseModel):
-    """Noise of which the spectra ``w`` (K, F) are known, and the activations (N, K) where ``h`` is given.
+class Known(NoiseModel[NMFState]):
+    """Noise with known spectra ``w`` (K, F), and with known activations (N, K) where ``h`` is given.
 
-    Unknown activations start where ``nmf`` would be as loud as the recording's mean, as the truth has the
-    right shape.
+    Unknown activations start at the level of the initial state of ``nmf``.
     """
 
     w: torch.Tensor
     h: torch.Tensor | None = None
 
     def init(self, power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> NMFState:
-        """The known part, and level activations."""
+        """The known spectra with constant activations, or the known activations."""
         if self.h is not None:
             return NMFState(self.w.unsqueeze(0), self.h.unsqueeze(0))
         level = NMF(1, init_spectrum="quiet", init_scale=2.0).init(power, mask, streams).h.mean(1, keepdim=True)
@@ -75,7 +75,7 @@ class Known(NoiseModel):
         log_weight: torch.Tensor,
         mask: torch.Tensor,
     ) -> NMFState:
-        """The activations, where they are not known."""
+        """Update the activations, unless they are known."""
         if self.h is not None:
             return state
         return NMFState(state.w, update_h(state, power, speech_variance, draw_weight(log_weight, mask)))
@@ -89,7 +89,7 @@ class KnownLatents:
     draws: int = 2
 
     def init(self, target: Target, power: torch.Tensor, streams: Streams) -> Any:
-        """Draws, which nothing will change."""
+        """Draws that do not depend on the parameters."""
         z, _ = target.prior.encode(self.clean).rsample(self.draws, streams)
         return _Drawn(Draws.equal(z, target.prior.decode(z)))
 
@@ -121,7 +121,7 @@ class Spectra:
 
 
 def analyse(mixture: Mixture, signal: Any) -> Spectra:
-    """As the enhancer does it: all is scaled by the level of the mixture."""
+    """The spectra of a mixture, scaled by its level as in the enhancer."""
     scale = active_rms(mixture.noisy, mixture.rate) / signal.active_rms
 
     def spectrum(wave: np.ndarray) -> torch.Tensor:
@@ -144,9 +144,9 @@ def factorise(power: torch.Tensor, rank: int) -> NMFState:
 
 
 def ladder(enhancer: Enhancer) -> Iterator[tuple[str, Callable[[Spectra], MonteCarloEM]]]:
-    """Labels, and for each the EM loop given the spectra."""
+    """Labels, and for each a function from the spectra to an EM loop."""
     prior = enhancer.prior
-    # Without the noisy encoder, so that what is known is the only difference.
+    # Without the noisy encoder, so that the known parts are the only difference.
     config = enhancer.config.override({"inference.noisy_encoder": None})
     default = build_em(config, prior)
 
@@ -163,7 +163,7 @@ def ladder(enhancer: Enhancer) -> Iterator[tuple[str, Callable[[Spectra], MonteC
 
     def pauses(spectra: Spectra) -> Known:
         loudness = spectra.clean.mean(-1)
-        # Ten frames an atom at least: from fewer an atom learns chance.
+        # At least ten frames per atom, to avoid overfitting.
         count = max(10, int((loudness < PAUSE).sum()))
         power = spectra.noisy[0].abs().square()[loudness.argsort()[:count]] + POWER_FLOOR
         return Known(factorise(power, min(4, count // 10)).w[0])
@@ -187,7 +187,7 @@ def ladder(enhancer: Enhancer) -> Iterator[tuple[str, Callable[[Spectra], MonteC
 
 
 def separate(em: MonteCarloEM, spectra: Spectra, mixture: Mixture, signal: Any) -> np.ndarray:
-    """The speech (T,) that ``em`` finds."""
+    """The speech (T,) that ``em`` estimates."""
     power = spectra.noisy.abs().square()
     frames = power.shape[1]
     streams = Streams([torch_stream(0, mixture.id)], [frames])

@@ -1,11 +1,12 @@
-"""All priors side by side: size, training, bounds on validation speech, re-synthesis, enhancement.
+"""Comparison of all priors: size, training, bounds on validation speech, resynthesis, enhancement.
 
     vae-se benchmark priors --out runs/priors -j 2
     python eval/scripts/priors.py ../shared/data runs/priors > eval/results/priors.md
 
-DATA holds speech/valid; RUN is that benchmark's folder, or - for none (the last columns then stay empty). Names
-or folders of priors may follow; otherwise it is those that ship. Bounds and re-synthesis are those of 40
-validation files, the same for all, drawn by a seed. Twenty minutes on one core.
+The data folder contains speech/valid; the second argument is the folder of that benchmark, or - for none (the
+last columns are then empty). Names or folders of priors may follow; the default is all shipped priors. Bounds
+and resynthesis use the same 40 validation files, drawn with a seed, for all priors. Takes twenty minutes on
+one core.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ METRICS = ("si_sdr", "pesq_wb", "pesq_nb", "estoi")
 
 
 def choose(folder: Path, prior: Any) -> list[np.ndarray]:
-    """FILES waveforms of one to LONGEST seconds, at the prior's level."""
+    """FILES waveforms of one to LONGEST seconds, at the level of the prior."""
     paths = list_audio(folder)
     found = []
     for at in numpy_stream(0, "priors").permutation(len(paths)):
@@ -51,7 +52,7 @@ def choose(folder: Path, prior: Any) -> list[np.ndarray]:
 
 @torch.no_grad()
 def bounds(prior: Any, powers: Sequence[torch.Tensor]) -> dict[str, float]:
-    """Means per frame, F log pi left out: reconstruction and KL of the negative ELBO, importance bound."""
+    """Means per frame without F log pi: reconstruction and KL of the negative ELBO, importance bound."""
     total, frames = np.zeros(3), 0
     for number, power in enumerate(powers):
         terms = elbo_terms(prior, power.unsqueeze(0), torch_stream(number, "elbo"))
@@ -64,7 +65,7 @@ def bounds(prior: Any, powers: Sequence[torch.Tensor]) -> dict[str, float]:
 
 
 def with_true_past(prior: Any, power: torch.Tensor) -> torch.Tensor:
-    """Log-variance (1, N, F) at the posterior's mean, with the speech's own past in place of a roll-out."""
+    """Log-variance (1, N, F) at the posterior mean, conditioned on the true past instead of a roll-out."""
     eta: torch.Tensor = prior.given(prior.encode(power).mean, prior.features(power))[0]
     return eta
 
@@ -72,7 +73,7 @@ def with_true_past(prior: Any, power: torch.Tensor) -> torch.Tensor:
 def resynthesis(
     prior: Any, waves: Sequence[np.ndarray], say_again: Reconstruct = at_posterior_mean
 ) -> dict[str, float]:
-    """Mean scores of clean speech said again by the prior, with the phase of the original."""
+    """Mean scores of clean speech resynthesised by the prior with the original phase."""
     rows = []
     for wave in waves:
         scores = score(METRICS, wave, resynthesise(prior, wave, say_again), prior.signal.rate)
@@ -81,7 +82,7 @@ def resynthesis(
 
 
 def enhancement(run: Path | None) -> dict[str, dict[str, float]]:
-    """By method: mean scores over the run's mixtures, and seconds per second."""
+    """By method: mean scores over the mixtures of the run, and processing time over duration."""
     if run is None:
         return {}
     rows: dict[str, list[dict[str, Any]]] = {}
@@ -97,18 +98,18 @@ def enhancement(run: Path | None) -> dict[str, dict[str, float]]:
 
 
 def epochs(training: dict[str, Any]) -> str:
-    """How many, and from whose layers it started."""
+    """Number of epochs, and the prior whose layers initialised it."""
     donor = training["recipe"]["train"].get("start")
     return f"{training['epochs_run']}" + (f" after `{donor}`" if donor else "")
 
 
 def spelled(scores: dict[str, Any]) -> list[str]:
-    """Scores with the digits that they deserve."""
+    """Scores with the number of digits that suits each metric."""
     return ["" if v is None else f"{v:.{_DIGITS.get(name, 2)}f}" for name, v in scores.items()]
 
 
 def main(data: Path, run: Path | None, names: Sequence[str]) -> None:
-    """Print the tables, Markdown."""
+    """Print the tables in Markdown."""
     torch.set_num_threads(1)
     enhanced = enhancement(run)
     waves: list[np.ndarray] = []

@@ -1,10 +1,10 @@
-"""What hearing oneself costs: a roll-out, step by step, against all steps at once with the speech's past.
+"""Cost of a roll-out: decoding step by step, compared with all steps at once given the true past.
 
     python eval/scripts/rollout.py
 
-Five seconds of latents through each prior with memory, untrained (the time does not depend on the weights):
-decoding, and decoding with the gradient by the latents, the best of five, one thread. The last column is the
-same roll-out by TorchScript, traced.
+Decodes five seconds of latents with each prior with memory, untrained (the time does not depend on the
+weights), with and without the gradient with respect to the latents: best of five, one thread. The last column
+is the same roll-out traced by TorchScript.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FRAMES, TIMES = 313, 5
 
 
 def best(run: Callable[[], Any]) -> float:
-    """Milliseconds."""
+    """Best time in milliseconds."""
     found = []
     for _ in range(TIMES):
         started = time.perf_counter()
@@ -33,19 +33,19 @@ def best(run: Callable[[], Any]) -> float:
 
 
 def given(prior: Any, features: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
-    """All steps at once."""
+    """Decode all steps at once."""
     log_variance: torch.Tensor = prior.given(z[0], features)[0]
     return log_variance
 
 
 def decode(prior: Any, z: torch.Tensor) -> torch.Tensor:
-    """Step by step."""
+    """Decode step by step."""
     log_variance: torch.Tensor = prior.decode(z)
     return log_variance
 
 
 def traced(prior: Any, z: torch.Tensor) -> Any:
-    """:func:`decode` as TorchScript, whose tracer asks for a function with a name."""
+    """:func:`decode` traced by TorchScript, which requires a named function."""
 
     def run(latents: torch.Tensor) -> torch.Tensor:
         return decode(prior, latents)
@@ -54,21 +54,21 @@ def traced(prior: Any, z: torch.Tensor) -> Any:
 
 
 def forward(run: Callable[[torch.Tensor], torch.Tensor], z: torch.Tensor) -> None:
-    """Without a graph."""
+    """Decoding without gradient."""
     with torch.no_grad():
         run(z)
 
 
 def gradient(run: Callable[[torch.Tensor], torch.Tensor], z: torch.Tensor) -> None:
-    """Forwards, and backwards to the latents."""
+    """Decoding and backpropagation to the latents."""
     leaf = z.detach().requires_grad_()
     torch.autograd.grad(run(leaf).sum(), leaf)
 
 
 def main() -> None:
-    """Print the table, Markdown."""
+    """Print the table in Markdown."""
     torch.set_num_threads(1)
-    warnings.simplefilter("ignore")  # of the tracer: it is deprecated
+    warnings.simplefilter("ignore")  # the tracer is deprecated
     print("| prior | at once (ms) | with gradient | rolled out | with gradient | TorchScript, with gradient |")
     print("|---|---|---|---|---|---|")
     for name in ("dkf", "dsae", "rvae", "storn", "vrnn", "srnn"):

@@ -1,10 +1,10 @@
 """All E-steps on one posterior: python eval/scripts/samplers.py [--seconds 1.5] [--reference 400]
 
-EM runs once with the defaults on the example; its parameters then are held, and every kernel draws the latents
-of the same frames. Reference: random-walk Metropolis-Hastings, many sweeps. Printed per kernel: the error of
-the posterior-mean filter (root mean square over frames and bins), the effective draws per frame (of the
-frame's mean filter gain, over chains and E-steps), their number per second of computing and second of audio,
-and that computing. Times are processor time of one thread.
+EM runs once with the defaults on the example. With its parameters held fixed, every kernel draws the latents
+of the same frames. The reference is random-walk Metropolis-Hastings with many sweeps. Prints per kernel: the
+error of the posterior-mean filter (root mean square over frames and bins), the effective number of draws per
+frame (of the mean filter gain of the frame, over chains and E-steps), the same per second of computation and
+second of audio, and the computation time. Times are processor times of one thread.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from vae_se.priors import load_prior
 from vae_se.rng import Streams
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "noisy.wav"
-#: Label, kernel, settings, E-steps before the ones that count.
+#: Label, kernel, settings, E-steps of burn-in.
 ROWS: list[tuple[str, str, dict[str, Any], int]] = [
     ("map", "map", {"steps": 4}, 40),
     ("vem", "vem", {}, 80),
@@ -54,7 +54,7 @@ ROWS: list[tuple[str, str, dict[str, Any], int]] = [
 
 
 def posterior(seconds: float, prior: Any) -> tuple[Target, torch.Tensor]:
-    """The target at the parameters that EM finds, and what the encoder is shown."""
+    """The target at the parameters that EM finds, and the input of the encoder."""
     samples, _ = soundfile.read(EXAMPLE)
     samples = samples[: round(seconds * prior.signal.rate)] / active_rms(samples, prior.signal.rate)
     spectrum = prior.signal.stft.analyse(torch.from_numpy(samples).float())
@@ -68,15 +68,17 @@ def posterior(seconds: float, prior: Any) -> tuple[Target, torch.Tensor]:
 
 
 def streams(power: torch.Tensor, name: str) -> Streams:
-    """The random numbers of one kernel."""
+    """The random streams of one kernel."""
     return Streams.from_seed(0, [name], [power.shape[1]])
 
 
 @dataclasses.dataclass
 class Run:
-    """What a kernel made: the filter (1, N, F), its posterior variance as far as it comes from the latents,
-    the filter's mean over bins along the chains (R, steps, N), mean effective sample size of the weights, and
-    seconds of computing."""
+    """The result of a kernel.
+
+    The filter (1, N, F), its posterior variance due to the latents, its mean over bins along the chains
+    (R, steps, N), the mean effective sample size of the weights, and the computation time in seconds.
+    """
 
     filter: torch.Tensor
     variance: torch.Tensor
@@ -87,7 +89,7 @@ class Run:
 
 @torch.no_grad()
 def run(name: str, settings: dict[str, Any], target: Target, shown: torch.Tensor, burn: int, steps: int) -> Run:
-    """``burn`` E-steps, and ``steps`` that count."""
+    """Run ``burn`` E-steps for burn-in, then ``steps`` E-steps."""
     kernel, source = ESTEPS[name](**settings), streams(target.power, name)
     state = kernel.init(target, shown, source)
     moments, values, weights, seconds = None, [], [], 0.0

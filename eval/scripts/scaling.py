@@ -1,11 +1,11 @@
-"""What an hour of sound costs, stage by stage, and from it what a corpus of 10,000 hours needs.
+"""Cost of an hour of audio by stage, and of a corpus of 10,000 hours.
 
     python eval/scripts/scaling.py [--minutes 5] [--price 0.04] [--out eval/results/scaling.md]
 
-Every stage is done in this process with one thread and timed by the processor's clock, so that other work on
-the machine disturbs it little: reading, resampling and writing by format, enhancing by preset in batches as
---batch auto makes them, scoring. ``--price`` is what a core costs for an hour, in dollars: an assumption, as
-are the cores a machine has. Takes ten minutes on an idle core.
+Runs every stage in this process with one thread: reading, resampling and writing by format, enhancement by
+preset in the batches of --batch auto, and scoring. Times are processor times, which other work on the machine
+disturbs little. ``--price`` is the price of a core hour in dollars, an assumption like the number of cores of
+a machine. Takes ten minutes on an idle core.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ FORMATS = {
 }
 SCORES = ("pesq_wb", "stoi", "estoi", "si_sdr")
 HOURS = 10_000
-CORES = 64  # of the machine that is reckoned with
+CORES = 64  # of the assumed machine
 
 
 def spent(action: Callable[[], Any]) -> float:
-    """Seconds on the core."""
+    """Processor seconds of an action."""
     started = time.process_time()
     action()
     return time.process_time() - started
 
 
 def enhancing(waves: list[np.ndarray], rate: int, preset: str) -> float:
-    """Core seconds a second of sound, in batches of like length."""
+    """Core seconds per second of audio, in batches of similar duration."""
     enhancer = Enhancer.from_pretrained(preset=preset, device="cpu")
     enhancer.enhance(waves[0], rate)
     waves, batches = sorted(waves, key=len), []
@@ -61,7 +61,7 @@ def enhancing(waves: list[np.ndarray], rate: int, preset: str) -> float:
 
 
 def stages(minutes: float, folder: Path) -> Iterator[tuple[str, float, float | None]]:
-    """Rows: stage, core seconds per second of sound, MB per hour of sound where it is stored."""
+    """Rows: stage, core seconds per second of audio, MB per hour of audio where it is stored."""
     seconds = write_corpus(folder / "in", round(minutes * 60 / 6.5), 3.0, 10.0)
     waves = [soundfile.read(path, dtype="float32")[0] for path in sorted((folder / "in").iterdir())]
     recordings = [files.read(path) for path in sorted((folder / "in").iterdir())]
@@ -95,7 +95,7 @@ def stages(minutes: float, folder: Path) -> Iterator[tuple[str, float, float | N
 
 
 def main() -> None:
-    """Print the table, and write it where asked."""
+    """Print the table, and write it to --out."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--price", type=float, default=0.04)

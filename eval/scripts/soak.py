@@ -1,11 +1,11 @@
-"""A thousand files in one go: does the memory grow, and are the broken ones reported?
+"""Soak test: does the memory grow over a thousand files, and are damaged files reported?
 
     python eval/scripts/soak.py [--files 1000] [--jobs 2] [--preset fast] [--out eval/results/soak.md]
 
-Writes files of 1 to 4 s into a temporary folder, one in a hundred of them broken, has vae-se enhance do them
-all, and looks at the memory (resident, with what is shared counted once a process) of the command and of its
-workers after every tenth of the files. At the end it runs the same command again, which must do the broken
-ones only. Takes five minutes on two idle cores.
+Writes files of 1 to 4 s into a temporary folder, one in a hundred of them damaged, and enhances them with one
+command. Measures the resident memory of the command and of its workers after every tenth of the files (shared
+memory counts in each process). Then runs the same command again, which must process the damaged files only.
+Takes five minutes on two idle cores.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from corpus import write_corpus
 
 
 def family(pid: int) -> list[int]:
-    """A process and all that it started (Linux)."""
+    """A process and its descendants (Linux)."""
     found = [pid]
     for task in Path(f"/proc/{pid}/task").iterdir():
         for child in (task / "children").read_text().split():
@@ -32,13 +32,13 @@ def family(pid: int) -> list[int]:
 
 
 def resident(pid: int) -> float:
-    """MiB of memory that a process holds."""
+    """Resident memory of a process in MiB."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def main() -> None:
-    """Print the table, and write it where asked."""
+    """Print the table, and write it to --out."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=1000)
     parser.add_argument("--jobs", default="2")

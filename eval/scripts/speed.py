@@ -1,11 +1,11 @@
-"""How long enhancement takes, and where the time goes.
+"""Computation time of enhancement: in total, and by stage.
 
     python eval/scripts/speed.py [--seconds 30] [--threads 2] [--repeats 3] [--out eval/results/speed.md]
 
-Times the presets on the example repeated to the given length, in one process after a warm-up, so that start-up
-is not in it (it is timed apart); how the cost grows with length, draws, iterations, rank and batch; and each
-stage by itself. Every figure is the median of the repetitions in seconds of computing (wall) per second of
-audio, start-up in seconds. Takes three minutes on two idle cores.
+Times the presets on the example, repeated to the given duration, in one process after a warm-up; the start-up
+is timed separately. Also varies duration, draws, iterations, rank and batch size, and times each stage. All
+numbers are medians over repetitions of wall time per second of audio; the start-up is in seconds. Takes three
+minutes on two idle cores.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ CPU = torch.device("cpu")
 
 
 def recording(seconds: float) -> tuple[np.ndarray, int]:
-    """The example, repeated and cut."""
+    """The example, repeated and cut to a duration."""
     samples, rate = soundfile.read(EXAMPLE, dtype="float32")
     wanted = round(seconds * rate)
     return np.tile(samples, -(-wanted // samples.size))[:wanted], rate
 
 
 def median(action: Callable[[], Any], repeats: int) -> float:
-    """Median wall time of an action in seconds, after one that does not count."""
+    """Median wall time of an action in seconds, after a warm-up run."""
     times = []
     for _ in range(repeats + 1):
         started = time.perf_counter()
@@ -94,7 +94,7 @@ def totals(seconds: float, repeats: int) -> Iterator[tuple[str, float]]:
 
 
 def stages(seconds: float, repeats: int) -> Iterator[tuple[str, float, str]]:
-    """Rows of the second table: what, seconds per second once, how often `default` does it."""
+    """Rows of the second table: stage, seconds per second of audio, number of times that `default` runs it."""
     enhancer = Enhancer.from_pretrained(device="cpu")
     settings, prior = enhancer.config.inference, enhancer.prior
     estep, rank = enhancer._em.estep, enhancer._em.noise.rank
@@ -151,13 +151,13 @@ def stages(seconds: float, repeats: int) -> Iterator[tuple[str, float, str]]:
 
 
 def start_up() -> float:
-    """Seconds of a process that loads the enhancer and does nothing."""
+    """Seconds of a process that loads the enhancer and exits."""
     code = "from vae_se.enhancement.enhancer import Enhancer; Enhancer.from_pretrained(device='cpu')"
     return median(lambda: subprocess.run([sys.executable, "-c", code], check=True), 1)
 
 
 def main() -> None:
-    """Print the tables, and write them where asked."""
+    """Print the tables, and write them to --out."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--threads", type=int, default=os.cpu_count())

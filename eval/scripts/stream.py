@@ -1,11 +1,12 @@
-"""What a stream loses against the whole recording, by look-ahead, and whether it keeps up.
+"""Quality of streams relative to the whole recording by look-ahead, and their speed.
 
     python eval/scripts/stream.py ../shared/data [--count 20] [--jobs 1] > eval/results/stream.md
 
-DATA holds speech/valid and noise/KIND/. Mixtures of validation speakers at -5 to 15 dB, each enhanced as a
-whole and as a stream that starts with it: level, noise and latents have to be found while it is going on.
-Change of each score against `default` on the whole recording, with its standard error; processor time (one
-thread) per second of sound. One row is printed to stderr for every mixture and method as it is done.
+The data folder contains speech/valid and noise/KIND/. Enhances mixtures of validation speakers at -5 to 15 dB
+as a whole and as a stream that starts with the mixture, so that level, noise and latents are estimated on the
+fly. Prints the change of each score relative to `default` on the whole recording, with its standard error,
+and the processor time (one thread) per second of audio. Prints a row per mixture and method to stderr as it
+proceeds.
 """
 
 from __future__ import annotations
@@ -24,19 +25,19 @@ import numpy as np
 import torch
 
 from vae_se import Enhancer
-from vae_se.data.mixing import Mixture, Recipe, mixtures
+from vae_se.data.mixing import MixingRecipe, Mixture, mixtures
 from vae_se.enhancement.online import OnlineEnhancer
 from vae_se.metrics import score
 
 METRICS = ("si_sdr", "pesq_wb", "estoi")
 #: Block, look-ahead and context, in seconds.
 STREAMS = ((0.25, 0.5, 1.75), (0.25, 0.25, 1.75), (0.25, 0.0, 1.75), (0.064, 0.0, 1.75))
-PART = 400  # samples that come at a time
-Result = dict[str, tuple[list[float], float]]  # by method: scores, and seconds of processor time
+PART = 400  # samples per push
+Result = dict[str, tuple[list[float], float]]  # by method: scores and processor seconds
 
 
 def streamed(block: float, lookahead: float, context: float) -> tuple[str, Callable]:
-    """The name and latency, and the function of a stream."""
+    """Name and latency of a stream, and its function."""
     sizes = {"block": block, "lookahead": lookahead, "context": context}
     probe = OnlineEnhancer.from_pretrained(16000, **sizes)
 
@@ -51,7 +52,7 @@ def streamed(block: float, lookahead: float, context: float) -> tuple[str, Calla
 
 @functools.cache
 def methods() -> dict[str, Callable]:
-    """Functions (noisy (T,), rate) -> speech (T,), by name; the first is what the others are compared with."""
+    """Functions (noisy (T,), rate) -> speech (T,) by name; the first is the reference of the comparison."""
     torch.set_num_threads(1)
     whole = {
         f"{preset}, whole recording | ": Enhancer.from_pretrained(preset=preset, device="cpu").enhance
@@ -61,7 +62,7 @@ def methods() -> dict[str, Callable]:
 
 
 def one(mixture: Mixture) -> Result:
-    """All methods on one mixture."""
+    """Scores and processor times of all methods on one mixture."""
     noisy, found = mixture.noisy.astype(np.float32), {}
     for name, enhance in methods().items():
         start = time.process_time()
@@ -81,7 +82,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args()
-    recipe = Recipe(count=options.count, seed=77, min_utterance=1.0, join_to=5.0, max_seconds=6.0)
+    recipe = MixingRecipe(count=options.count, seed=77, min_utterance=1.0, join_to=5.0, max_seconds=6.0)
     drawn = list(mixtures(recipe, options.data / "speech/valid", options.data / "noise"))
     with ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn")) as pool:
         results = list(pool.map(one, drawn))

@@ -1,10 +1,10 @@
-"""How fast the scoring processes are: files a second, use of the cores, growth of the memory.
+"""Throughput of the scoring processes: files per second, use of the cores, growth of the memory.
 
     python eval/scripts/throughput.py --files 500 --seconds 5 --jobs 2
 
-Scores synthetic pairs by PESQ-wb, STOI and SI-SDR and prints one JSON object. Memory is that of this process
-and of the workers together, after a tenth of the files and at the end; the processes are not replaced
-meanwhile, so that growth would show.
+Scores synthetic pairs by PESQ-wb, STOI and SI-SDR and prints a JSON object. Measures the memory of this
+process and of the workers together, after a tenth of the files and at the end; workers are not replaced, so
+that growth would show.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NAMES = ("pesq_wb", "stoi", "si_sdr")
 
 
 def synthetic(index: int, seconds: float) -> tuple[np.ndarray, np.ndarray]:
-    """A buzz with syllables and pauses, and the same in noise, (T,) each."""
+    """A buzz with syllables and pauses, clean and noisy, (T,) each."""
     rng = np.random.default_rng(index)
     time_axis = np.arange(round(seconds * RATE)) / RATE
     pulses = (np.diff(np.floor(110 * time_axis), prepend=0) > 0).astype(np.float64)
@@ -46,10 +46,10 @@ def resident_mib(pids: list[int]) -> float:
 
 
 def cpu_seconds(pids: list[int]) -> np.ndarray:
-    """(on a core, waiting for one) in seconds so far, of ``pids`` together (Linux).
+    """Seconds that ``pids`` together have run on a core, and have waited for one (Linux).
 
-    On a machine that others use as well, the first is less than the time that the pool could use; the two
-    together over the wall time are the cores that it keeps busy or asks for.
+    On a shared machine the first is less than the time that the pool could use. Their sum over the wall time
+    is the number of cores that the pool uses or requests.
     """
     spent = np.zeros(2)
     for pid in pids:
@@ -65,7 +65,7 @@ def main() -> None:
     options = parser.parse_args()
     pairs = [synthetic(index, options.seconds) for index in range(20)]
     with ScorePool(options.jobs, recycle=10**9) as pool:
-        # Every process is up and has its libraries loaded before the clock starts.
+        # The clock starts after every process has loaded its libraries.
         for future in [pool.submit(NAMES, *pairs[0], RATE) for _ in range(4 * options.jobs)]:
             future.result()
         start, cpu, early, failed = time.perf_counter(), cpu_seconds(pool.pids()), 0.0, 0

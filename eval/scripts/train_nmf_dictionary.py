@@ -2,8 +2,8 @@
 
     python eval/scripts/train_nmf_dictionary.py ../shared/data/speech/train --out pretrained/nmf-speech
 
-Takes about a minute on two cores. Frames are drawn at random, an equal share from every speaker folder up to
-what it has, without those more than 40 dB below their file's loudest.
+Draws frames at random, equally many from every speaker folder as far as possible, without frames more than 40
+dB below the loudest of their file. Takes a minute on two cores.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from vae_se.baselines.nmf import Dictionary, learn
+from vae_se.baselines.nmf import SpeechDictionary, learn
 from vae_se.baselines.spectral import Spectral
 from vae_se.rng import numpy_stream
 
@@ -60,7 +60,7 @@ def main() -> None:
     share = -(-options.frames // len(speakers))
     power = np.concatenate([speaker_frames(files, spectral, share, generator) for files in speakers.values()])
     atoms = learn(power, options.atoms, options.iterations, generator)
-    Dictionary(atoms, spectral).save(options.out)
+    SpeechDictionary(atoms, spectral).save(options.out)
     counts = f"{options.atoms} atoms from {len(power)} frames of {len(speakers)} speakers"
     print(f"{counts}: {options.out}", file=sys.stderr)
 

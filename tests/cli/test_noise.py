@@ -14,7 +14,7 @@ RATE = 16000
 
 
 def peaky(seconds: float, seed: int) -> np.ndarray:
-    """Two resonances that come and go, (T,): no spectrum of speech, and not steady."""
+    """Two resonances that come and go, (T,): neither speech-like nor stationary."""
     from scipy.signal import lfilter
 
     rng = np.random.default_rng(seed)
@@ -28,7 +28,7 @@ def peaky(seconds: float, seed: int) -> np.ndarray:
 
 
 def si_sdr(clean: np.ndarray, estimate: np.ndarray) -> float:
-    """Le Roux et al., SDR - half-baked or well done?, 2019, eq. 5, in dB."""
+    """Le Roux et al., SDR - half-baked or well done?, 2019, in dB."""
     target = (estimate @ clean) / (clean @ clean) * clean
     return float(10 * np.log10((target @ target) / np.sum((target - estimate) ** 2)))
 

@@ -1,4 +1,4 @@
-"""vae-se enhance --noise-group, and what it is made of."""
+"""vae-se enhance --noise-group, and its parts."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_the_same_bits_whatever_the_order_the_jobs_and_what_is_done_already(
     backwards = [tmp_path / "in" / name for name in ("b/2.wav", "b/0.wav", "b/1.wav")]
     assert cli("enhance", *backwards, "-o", tmp_path / "back", *options, "folder").code == 0
     same(outputs(tmp_path / "back"), {k[2:]: v for k, v in expected.items() if k.startswith("b/")})
-    # What was lost comes again as it was, though the other outputs are skipped.
+    # A deleted output is reproduced exactly, although the other outputs are skipped.
     lost = tmp_path / "out" / "a" / "1_enhanced.wav"
     lost.unlink()
     assert cli("enhance", source, "-o", tmp_path / "out", *options, "folder").code == 0
@@ -116,7 +116,7 @@ def test_what_goes_wrong(cli, wav, make_noisy, options, tiny_prior, tmp_path):
 
 
 def test_the_noise_of_the_others_is_learnt(tiny_prior, make_speech, tmp_path):
-    """Spectra that are shared lie where the noise does, whatever the levels, rates and channels."""
+    """The shared spectra have the frequencies of the noise, for all levels, rates and channels."""
     enhancer = Enhancer.from_pretrained(tiny_prior, device="cpu", inference__iterations=10)
     clean = [make_speech(2.0, seed=seed) for seed in range(3)]
     noisy = [speech + 3 * peaky(2.0, seed) for seed, speech in enumerate(clean)]

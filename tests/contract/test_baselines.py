@@ -1,4 +1,4 @@
-"""What every baseline owes: same shape, type, rate and level; finite; deterministic; arguments untouched."""
+"""The contract of baselines: same shape, type, rate and level; finite; deterministic; arguments unchanged."""
 
 from __future__ import annotations
 

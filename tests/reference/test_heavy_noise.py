@@ -8,7 +8,7 @@ import torch
 from scipy.integrate import quad
 
 from vae_se.noise.alpha_stable import AlphaStable, positive_stable
-from vae_se.noise.heavy import ImpulseState
+from vae_se.noise.heavy_tailed import ImpulseState
 from vae_se.noise.multiplicative import NMFState
 from vae_se.noise.student_t import StudentT
 from vae_se.rng import Streams
@@ -25,49 +25,49 @@ def single(power, scale, speech, frames=1):
     return state, power * ones, speech * ones[:, None], torch.zeros(1, 1, frames).double(), ones[..., 0]
 
 
-def inverse_gamma(phi, freedom):
-    half = freedom / 2
+def inverse_gamma(phi, dof):
+    half = dof / 2
     return half**half / math.gamma(half) * phi ** (-half - 1) * math.exp(-half / phi)
 
 
-@pytest.mark.parametrize("freedom", [1.0, 2.0, 6.0])
+@pytest.mark.parametrize("dof", [1.0, 2.0, 6.0])
 @pytest.mark.parametrize("power", [0.01, 1.0, 300.0])
-def test_student_t_impulses_without_speech_are_the_exact_posterior(freedom, power):
+def test_student_t_impulses_without_speech_are_the_exact_posterior(dof, power):
     def density(u, inverse):  # over the logarithm of phi, times 1 / phi where asked
         phi = math.exp(u)
         likelihood = math.exp(-power / (2 * phi)) / (2 * math.pi * phi)
-        return phi * inverse_gamma(phi, freedom) * likelihood / (phi if inverse else 1)
+        return phi * inverse_gamma(phi, dof) * likelihood / (phi if inverse else 1)
 
     evidence, above = (quad(density, -8, 18, args=(i,), limit=400, epsabs=1e-14)[0] for i in (False, True))
-    new = StudentT(rank=1, dof=freedom).update(*single(power, 2.0, 0.0))
+    new = StudentT(rank=1, dof=dof).update(*single(power, 2.0, 0.0))
     assert float(1 / new.impulse) == pytest.approx(above / evidence, rel=1e-5)
     # Phi integrated out, this is the complex Student-t.
-    shape = (1 + 2 * power / (freedom * 2)) ** (-freedom / 2 - 1)
+    shape = (1 + 2 * power / (dof * 2)) ** (-dof / 2 - 1)
     assert evidence == pytest.approx(shape / (2 * math.pi), rel=1e-5)
 
 
 def test_student_t_bound_rises_beside_speech_and_stays_below_the_evidence():
     """With W and H held: log N_c(x; 0, s + phi n) + E log p(phi) - E log q(phi) + E[...] under q(b) q(phi)."""
-    freedom, power, scale, speech = 2.0, 40.0, 1.5, 3.0
-    model = StudentT(rank=1, dof=freedom)
+    dof, power, scale, speech = 2.0, 40.0, 1.5, 3.0
+    model = StudentT(rank=1, dof=dof)
     state, x, s, weight, mask = single(power, scale, speech)
 
     def evidence():
         def density(u):
             phi = math.exp(u)
             v = speech + phi * scale
-            return phi * inverse_gamma(phi, freedom) * math.exp(-power / v) / (math.pi * v)
+            return phi * inverse_gamma(phi, dof) * math.exp(-power / v) / (math.pi * v)
 
         return math.log(quad(density, -12, 25, limit=400)[0])
 
     def bound(phi):
         # q(phi) = inverse-gamma(a, c) whose 1 / E[1 / phi] = c / a is phi; q(b) its optimum given q(phi).
-        a = freedom / 2 + 1
+        a = dof / 2 + 1
         c = phi * a
         log_phi = math.log(c) - float(torch.digamma(torch.tensor(a, dtype=torch.float64)))
         v = speech + phi * scale
         fit = -math.log(math.pi * v) - power / v + math.log(phi) - log_phi
-        half = freedom / 2
+        half = dof / 2
         prior = half * math.log(half) - math.lgamma(half) - (half + 1) * log_phi - half * a / c
         entropy = a + math.log(c) + math.lgamma(a) - (1 + a) * float(torch.digamma(torch.tensor(a).double()))
         return fit + prior + entropy

@@ -1,4 +1,4 @@
-"""EM with an exact E-step: the latents take a few values only, so the weights can be their posterior."""
+"""EM with an exact E-step: the latents are discrete, so that their posterior can be computed."""
 
 import dataclasses
 import math
@@ -9,10 +9,10 @@ import torch
 from tests.toys import tiny_prior
 from vae_se.inference.gain import Gain
 from vae_se.inference.target import Target
+from vae_se.noise.activation_penalty import ActivationPenalty
 from vae_se.noise.impulsive import Impulsive
 from vae_se.noise.multiplicative import NMFState, normalise, product
 from vae_se.noise.nmf import NMF
-from vae_se.noise.penalties import Penalty
 from vae_se.noise.stationary import Stationary
 from vae_se.rng import Streams
 
@@ -64,10 +64,10 @@ def test_the_evidence_never_falls(recording, noise, gain, scale):
         h = torch.nn.functional.pad(truth.h * scale, (0, extra))
         state = NMFState(torch.cat([truth.w, state.w[:, 2:]], 1), h)
     if noise == "impulsive":
-        choice = torch.arange(FRAMES).remainder(11).unsqueeze(0)  # every rival somewhere
-        state = model.pick([state, *model.rivals(state, power, mask)], choice)
+        choice = torch.arange(FRAMES).remainder(11).unsqueeze(0)  # every alternative somewhere
+        state = model.pick([state, *model.alternatives(state, power, mask)], choice)
     target = Target(prior, power, model.variance(state), mask.clone(), mask)
-    penalty = Penalty(smoothness=model.smoothness if noise == "smooth" else 0.0)
+    penalty = ActivationPenalty(smoothness=model.smoothness if noise == "smooth" else 0.0)
     values = []
     for _ in range(ITERATIONS):
         joint = target.log_likelihood(log_variance) - math.log(VALUES)

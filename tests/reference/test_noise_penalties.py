@@ -1,4 +1,4 @@
-"""What holds the activations of noise: descent, a slow minimisation, and a rank that is found."""
+"""Penalties on the activations of noise: descent, a slow minimisation, and selection of the rank."""
 
 import math
 
@@ -7,16 +7,16 @@ import pytest
 import torch
 from scipy.optimize import minimize_scalar
 
+from vae_se.noise.activation_penalty import ActivationPenalty
 from vae_se.noise.multiplicative import NMFState, draw_weight, product
 from vae_se.noise.nmf import NMF
-from vae_se.noise.penalties import Penalty
 from vae_se.rng import Streams
 
 PENALTIES = [
-    Penalty(sparsity=3.0),
-    Penalty(smoothness=2.0),
-    Penalty(relevance=5.0),
-    Penalty(2.0, 1.5, 3.0),
+    ActivationPenalty(sparsity=3.0),
+    ActivationPenalty(smoothness=2.0),
+    ActivationPenalty(relevance=5.0),
+    ActivationPenalty(2.0, 1.5, 3.0),
 ]
 
 
@@ -55,9 +55,9 @@ def test_penalised_activations_lower_the_penalised_cost(case, penalty):
 
 
 def test_smooth_activations_match_a_slow_minimisation(case):
-    """Each coordinate of the majoriser in turn, by a search that knows no formula."""
+    """Minimise the majoriser coordinate by coordinate with a numerical search."""
     state, power, speech, weight, mask = case
-    penalty = Penalty(smoothness=2.0, sparsity=1.0)
+    penalty = ActivationPenalty(smoothness=2.0, sparsity=1.0)
     new = penalty.update_h(state, power, speech, weight, mask)
     scale = float(power[0].mean())
     v = speech[0, :, :8] + product(state)[0].unsqueeze(0)

@@ -1,4 +1,4 @@
-"""What holds the spectra of noise: descent, a slow minimisation, the densities, and shapes that it keeps."""
+"""Priors on the spectra of noise: descent, a slow minimisation, densities, and their effect."""
 
 import math
 
@@ -12,7 +12,7 @@ from tests.reference.test_noise_penalties import likelihood_cost
 from vae_se.errors import UsageError
 from vae_se.noise.multiplicative import NMFState, draw_weight, product
 from vae_se.noise.nmf import NMF
-from vae_se.noise.spectra import SpectrumPrior
+from vae_se.noise.spectrum_prior import SpectrumPrior
 from vae_se.rng import Streams
 
 PRIORS = [SpectrumPrior(gamma=3.0), SpectrumPrior(inverse_gamma=3.0), SpectrumPrior(2.0, 0.5)]
@@ -49,7 +49,7 @@ def test_likelihood_and_prior_together_do_not_fall(case, prior):
 
 @pytest.mark.parametrize("prior", PRIORS, ids=["gamma", "inverse-gamma", "both"])
 def test_a_step_matches_a_slow_minimisation(case, prior):
-    """The scale of each atom and then each bin of the majoriser, by a search that knows no formula."""
+    """Minimise over the scale of each atom, then over each bin of the majoriser, with a numerical search."""
     state, power, speech, weight, mode = case
 
     def held(u, m):
@@ -104,7 +104,7 @@ def test_the_cost_is_that_of_the_densities_at_the_likeliest_scale():
 
 
 @pytest.mark.parametrize("name", ["gamma", "inverse_gamma"])
-def test_spectra_stay_near_the_recordings_own(name):
+def test_spectra_stay_near_the_spectrum_of_the_recording(name):
     """White noise with a loud line in two of twenty frames: the heavier the prior, the less of it is in W."""
     generator = torch.Generator().manual_seed(1)
     power = -torch.log1p(-torch.rand(1, 20, 40, generator=generator, dtype=torch.float64))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vae_se.data.mixing import Recipe, mixtures
+from vae_se.data.mixing import MixingRecipe, mixtures
 from vae_se.enhancement.enhancer import Enhancer
 from vae_se.metrics import score
 
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.data
 
 
 def test_default_on_real_mixtures(data_folder):
-    recipe = Recipe(seed=11, count=10, snrs_db=(0.0, 15.0), min_utterance=2.5, max_seconds=4.0)
+    recipe = MixingRecipe(seed=11, count=10, snrs_db=(0.0, 15.0), min_utterance=2.5, max_seconds=4.0)
     enhancer = Enhancer.from_pretrained(device="cpu")
     changes = {0.0: [], 15.0: []}
     for mixture in mixtures(recipe, data_folder / "speech" / "valid", data_folder / "noise"):

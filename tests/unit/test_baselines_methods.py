@@ -34,7 +34,7 @@ def si_sdr(speech: np.ndarray, estimate: np.ndarray) -> float:
         ("om-lsa", 3.0),
         ("wiener-dd", 3.0),
         ("spectral-subtraction", 3.0),
-        ("nmf-supervised", 1.0),  # its dictionary has never heard this synthetic voice
+        ("nmf-supervised", 1.0),  # its dictionary was not trained on this synthetic voice
         ("oracle-irm", 6.0),
     ],
 )
@@ -147,7 +147,7 @@ def test_nmf_learns_and_stores_a_dictionary(tmp_path: Path) -> None:
     atoms = nmf.learn(power, 3, 20, numpy_stream(0, "test"))
     np.testing.assert_allclose(atoms.sum(axis=0), 1, rtol=1e-5)
     np.testing.assert_array_equal(atoms, nmf.learn(power, 3, 20, numpy_stream(0, "test")))
-    nmf.Dictionary(atoms, Spectral(1024, 256, RATE)).save(tmp_path)
+    nmf.SpeechDictionary(atoms, Spectral(1024, 256, RATE)).save(tmp_path)
     loaded = nmf.load_dictionary(tmp_path)
     np.testing.assert_allclose(loaded.atoms, atoms, rtol=1e-5)
     assert loaded.spectral == Spectral(1024, 256, RATE)
@@ -157,7 +157,7 @@ def test_a_missing_or_broken_dictionary(tmp_path: Path) -> None:
     with pytest.raises(nmf.DictionaryError, match="cannot read") as error:
         nmf.load_dictionary(tmp_path / "none")
     assert "train_nmf_dictionary" in error.value.hint
-    nmf.Dictionary(np.ones((7, 2)), Spectral(1024, 256, RATE)).save(tmp_path)
+    nmf.SpeechDictionary(np.ones((7, 2)), Spectral(1024, 256, RATE)).save(tmp_path)
     with pytest.raises(nmf.DictionaryError, match="shape"):
         nmf.load_dictionary(tmp_path)
 

@@ -1,4 +1,4 @@
-"""Protocols: what is wrong in them is said in one line that names the nearest right thing."""
+"""Protocols: errors in one line with the nearest valid name."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_protocol_is_read() -> None:
         ({"seed": "one"}, "seed is 'one'", ""),
     ],
 )
-def test_what_is_wrong_is_said(changes: dict[str, Any], message: str, hint: str) -> None:
+def test_errors_name_the_fault(changes: dict[str, Any], message: str, hint: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
         parse_protocol(table(**changes), "x")
     assert hint in caught.value.hint
@@ -117,7 +117,7 @@ def test_methods_can_be_chosen_and_added() -> None:
         protocol.only(["lnog"])
 
 
-def test_a_header_says_all_settings_of_the_enhancer() -> None:
+def test_the_header_has_all_settings_of_the_enhancer() -> None:
     from vae_se.benchmark.methods import describe_method
     from vae_se.benchmark.protocol import checked_spec
 
@@ -129,7 +129,7 @@ def test_a_header_says_all_settings_of_the_enhancer() -> None:
     assert "weights" in about
 
 
-def test_a_recognition_network_is_a_part_of_what_results_depend_on(tiny_prior: Path, tmp_path: Path) -> None:
+def test_results_depend_on_the_noisy_encoder(tiny_prior: Path, tmp_path: Path) -> None:
     from vae_se.benchmark.methods import describe_method
     from vae_se.benchmark.protocol import checked_spec
 

@@ -1,4 +1,4 @@
-"""Reports: intervals that cover, paired differences, failures counted, merges that refuse what does not fit."""
+"""Reports: coverage of intervals, paired differences, counts of failures, merging of files."""
 
 from __future__ import annotations
 
@@ -183,10 +183,10 @@ def test_plots_are_written(results: Results, tmp_path: Path) -> None:
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in made)
 
 
-def test_runs_of_before_there_were_executors(tmp_path: Path) -> None:
+def test_old_headers_have_jobs_instead_of_an_executor(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", cells("noisy", [1.0]))
     meta = json.loads(path.with_suffix(".meta.json").read_text())
     del meta["runs"][0]["executor"]
     meta["runs"][0]["jobs"] = 2
     path.with_suffix(".meta.json").write_text(json.dumps(meta))
-    assert "one thread a file, 2 files at a time." in markdown(load_results([path]))
+    assert "one thread per file, 2 files at a time." in markdown(load_results([path]))

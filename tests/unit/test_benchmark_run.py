@@ -1,4 +1,4 @@
-"""Running a protocol: nothing lost, nothing done twice, one row for whatever goes wrong."""
+"""Running a protocol: nothing is lost or repeated, and every failure is a row."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import soundfile as sf
 from vae_se.benchmark.protocol import load_protocol
 from vae_se.benchmark.report import load_results
 from vae_se.benchmark.rows import RowFile, read_rows
-from vae_se.benchmark.runner import Options
+from vae_se.benchmark.runner import RunOptions
 from vae_se.benchmark.runner import run as run_protocol
 from vae_se.benchmark.tables import markdown, to_csv
 from vae_se.cli import main
@@ -58,7 +58,7 @@ def write_protocol(
 
 
 def command(*arguments: str | Path) -> list[str]:
-    """What to run for ``vae-se benchmark ...``."""
+    """The command line of ``vae-se benchmark ...``."""
     return [sys.executable, "-m", "vae_se", "benchmark", *map(str, arguments)]
 
 
@@ -70,7 +70,7 @@ class Done(NamedTuple):
 
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str]) -> Callable[..., Done]:
-    """``vae-se benchmark ...`` in this process (its workers are processes of their own all the same)."""
+    """Run ``vae-se benchmark ...`` in this process (its workers are other processes)."""
 
     def call(*arguments: str | Path) -> Done:
         capfd.readouterr()
@@ -165,11 +165,11 @@ def test_rows_meta_and_saved_audio(run: Callable[..., Done], tmp_path: Path) -> 
     kept, _ = sf.read(tmp_path / "out/audio/noisy/f0.flac")
     np.testing.assert_allclose(kept, noisy, atol=1e-4)
     assert (tmp_path / "out/audio/clean/f1.flac").is_file()
-    # Again: refused, for results are there already.
+    # A second run is refused, because results exist.
     again = run(protocol, "--data-root", tmp_path, "--out", tmp_path / "out")
     assert again.returncode == 2
     assert "--resume" in again.stderr
-    # What belongs to another protocol or to other recordings is not continued.
+    # Results of another protocol or of other recordings are not continued.
     common = ("--data-root", tmp_path, "--out", tmp_path / "out", "--resume")
     other = run(write_protocol(tmp_path / "p.toml", metrics='"lsd"'), *common)
     assert other.returncode == 2
@@ -195,14 +195,14 @@ def test_killed_and_resumed(run: Callable[..., Done], tmp_path: Path, plugged: N
     before = before[: before.rfind(b"\n") + 1]
     assert 4 <= before.count(b"\n") < 16
     with path.open("ab") as stream:
-        stream.write(b'{"id": "f7", "meth')  # as torn as a crash leaves it
+        stream.write(b'{"id": "f7", "meth')  # an incomplete line, as after a crash
     done = run(*arguments, "--resume")
     assert done.returncode == 0, done.stderr
     assert path.read_bytes().startswith(before)
     keys = [(r["id"], r["method"]) for r in rows(path)]
     assert sorted(keys) == sorted((f"f{i}", m) for i in range(8) for m in ("noisy", "slow"))
     # Nothing is left to do.
-    assert "0 results made" in run(*arguments, "--resume").stderr
+    assert "0 results computed" in run(*arguments, "--resume").stderr
 
 
 @pytest.mark.slow
@@ -218,7 +218,7 @@ def test_shards_and_jobs_give_the_table_of_one_run(run: Callable[..., Done], tmp
     assert len(two.sources) == 2
     assert to_csv(one) == to_csv(two) == to_csv(here)
     assert one.missing() == two.missing() == 0
-    # What they say of themselves is what the report reads.
+    # The report reads the executor from the header.
     assert "Processes(jobs=2" in markdown(two)
     assert "Serial()" in markdown(here)
 
@@ -240,7 +240,7 @@ def test_one_row_for_every_fault(run: Callable[..., Done], tmp_path: Path, plugg
     for name, text in (
         ("f0", "cannot read"),
         ("f2", "unequal lengths"),
-        ("f3", "two sample rates"),
+        ("f3", "sample rates differ"),
         ("f4", "2 channels"),
     ):
         for method in methods:
@@ -264,7 +264,7 @@ def test_one_row_for_every_fault(run: Callable[..., Done], tmp_path: Path, plugg
 def test_a_method_that_hangs_costs_its_own_row(tmp_path: Path, plugged: None) -> None:
     write_pairs(tmp_path, 1)
     path = write_protocol(tmp_path / "p.toml", "[methods.hanging]\n[methods.greedy]\n", metrics='"lsd"')
-    options = Options(out=tmp_path / "out", data_root=tmp_path, executor=Processes(1, timeout=4.0))
+    options = RunOptions(out=tmp_path / "out", data_root=tmp_path, executor=Processes(1, timeout=4.0))
     outcome = run_protocol(load_protocol(path), options)
     assert [row["error"] for row in outcome.failed] == ["hanging: no result within 4 s"]
     assert [row["method"] for row in rows(outcome.rows)] == ["hanging", "greedy"]
@@ -283,7 +283,7 @@ def test_an_external_folder_is_scored_by_id(run: Callable[..., Done], tmp_path: 
     found = {(r["id"], r["method"]): r for r in rows(tmp_path / "out/rows.jsonl")}
     assert found["f0", "theirs"]["scores"]["si_sdr"] > 60
     assert found["f0", "theirs"]["rtf"] is None
-    assert "two sample rates" in found["f1", "theirs"]["error"]
+    assert "sample rates differ" in found["f1", "theirs"]["error"]
     assert "no file for f2" in found["f2", "theirs"]["error"]
 
 
@@ -291,7 +291,7 @@ def test_an_external_folder_is_scored_by_id(run: Callable[..., Done], tmp_path: 
 def test_retry_replaces_what_failed(run: Callable[..., Done], tmp_path: Path) -> None:
     write_pairs(tmp_path, 2)
     good = (tmp_path / "noisy/f1.wav").read_bytes()
-    # Of the same size, or it would be another test set.
+    # Of the same size; otherwise the test set would differ.
     (tmp_path / "noisy/f1.wav").write_bytes(b"x" * len(good))
     protocol = write_protocol(tmp_path / "p.toml")
     common = (protocol, "--data-root", tmp_path, "--out", tmp_path / "out")
@@ -311,7 +311,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(run: Callable[..., Done], tmp
     protocol = write_protocol(tmp_path / "p.toml")
     common = (protocol, "--data-root", tmp_path, "--out", tmp_path / "out", "-q")
 
-    # A limit on the size of files stands in for a full disk: the same short write and OSError.
+    # A limit on file sizes has the effects of a full disk: a short write and an OSError.
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (3000, hard))
     try:
@@ -336,8 +336,12 @@ def test_ctrl_c_ends_with_130_and_valid_rows(tmp_path: Path, plugged: None) -> N
     path = tmp_path / "out/rows.jsonl"
     process = subprocess.Popen(
         command(protocol, "--data-root", tmp_path, "--out", tmp_path / "out"),
-        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        # A child of nohup or of a job runner inherits a SIGINT that is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and (not path.exists() or not path.read_bytes()):
         time.sleep(0.02)

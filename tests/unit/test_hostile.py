@@ -17,7 +17,7 @@ import torch
 import vae_se
 from vae_se.audio import files, paths
 from vae_se.data.manifest import read_manifest, write_manifest
-from vae_se.data.mixing import Draw, Recipe
+from vae_se.data.mixing import Draw, MixingRecipe
 from vae_se.errors import AudioError, PriorError, UsageError
 from vae_se.noisy_encoder.network import NoisyEncoder
 from vae_se.noisy_encoder.store import load_noisy_encoder, save_noisy_encoder
@@ -147,7 +147,7 @@ def manifest(tmp_path, **changes):
         "snr_db": 5.0, "noise_type": "n", "speaker": "a", "rate": 16000, "seed": 0,
     }  # fmt: skip
     path = tmp_path / "manifest.jsonl"
-    write_manifest(path, Recipe(), [Draw(**(row | changes))])
+    write_manifest(path, MixingRecipe(), [Draw(**(row | changes))])
     return path
 
 

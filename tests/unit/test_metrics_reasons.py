@@ -1,4 +1,4 @@
-"""What cannot be scored is NaN with a reason, and nothing outside is touched."""
+"""Pairs that cannot be scored give NaN with a reason; arguments and global state do not change."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOISE = 0.1 * np.random.default_rng(0).standard_normal(RATE)
 def reasons(
     reference: np.ndarray, estimate: np.ndarray, rate: int = RATE, **more: np.ndarray
 ) -> dict[str, str]:
-    """Reasons of all metrics; a value goes with no reason and a reason with NaN."""
+    """Reasons of all metrics; either there is a value, or NaN and a reason."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         scores = score(NAMES, reference, estimate, rate, **more)
@@ -66,7 +66,7 @@ def test_wrong_rate(rate: float) -> None:
 
 def test_no_waveform() -> None:
     assert all_say(reasons(np.zeros((0,)), np.zeros((0,))), "empty")
-    assert all_say(reasons(np.zeros((2, 3, 4)), NOISE), "no waveform")
+    assert all_say(reasons(np.zeros((2, 3, 4)), NOISE), "not a waveform")
     assert all_say(reasons((NOISE * 3000).astype(np.int16), NOISE), "int16")
 
 

@@ -1,4 +1,4 @@
-"""Mixing on the fly: the SNR is what it says, the draw is balanced, a manifest rebuilds bit for bit."""
+"""Mixing: exact SNR, balanced draws, and bit-exact reproduction from a manifest."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import soundfile as sf
 
 from vae_se.audio.level import active_rms
 from vae_se.data.manifest import read_manifest, write_manifest
-from vae_se.data.mixing import PEAK, Recipe, draw_all, join, mixtures, render, segment
+from vae_se.data.mixing import PEAK, MixingRecipe, draw_all, join, mixtures, render, segment
 from vae_se.errors import AudioError, OutputError, UsageError
 
 RATE = 16000
 
 
 def _speechlike(seed: int, seconds: float) -> np.ndarray:
-    """Bursts of noise with pauses between them: what an active level differs from a plain one for."""
+    """Bursts of noise with pauses, whose active level differs from the RMS."""
     rng = np.random.default_rng(seed)
     t = np.arange(int(seconds * RATE)) / RATE
     return 0.1 * rng.standard_normal(t.size) * (np.sin(2 * np.pi * 0.7 * t + seed) > 0)
@@ -43,7 +43,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def test_the_snr_is_that_of_the_active_level(folders: tuple[Path, Path]) -> None:
-    for mixture in mixtures(Recipe(count=8, join_to=2.5), *folders):
+    for mixture in mixtures(MixingRecipe(count=8, join_to=2.5), *folders):
         assert mixture.noise is not None
         assert mixture.snr_db is not None
         rms = np.sqrt(np.mean(mixture.noise.astype(float) ** 2))
@@ -57,7 +57,7 @@ def test_the_snr_is_that_of_the_active_level(folders: tuple[Path, Path]) -> None
 
 def test_balance_over_snrs_categories_and_speakers(folders: tuple[Path, Path]) -> None:
     snrs = (-5.0, 0.0, 5.0, 10.0)
-    draws = list(draw_all(Recipe(count=24, snrs_db=snrs), *folders))
+    draws = list(draw_all(MixingRecipe(count=24, snrs_db=snrs), *folders))
     assert set(collections.Counter(d.snr_db for d in draws).values()) == {6}
     assert set(collections.Counter(d.noise_type for d in draws).values()) == {12}
     assert set(collections.Counter(d.speaker for d in draws).values()) == {8}
@@ -66,7 +66,7 @@ def test_balance_over_snrs_categories_and_speakers(folders: tuple[Path, Path]) -
 
 
 def test_the_same_seed_gives_the_same_draws_and_another_seed_others(folders: tuple[Path, Path]) -> None:
-    recipe = Recipe(count=6)
+    recipe = MixingRecipe(count=6)
     first, again = list(draw_all(recipe, *folders)), list(draw_all(recipe, *folders))
     assert first == again
     assert [d.rendered_sha256 for d in first] == [d.rendered_sha256 for d in again]
@@ -74,12 +74,12 @@ def test_the_same_seed_gives_the_same_draws_and_another_seed_others(folders: tup
 
 
 def test_a_longer_set_begins_with_the_shorter_one(folders: tuple[Path, Path]) -> None:
-    short, long = (list(draw_all(Recipe(count=n), *folders)) for n in (3, 9))
+    short, long = (list(draw_all(MixingRecipe(count=n), *folders)) for n in (3, 9))
     assert long[:3] == short
 
 
 def test_a_manifest_rebuilds_bit_for_bit(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    recipe = Recipe(count=6, join_to=2.0, max_seconds=2.2, level_dbfs=(-35.0, -15.0))
+    recipe = MixingRecipe(count=6, join_to=2.0, max_seconds=2.2, level_dbfs=(-35.0, -15.0))
     draws = list(draw_all(recipe, *folders))
     assert write_manifest(tmp_path / "m.jsonl", recipe, draws) == 6
     recipe_read, draws_read = read_manifest(tmp_path / "m.jsonl")
@@ -93,7 +93,7 @@ def test_a_manifest_rebuilds_bit_for_bit(folders: tuple[Path, Path], tmp_path: P
 
 def test_a_changed_source_is_noticed(folders: tuple[Path, Path], tmp_path: Path) -> None:
     speech, noise = folders
-    draw = next(draw_all(Recipe(count=1), speech, noise))
+    draw = next(draw_all(MixingRecipe(count=1), speech, noise))
     with pytest.raises(AudioError, match="not the file"):
         render(replace(draw, noise_sha256="0" * 64), speech, noise)
     with pytest.raises(AudioError, match="other samples"):
@@ -103,7 +103,7 @@ def test_a_changed_source_is_noticed(folders: tuple[Path, Path], tmp_path: Path)
 
 
 def test_speech_and_noise_are_scaled_together_against_clipping(folders: tuple[Path, Path]) -> None:
-    draws = list(draw_all(Recipe(count=4, snrs_db=(-20.0,), level_dbfs=(-10.0, -10.0)), *folders))
+    draws = list(draw_all(MixingRecipe(count=4, snrs_db=(-20.0,), level_dbfs=(-10.0, -10.0)), *folders))
     assert all(d.scaled_against_clipping for d in draws)
     for draw in draws:
         mixture = render(draw, *folders)
@@ -134,21 +134,21 @@ def test_joining_keeps_what_lies_outside_the_fade() -> None:
 
 
 def test_one_mixture_for_every_utterance_without_a_count(folders: tuple[Path, Path]) -> None:
-    draws = list(draw_all(Recipe(min_utterance=1.9), *folders))
+    draws = list(draw_all(MixingRecipe(min_utterance=1.9), *folders))
     assert sorted(d.speech[0] for d in draws) == sorted(f"src/{s}/{i}.wav" for s in "abc" for i in (1, 2))
 
 
 def test_a_silent_noise_and_an_empty_folder_are_errors(folders: tuple[Path, Path], tmp_path: Path) -> None:
     sf.write(tmp_path / "zero.wav", np.zeros(RATE), RATE)
     with pytest.raises(AudioError, match="noise is silent"):
-        next(draw_all(Recipe(count=1), folders[0], tmp_path))
+        next(draw_all(MixingRecipe(count=1), folders[0], tmp_path))
     with pytest.raises(AudioError, match="speech is silent"):
-        next(draw_all(Recipe(count=1), tmp_path, folders[1]))
+        next(draw_all(MixingRecipe(count=1), tmp_path, folders[1]))
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="no usable speech"):
-        next(draw_all(Recipe(count=1), tmp_path / "empty", folders[1]))
+        next(draw_all(MixingRecipe(count=1), tmp_path / "empty", folders[1]))
     with pytest.raises(UsageError, match="no sound file"):
-        next(draw_all(Recipe(count=1), folders[0], tmp_path / "empty"))
+        next(draw_all(MixingRecipe(count=1), folders[0], tmp_path / "empty"))
 
 
 def test_a_manifest_that_is_none_or_cannot_be_written(tmp_path: Path) -> None:
@@ -156,4 +156,4 @@ def test_a_manifest_that_is_none_or_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not a manifest"):
         read_manifest(tmp_path / "bad.jsonl")
     with pytest.raises(OutputError):
-        write_manifest(tmp_path / "bad.jsonl" / "under_a_file", Recipe(), [])
+        write_manifest(tmp_path / "bad.jsonl" / "under_a_file", MixingRecipe(), [])

@@ -1,4 +1,4 @@
-"""Mixtures to train on: their level, their SNR, and that a batch is a function of its number."""
+"""Mixtures for training: level, SNR, and dependence of a batch on its number alone."""
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ def test_the_mixture_has_the_prior_s_active_level(kind):
 
 
 def test_the_snr_is_that_which_was_drawn():
-    """Of the speech's level in the corpus to the noise's power, in a range of one value."""
+    """The SNR relates the level of the speech in the corpus to the power of the noise."""
     for snr in (-5.0, 10.0):
         batch = source(snr_db=(snr, snr)).draw(2, "train", 0, 6)
         for s, b in zip(sound(batch.speech), sound(batch.noise), strict=True):
@@ -60,7 +60,7 @@ def test_the_snr_is_that_which_was_drawn():
 
 
 def contains(cut):
-    """Whether ``cut`` is a stretch of the corpus at the corpus's own level."""
+    """Whether ``cut`` is a part of the corpus at its original level."""
     whole = speech().cut(0, len(speech()))
     correlation = np.correlate(whole, cut.astype(np.float32), "valid")
     start = int(np.argmax(correlation))

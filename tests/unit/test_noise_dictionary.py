@@ -1,4 +1,4 @@
-"""Dictionaries of noise: learnt, stored, read back, assembled."""
+"""Noise dictionaries: learning, saving, loading, assembling."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_fit_recovers_a_planted_dictionary(scale):
     likeness = torch.nn.functional.cosine_similarity(truth[:, None], atoms[None], dim=-1)
     assert sorted(likeness.argmax(1).tolist()) == [0, 1, 2]
     assert (likeness.max(1).values > 0.97).all()
-    # Euler's constant, less what three free activations a frame of 33 bins take away.
+    # Euler's constant, reduced by three free activations per frame of 33 bins.
     assert 0.45 < divergence < 0.577
 
 
@@ -69,7 +69,7 @@ def test_round_trip(stored):
 
 
 def rewritten(path, atoms=None, tensor="atoms", **header):
-    """The file with other contents; a header entry of None is taken out."""
+    """Write the file with other contents; a header entry of None is removed."""
     before = load_dictionary(path)
     entries = {k: v for k, v in {**before.header(), **header}.items() if v is not None}
     strings = {"vae-se noise dictionary": json.dumps(entries)}
@@ -125,7 +125,7 @@ def test_assembled_with_the_settings_that_it_has(stored):
         ({"name": "dictionary", "file": str(stored), "noise_segment": "0-1"}, "a file, or a noise segment"),
         ({"name": "dictionary", "noise_segment": "2-1"}, "ends before"),
         ({"name": "nmf", "sparsity": -1.0}, "noise.sparsity = -1"),
-        ({"name": "student-t", "freedom": 0.0}, "degrees of freedom"),
+        ({"name": "student-t", "dof": 0.0}, "degrees of freedom"),
         ({"name": "alpha-stable", "alpha": 2.0}, "exponent 2"),
         ({"name": "nmf", "file": str(stored)}, "no setting noise.file"),
         ({"name": "nmf", "free": 1}, "no setting noise.free"),

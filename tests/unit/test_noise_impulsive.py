@@ -1,4 +1,4 @@
-"""Impulses: the right frames are picked, and what has none is left as it was."""
+"""Impulses: the right frames are picked, and recordings without impulses do not change."""
 
 import numpy as np
 import pytest
@@ -19,23 +19,23 @@ def streams(frames):
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
-def test_a_rival_is_as_loud_as_the_frame_and_pick_takes_it_in_its_frames(scale):
+def test_an_alternative_is_as_loud_as_the_frame_and_pick_takes_it_in_its_frames(scale):
     power = scale * torch.rand(1, 20, 33, generator=torch.Generator().manual_seed(0))
     mask = torch.ones(1, 20)
     model = Impulsive(rank=2)
     state = model.init(power, mask, streams(20))
     torch.testing.assert_close(state.w[:, 2:].mean(-1), torch.ones(1, 5))
-    rivals = model.rivals(state, power, mask)
-    assert len(rivals) == 10
-    # Flat atom, whole power: its variance is the mean power of the frame, and what was there before.
-    noise = model.variance(rivals[3]) - model.variance(state)
+    alternatives = model.alternatives(state, power, mask)
+    assert len(alternatives) == 10
+    # Flat atom, whole power: the mean power of the frame is added to the variance.
+    noise = model.variance(alternatives[3]) - model.variance(state)
     torch.testing.assert_close(noise[0, 5], power[0, 5].mean().expand(33), rtol=1e-3, atol=0.0)
     choice = torch.zeros(1, 20, dtype=torch.long)
     choice[0, 7] = 4
-    picked = model.pick([state, *rivals], choice)
+    picked = model.pick([state, *alternatives], choice)
     assert torch.equal(picked.w, state.w)
-    torch.testing.assert_close(picked.h[0, 7], rivals[3].h[0, 7], rtol=0.01, atol=0.0)
-    # Elsewhere that atom is 30 dB below the steady noise, which it can leave, and the others are silent.
+    torch.testing.assert_close(picked.h[0, 7], alternatives[3].h[0, 7], rtol=0.01, atol=0.0)
+    # In other frames that atom is 30 dB below the steady noise, and the other atoms are off.
     others = torch.arange(20) != 7
     rest = 1e-3 * model.variance(state)[0, others].mean(-1)
     torch.testing.assert_close(picked.h[0, others, 3], rest)
@@ -45,7 +45,7 @@ def test_a_rival_is_as_loud_as_the_frame_and_pick_takes_it_in_its_frames(scale):
 
 @pytest.mark.parametrize("penalty", [{}, {"sparsity": 5.0}, {"gamma": 3.0}, {"inverse_gamma": 3.0}])
 def test_without_impulses_it_is_nmf(penalty):
-    """Also after updates, and in a batch beside a recording with an impulse."""
+    """This holds after updates, and in a batch with a recording that has an impulse."""
     power = torch.rand(2, 20, 33, generator=torch.Generator().manual_seed(0)) + 1e-3
     mask, both = torch.ones(2, 20), Streams.from_seed(0, ["a", "b"], [20, 20])
     model, plain = Impulsive(rank=2, **penalty), NMF(rank=2, **penalty)
@@ -53,7 +53,7 @@ def test_without_impulses_it_is_nmf(penalty):
     steady = plain.init(power, mask, Streams.from_seed(0, ["a", "b"], [20, 20]))
     choice = torch.zeros(2, 20, dtype=torch.long)
     choice[1, 7] = 4
-    state = model.pick([start, *model.rivals(start, power, mask)], choice)
+    state = model.pick([start, *model.alternatives(start, power, mask)], choice)
     for _ in range(5):
         torch.testing.assert_close(model.variance(state)[0], plain.variance(steady)[0])
         assert (model.variance(state)[1] > plain.variance(steady)[1]).any()

@@ -1,4 +1,4 @@
-"""The noise of a stretch of the recording itself."""
+"""Noise learnt from a segment of the recording."""
 
 import numpy as np
 import pytest
@@ -28,19 +28,19 @@ def test_times(text, seconds):
 
 
 @pytest.mark.parametrize("text", ["", "3", "1-", "a-b", "2-1", "1-1", "1:2:3:4-5", "-1-2"])
-def test_times_that_are_none(text):
+def test_invalid_times(text):
     with pytest.raises(UsageError):
         parse_time_range(text)
 
 
 def power_of(wave):
-    """Power of frames of a recording, as `learn` asks for them."""
+    """Power of frames of a recording, in the form that `learn` expects."""
     power = SIGNAL.stft.analyse(torch.from_numpy(wave)).abs().square()
     return lambda first, last: power[first:last]
 
 
-def test_only_frames_inside_are_seen():
-    """A tone outside of the stretch leaves no trace in what is learnt, to the frame."""
+def test_only_frames_inside_the_segment_are_used():
+    """A tone outside the segment does not change the dictionary, exact to the frame."""
     rng = np.random.default_rng(0)
     samples = 0.1 * rng.standard_normal(3 * RATE)
     loud = samples.copy()
@@ -62,7 +62,7 @@ def test_only_frames_inside_are_seen():
         ("2-3", AudioError, "is silent"),
     ],
 )
-def test_stretches_that_hold_no_noise(text, kind, words):
+def test_segments_without_noise(text, kind, words):
     wave = np.random.default_rng(0).standard_normal(3 * RATE)
     wave[2 * RATE - 1024 :] = 0
     with pytest.raises(kind, match=words):
@@ -70,7 +70,7 @@ def test_stretches_that_hold_no_noise(text, kind, words):
 
 
 def test_it_knows_the_noise_and_each_recording_has_its_own():
-    """Two recordings with unlike noises, enhanced together: as one by one, and better than not knowing."""
+    """Two recordings with different noises: together as one by one, and better than without the segment."""
     from tests.conftest import speech_like
 
     clean = np.concatenate([np.zeros(RATE), speech_like(2.0, seed=1)])

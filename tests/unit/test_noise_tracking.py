@@ -1,4 +1,4 @@
-"""Noise trackers: unbiased on noise, quick enough on a step, not fooled by speech."""
+"""Noise trackers: unbiased on noise, speed on a step, robustness to speech."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_follows_a_step(tracker: Tracker, seconds: float, step_db: float) -> Non
 def test_speech_is_not_taken_for_noise(tracker: Tracker, make_speech) -> None:
     wave = 0.01 * white(4.0) + make_speech(4.0, level=0.2)
     noise = tracker(SPECTRAL.steady_power(SPECTRAL.analyse(wave)), HOP)
-    # Bins above 4 kHz hold almost no voice, those below hold one 26 dB above the noise.
+    # Above 4 kHz there is almost no voice; below, it is 26 dB above the noise.
     assert abs(db(np.median(noise[100:, 160:]) / 1e-4)) < 6
     assert db(np.median(noise[100:, 5:100]) / 1e-4) < 12
 

@@ -1,4 +1,4 @@
-"""Adapters on tiny trees: what is paired, what is read off names and lists, and what is said when it lacks."""
+"""Adapters on tiny trees: pairing, facts from names and lists, and errors for missing sets."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_pairs_that_do_not_fit_are_errors_of_their_own(tmp_path: Path) -> None:
     wav(tmp_path / "clean/empty.wav")
     wav(tmp_path / "noisy/empty.wav", seconds=0.0)
     entries = {e.id: e for e in TESTSETS["pairs"].open({"root": "."}, tmp_path).entries}
-    for name, text in (("rate", "two sample rates"), ("length", "unequal lengths"), ("empty", "no samples")):
+    for name, text in (("rate", "sample rates differ"), ("length", "unequal lengths"), ("empty", "no samples")):
         with pytest.raises(AudioError, match=text):
             entries[name].load()
 
@@ -125,8 +125,8 @@ def test_librimix(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["voicebank-demand", "wsj0-qut", "dns-challenge", "librimix"])
-def test_a_missing_set_says_where_it_is_to_be_had(name: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is not there") as caught:
+def test_a_missing_set_names_its_source(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is missing") as caught:
         TESTSETS[name].open({}, tmp_path)
     assert "https://" in caught.value.hint
     assert TESTSETS[name].licence in caught.value.hint
@@ -157,7 +157,7 @@ def test_mixing_drawn_and_rebuilt_from_its_manifest(corpus: Path) -> None:
 def test_clean_is_its_own_noisy(corpus: Path) -> None:
     found = TESTSETS["clean"].open({"count": 3, "min_utterance": 0.5, "max_seconds": 0.75}, corpus)
     assert len({entry.id for entry in found.entries}) == 3
-    # Both speakers before one comes twice.
+    # Both speakers appear before either is repeated.
     assert {entry.id.split("_")[1] for entry in found.entries[:2]} == {"s0", "s1"}
     mixture = found.entries[0].load()
     np.testing.assert_array_equal(mixture.clean, mixture.noisy)
@@ -172,7 +172,7 @@ def test_impulsive_noise_is_made_from_its_seed(corpus: Path, monkeypatch: pytest
     assert mixture.noise is not None
     monkeypatch.setenv("XDG_CACHE_HOME", str(corpus / "other"))
     assert TESTSETS["impulsive"].open({"count": 4}, corpus).fingerprint() == first.fingerprint()
-    # Impulsive it is: a few frames hold most of the energy, which no steady noise has.
+    # A few frames contain most of the energy, unlike in stationary noise.
     (folder,) = (corpus / "cache/vae-se").iterdir()
     for path in sorted(folder.glob("[!c]*/0.wav")) + [folder / "clicks/0.wav"]:
         samples, _ = sf.read(path)

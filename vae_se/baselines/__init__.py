@@ -1,4 +1,4 @@
-"""What a user would otherwise try, each waveform to waveform. NumPy and SciPy only.
+"""Baselines: established methods to compare with, each from waveform to waveform; NumPy and SciPy only.
 
 >>> "log-mmse" in BASELINES
 True

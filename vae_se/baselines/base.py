@@ -1,4 +1,4 @@
-"""What a baseline is, and what every one of them owes: same shape, rate and level, finite, deterministic."""
+"""Baselines: registered methods with a common contract for shape, rate, level and determinism."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from ..errors import AudioError, UsageError, VaeSeError
 from ..numerics import SILENCE_RMS
 from ..registry import Registry
 
-# (noisy (T,) float64 of RMS 1, rate in Hz, clean (T,) on the same scale or None) -> (T,)
+#: (noisy (T,) float64 of RMS 1, rate in Hz, clean (T,) on the same scale or None) -> enhanced (T,)
 Method = Callable[[np.ndarray, int, "np.ndarray | None"], np.ndarray]
 
 
 class MissingPackage(VaeSeError, ImportError):
-    """A baseline behind an extra that is not installed."""
+    """A baseline needs a package that is not installed."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Baseline:
-    """A method that a user would otherwise try, waveform to waveform.
+    """A method from waveform to waveform.
 
-    ``reference`` is the citation. An ``oracle`` sees the clean speech: an upper reference, not a method.
-    ``package`` is what the extra ``baselines`` installs for it.
+    ``reference``: its citation. ``oracle``: it uses the clean speech, and serves as an upper reference.
+    ``package``: the package of the extra ``baselines`` that it needs, or "".
     """
 
     name: str
@@ -34,12 +34,12 @@ class Baseline:
     package: str = ""
 
     def enhance(self, noisy: np.ndarray, rate: int, *, clean: np.ndarray | None = None) -> np.ndarray:
-        """Enhance (T,) or (C, T) floats at ``rate`` Hz: same shape, type, rate and level.
+        """Enhance floats (T,) or (C, T) at ``rate`` Hz; the result has the same shape, type, rate and level.
 
-        Channels are enhanced one by one. The method sees each channel at an RMS of 1, so that no floor or
-        training level inside it depends on the volume; silence is returned as it is. ``clean`` is used by
-        oracles only. Raises AudioError for what is no waveform or holds samples that are not finite,
-        UsageError where an oracle has no clean speech, MissingPackage where an extra is not installed.
+        Channels are processed independently, each scaled to an RMS of 1, so that floors and training levels
+        inside a method do not depend on the volume. Silent channels are returned unchanged. Only oracles use
+        ``clean``. Raises AudioError for an array that is not a finite waveform, UsageError where an oracle
+        has no clean speech, MissingPackage where a package is not installed.
         """
         noisy = np.asarray(noisy)
         _check("noisy", noisy)
@@ -73,7 +73,7 @@ def _check(what: str, wave: np.ndarray) -> None:
     if wave.ndim not in (1, 2) or wave.dtype.kind != "f":
         raise AudioError(f"{what} is {wave.dtype} of shape {wave.shape}", "expected floats (T,) or (C, T)")
     if not np.isfinite(wave).all():
-        raise AudioError(f"{what} holds samples that are not finite", "repair the file first")
+        raise AudioError(f"{what} contains samples that are not finite", "repair the file first")
 
 
 BASELINES: Registry[Baseline] = Registry("baseline")
@@ -91,6 +91,6 @@ def baseline(
     return register
 
 
-@baseline("noisy", "the recording as it is")
+@baseline("noisy", "the unprocessed recording")
 def _unprocessed(noisy: np.ndarray, rate: int, clean: np.ndarray | None) -> np.ndarray:
     return noisy

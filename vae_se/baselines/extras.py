@@ -1,4 +1,4 @@
-"""Programs that people use, behind the extra ``baselines``: noisereduce and RNNoise."""
+"""Baselines that need the extra ``baselines``: noisereduce and RNNoise."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .spectral import at_rate
 _RNNOISE_RATE = 48000
 # RNNoise was trained on 16-bit levels: speech at an RMS of -26 dBFS.
 _RNNOISE_LEVEL = 32768 * 10 ** (-26 / 20)
-# Samples at 48 kHz by which its output lags: measured by cross-correlation, and held by a test.
+# Delay of its output in samples at 48 kHz, measured by cross-correlation; a test guards it.
 RNNOISE_DELAY = 960
 
 
@@ -23,21 +23,20 @@ RNNOISE_DELAY = 960
     package="noisereduce",
 )
 def noisereduce(noisy: np.ndarray, rate: int, clean: np.ndarray | None) -> np.ndarray:
-    """Non-stationary spectral gating with the package's own settings.
+    """Non-stationary spectral gating with the package's default settings.
 
-    They gate hard: the noise floor follows the recording within 2 s, and steady voiced speech is taken for
-    floor as well, so speech comes out at a third to a half of its amplitude. ``stationary=True`` was worse
-    still on trial mixtures.
+    They attenuate speech, too: the noise floor follows the recording within 2 s and includes steady voiced
+    speech.
     """
     import noisereduce as package
 
     window = 1024
-    padded = np.pad(noisy, (0, max(0, window - noisy.size)))  # it fails on less than a window
+    padded = np.pad(noisy, (0, max(0, window - noisy.size)))  # it fails on signals shorter than a window
     return package.reduce_noise(y=padded, sr=rate)[: noisy.size]
 
 
 def _denoise(wave: np.ndarray) -> np.ndarray:
-    """RNNoise over (T,) at 48 kHz in frames of 10 ms, in float and without its delay."""
+    """RNNoise on a waveform (T,) at 48 kHz, in float and with its delay removed."""
     from pyrnnoise import rnnoise as library
 
     size: int = library.FRAME_SIZE
@@ -60,8 +59,8 @@ def _denoise(wave: np.ndarray) -> np.ndarray:
     package="pyrnnoise",
 )
 def rnnoise(noisy: np.ndarray, rate: int, clean: np.ndarray | None) -> np.ndarray:
-    """RNNoise with the weights inside pyrnnoise, at 48 kHz, its delay taken out.
+    """RNNoise at 48 kHz with the weights of pyrnnoise, and with its delay removed.
 
-    Levels are brought to -26 dBFS, at which it was trained.
+    The input is scaled to -26 dBFS, the level of its training data.
     """
     return at_rate(noisy, rate, _RNNOISE_RATE, _denoise)

@@ -1,4 +1,4 @@
-"""Improved minima-controlled recursive averaging: a noise tracker steered by speech presence."""
+"""Improved minima-controlled recursive averaging (IMCRA): a noise tracker with speech presence probability."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import numpy as np
 from ..noise.tracking import floored, smoothing
 from .gains import conditional_presence, decision_directed, log_mmse_gain
 
-_BIAS = 1.66  # B_min: how far the minimum lies under the mean
+_BIAS = 1.66  # B_min: bias of the minimum
 _GAMMA_0, _GAMMA_1, _ZETA_0 = 4.6, 3.0, 1.67  # thresholds of speech presence
-_COMPENSATION = 1.47  # beta: of the bias when the a priori presence is overestimated
+_COMPENSATION = 1.47  # beta: compensates the bias of an overestimated a priori presence
 _CERTAIN = 1.0 - 1e-6
 
 
 def _across(values: np.ndarray) -> np.ndarray:
-    """Smoothing over three neighbouring bins (F,), Hann weights, the edges repeated."""
+    """Smoothing over three neighbouring bins (F,) with Hann weights; edge bins are repeated."""
     padded = np.concatenate([values[:1], values, values[-1:]])
     return 0.25 * padded[:-2] + 0.5 * padded[1:-1] + 0.25 * padded[2:]
 
@@ -40,10 +40,9 @@ def imcra(power: np.ndarray, hop_seconds: float = 0.008, *, parts: int = 8) -> n
     """Noise power by IMCRA: (N, F) to (N, F), same unit.
 
     I. Cohen, Noise spectrum estimation in adverse environments: improved minima controlled recursive
-    averaging, 2003: two rounds of smoothing and minimum tracking (eq. 14-28), the second without the bins
-    that the first takes for speech, then a recursive average (eq. 8-12) under the conditional presence
-    (eq. 7) and the a priori absence of eq. 29. Constants of Table I. Departure: the averages start at the
-    mean of the first 10 frames instead of the first one, with that many less forgetting.
+    averaging, 2003: two rounds of smoothing and minimum tracking, the second without the bins that the first
+    classifies as speech, then a recursive average controlled by the conditional speech presence. Constants of
+    the paper. Departure: the averages start at the mean of the first 10 frames instead of the first frame.
     """
     power = floored(power)
     keep_smooth = smoothing(0.9, hop_seconds, 0.008)
@@ -55,7 +54,7 @@ def imcra(power: np.ndarray, hop_seconds: float = 0.008, *, parts: int = 8) -> n
     average = noise = start
     smooth = smooth_absent = _across(start)
     minimum, minimum_absent = _Minimum(smooth, part, parts), _Minimum(smooth, part, parts)
-    amplitude = np.zeros_like(start)  # of the speech in the frame before, over the noise power
+    amplitude = np.zeros_like(start)  # speech power of the previous frame over its noise power
     out = np.empty_like(power)
     for n, frame in enumerate(power):
         posterior = frame / noise
@@ -65,7 +64,7 @@ def imcra(power: np.ndarray, hop_seconds: float = 0.008, *, parts: int = 8) -> n
         low = _BIAS * minimum.update(smooth, n)
         absent = (frame < _GAMMA_0 * low) & (smooth < _ZETA_0 * low)
 
-        # Second round: only bins without speech, weighted over the neighbours that are left.
+        # Second round: only bins without speech, weighted over the remaining neighbours.
         weight = _across(absent.astype(np.float64))
         local = np.where(weight > 0.0, _across(absent * frame) / np.maximum(weight, 1e-12), smooth_absent)
         smooth_absent = keep_smooth * smooth_absent + (1.0 - keep_smooth) * local

@@ -16,7 +16,7 @@ from .spectral import Spectral, filtered
     "estimator, 1985; noise: T. Gerkmann, R. C. Hendriks, 2012",
 )
 def log_mmse(noisy: np.ndarray, rate: int, clean: np.ndarray | None) -> np.ndarray:
-    """Minimum mean-square error of the log amplitude (eq. 20), decision-directed a priori SNR (0.98 at 8 ms).
+    """Minimum mean-square error of the log amplitude; decision-directed a priori SNR (0.98 at 8 ms).
 
     Departures: the noise comes from the unbiased MMSE tracker, and xi is at least -25 dB.
     """

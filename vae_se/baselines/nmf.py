@@ -1,4 +1,4 @@
-"""Itakura-Saito NMF with a speech dictionary learnt beforehand and noise atoms learnt from the recording."""
+"""Itakura-Saito NMF with a pretrained speech dictionary and noise atoms learnt from the recording."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import dataclasses
 import functools
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save
 
+from ..deprecated import renamed_attribute
 from ..errors import VaeSeError
 from ..rng import numpy_stream
 from .base import baseline
@@ -26,8 +28,8 @@ class DictionaryError(VaeSeError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Dictionary:
-    """Speech atoms (F, K), each of sum 1, and the analysis that they belong to."""
+class SpeechDictionary:
+    """Speech atoms (F, K), each of sum 1, and the STFT that they belong to."""
 
     atoms: np.ndarray
     spectral: Spectral
@@ -41,15 +43,15 @@ class Dictionary:
 
 
 def dictionary_folder() -> Path:
-    """Where the shipped dictionary lies: inside the installed package, or at the top of a checkout."""
+    """The folder of the shipped dictionary: in the installed package, or at the top of a checkout."""
     package = Path(__file__).resolve().parent.parent
     inside = package / "pretrained" / "nmf-speech"
     return inside if inside.is_dir() else package.parent / "pretrained" / "nmf-speech"
 
 
 @functools.cache
-def load_dictionary(folder: Path) -> Dictionary:
-    """Read a dictionary; DictionaryError where it is missing or broken."""
+def load_dictionary(folder: Path) -> SpeechDictionary:
+    """Read a dictionary. Raises DictionaryError where it is missing or damaged."""
     try:
         signal = json.loads((folder / "dictionary.json").read_text())
         atoms = load_file(folder / "weights.safetensors")["atoms"].astype(np.float64)
@@ -61,15 +63,15 @@ def load_dictionary(folder: Path) -> Dictionary:
         ) from None
     if atoms.ndim != 2 or atoms.shape[0] != spectral.window // 2 + 1 or not np.isfinite(atoms).all():
         raise DictionaryError(f"the atoms in {folder} have shape {atoms.shape}", "train the dictionary again")
-    return Dictionary(atoms / atoms.sum(axis=0), spectral)
+    return SpeechDictionary(atoms / atoms.sum(axis=0), spectral)
 
 
 def update(power: np.ndarray, moved: np.ndarray, fixed: np.ndarray, model: np.ndarray) -> np.ndarray:
     """One majorise-minimise step of the Itakura-Saito divergence in ``moved`` (N, K).
 
-    ``power`` and its ``model`` = moved @ fixed are (N, F), ``fixed`` is (K, F). Exponent 1/2: C. Fevotte,
-    J. Idier, Algorithms for nonnegative matrix factorization with the beta-divergence, 2011, which never
-    raises the divergence. For the other factor pass everything transposed.
+    ``power`` and its ``model`` = moved @ fixed are (N, F), ``fixed`` is (K, F). The exponent 1/2 (C. Fevotte,
+    J. Idier, Algorithms for nonnegative matrix factorization with the beta-divergence, 2011) ensures that the
+    divergence does not increase. For the other factor, pass everything transposed.
     """
     inverse = 1.0 / model
     ratio = ((power * inverse * inverse) @ fixed.T) / np.maximum(inverse @ fixed.T, _TINY)
@@ -77,12 +79,12 @@ def update(power: np.ndarray, moved: np.ndarray, fixed: np.ndarray, model: np.nd
 
 
 def learn(power: np.ndarray, rank: int, iterations: int, generator: np.random.Generator) -> np.ndarray:
-    """Atoms (F, K) of sum 1 from power frames (N, F), each frame scaled to a mean of 1 first.
+    """Atoms (F, K) of sum 1 from power frames (N, F), each frame first scaled to a mean of 1.
 
-    The Itakura-Saito divergence does not depend on that scale; float32 does.
+    The Itakura-Saito divergence is scale-invariant; the scaling avoids overflow in float32.
     """
     power = (power / power.mean(axis=1, keepdims=True)).astype(np.float32) + np.float32(1e-7)
-    # Frames of the data, blurred over frequency, are a better start than noise.
+    # Frames of the data, plus a constant, are a better start than random numbers.
     atoms = power[generator.permutation(power.shape[0])[:rank]].T + np.float32(0.05)
     atoms /= atoms.sum(axis=0)
     activity = np.full((power.shape[0], rank), power.shape[1] / rank, dtype=np.float32)
@@ -101,7 +103,7 @@ def separate(
     iterations: int,
     generator: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Speech and noise variances, (N, F) each, of a mixture's power (N, F): speech atoms fixed, noise free."""
+    """Variances (N, F) of speech and noise from the power (N, F) of a mixture; the speech atoms are fixed."""
     frames, bins = power.shape
     rank = speech_atoms.shape[1]
     level = power.mean()
@@ -110,7 +112,7 @@ def separate(
     speech = np.full((frames, rank), level * bins / (2 * rank))
     gain = np.full((frames, noise_atoms), level * bins / (2 * noise_atoms))
     for _ in range(iterations):
-        # Speech and noise activities move together: one step on the joined dictionary.
+        # One step of speech and noise activations together, on the concatenated dictionary.
         joined = np.concatenate([speech_atoms, noise], axis=1).T
         activity = np.concatenate([speech, gain], axis=1)
         activity = update(power, activity, joined, activity @ joined)
@@ -129,10 +131,10 @@ def separate(
     "J.-L. Durrieu, 2009",
 )
 def nmf_supervised(noisy: np.ndarray, rate: int, clean: np.ndarray | None) -> np.ndarray:
-    """Speech dictionary trained on the same speech as the priors, 8 free noise atoms, Wiener filter.
+    """Speech dictionary trained on the training speech of the priors, 8 free noise atoms, Wiener filter.
 
-    100 iterations; the noise atoms start from the recording's mean spectrum times seeded random numbers.
-    Raises DictionaryError where the dictionary is not there. The band above 8 kHz is lost.
+    100 iterations; the noise atoms start at the mean spectrum of the recording times seeded random numbers.
+    Raises DictionaryError where the dictionary is missing. The result has no band above 8 kHz.
     """
     dictionary = load_dictionary(dictionary_folder())
     spectral = dictionary.spectral
@@ -145,3 +147,7 @@ def nmf_supervised(noisy: np.ndarray, rate: int, clean: np.ndarray | None) -> np
         return spectral.synthesise(speech / (speech + noise) * spectrogram, wave.size)
 
     return at_rate(noisy, rate, spectral.rate, method)
+
+
+def __getattr__(name: str) -> Any:
+    return renamed_attribute(__name__, name, {"Dictionary": "SpeechDictionary"})

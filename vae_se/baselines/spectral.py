@@ -1,4 +1,4 @@
-"""Short-time Fourier transform in NumPy: the same window, padding and scale as :mod:`vae_se.stft`."""
+"""Short-time Fourier transform in NumPy, with window, padding and scale of :mod:`vae_se.stft`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..audio.resample import resample
 
 @dataclasses.dataclass(frozen=True)
 class Spectral:
-    """Sine window of unit energy, zero padding, least-squares synthesis; any length from one sample up.
+    """An STFT with a sine window of unit energy, zero padding and least-squares synthesis.
 
     ``window`` and ``hop`` are in samples, ``rate`` in Hz; the hop divides the window.
     """
@@ -25,13 +25,17 @@ class Spectral:
 
     @classmethod
     def for_rate(cls, rate: int, window_ms: float = 32.0, overlap: int = 4) -> Spectral:
-        """A window of about ``window_ms`` with ``overlap`` hops in it, at ``rate`` Hz."""
+        """An STFT at ``rate`` Hz with a window of about ``window_ms``, ``overlap`` hops long.
+
+        >>> Spectral.for_rate(16000)
+        Spectral(window=512, hop=128, rate=16000)
+        """
         hop = max(1, round(rate * window_ms / 1000 / overlap))
         return cls(hop * overlap, hop, rate)
 
     @property
     def hop_seconds(self) -> float:
-        """Time from one frame to the next, which sets the trackers' smoothing constants."""
+        """Time between frames in seconds, from which trackers derive their smoothing constants."""
         return self.hop / self.rate
 
     def _taper(self) -> np.ndarray:
@@ -39,7 +43,7 @@ class Spectral:
         return np.sin(np.pi * (n + 0.5) / self.window) * math.sqrt(2 / self.window)
 
     def analyse(self, waveform: np.ndarray) -> np.ndarray:
-        """(T,) to the complex spectrogram (N, F)."""
+        """The complex spectrogram (N, F) of a waveform (T,)."""
         front = self.window - self.hop
         frames = math.ceil((waveform.size + front) / self.hop)
         back = (frames - 1) * self.hop + self.window - waveform.size - front
@@ -48,19 +52,19 @@ class Spectral:
         return rfft(view * self._taper(), axis=1)
 
     def steady_power(self, spectrogram: np.ndarray) -> np.ndarray:
-        """Power (N, F) for a noise tracker: frames that hold padding take that of the nearest whole one.
+        """Power (N, F) for a noise tracker: frames with padding take the power of the nearest frame without.
 
-        They would otherwise look like a pause in the noise, and a minimum is remembered for seconds.
+        Otherwise they would look like a pause of the noise, whose minimum a tracker keeps for seconds.
         """
         power = np.square(np.abs(spectrogram))
         edge = self.window // self.hop - 1
         if power.shape[0] > 2 * edge + 1:
             power[:edge] = power[edge]
-            power[-edge - 1 :] = power[-edge - 2]  # the last but edge may hold padding, too
+            power[-edge - 1 :] = power[-edge - 2]  # frame -edge - 1 may contain padding, too
         return power
 
     def synthesise(self, spectrogram: np.ndarray, samples: int) -> np.ndarray:
-        """(N, F) to the waveform (T,) of ``samples`` samples."""
+        """The waveform (T,) of ``samples`` samples of a spectrogram (N, F)."""
         taper = self._taper()
         parts = self.window // self.hop
         frames = (irfft(spectrogram, self.window, axis=1) * taper).reshape(-1, parts, self.hop)
@@ -73,7 +77,7 @@ class Spectral:
 
 
 def filtered(noisy: np.ndarray, rate: int, gain: Callable[[np.ndarray, Spectral], np.ndarray]) -> np.ndarray:
-    """Apply ``gain(spectrogram (N, F), spectral) -> (N, F)`` to a waveform (T,)."""
+    """Apply the gain (N, F) that ``gain(spectrogram, spectral)`` returns to a waveform (T,)."""
     spectral = Spectral.for_rate(rate)
     spectrogram = spectral.analyse(noisy)
     return spectral.synthesise(gain(spectrogram, spectral) * spectrogram, noisy.size)
@@ -82,9 +86,9 @@ def filtered(noisy: np.ndarray, rate: int, gain: Callable[[np.ndarray, Spectral]
 def at_rate(
     noisy: np.ndarray, rate: int, working: int, method: Callable[[np.ndarray], np.ndarray]
 ) -> np.ndarray:
-    """Run ``method`` on (T,) resampled to ``working`` Hz and bring the result back to ``rate``, length kept.
+    """Run ``method`` on a waveform (T,) at ``working`` Hz; the result has the original rate and length.
 
-    What lies above half of the lower rate is lost.
+    The band above half of the lower rate is lost.
     """
     if rate == working:
         return method(noisy)

@@ -18,7 +18,7 @@ from .spectral import Spectral, filtered
 def wiener_dd(noisy: np.ndarray, rate: int, clean: np.ndarray | None) -> np.ndarray:
     """xi / (1 + xi) with the decision-directed xi (smoothing 0.98 at a hop of 8 ms).
 
-    Departure: the noise comes from the unbiased MMSE tracker, not from a first segment without speech.
+    Departure: the noise comes from the unbiased MMSE tracker instead of an initial segment without speech.
     """
 
     def gain(spectrogram: np.ndarray, spectral: Spectral) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What a result depends on besides the protocol: versions of libraries, and the machine."""
+"""The environment of a run: versions of libraries, and the machine."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _LIBRARIES = ("torch", "numpy", "scipy", "soundfile", "soxr", "pesq", "pystoi", 
 
 
 def versions() -> dict[str, str]:
-    """Python's version and those of the libraries that scores may depend on."""
+    """Versions of Python and of the libraries that scores may depend on."""
     return {"python": platform.python_version(), **library_versions(*_LIBRARIES)}
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores this process may use, memory in GiB, operating system; no names of hosts or people."""
+    """Processor, usable cores, memory in GiB and operating system; no host or user name."""
     model = platform.processor() or platform.machine()
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():

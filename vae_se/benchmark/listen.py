@@ -1,4 +1,4 @@
-"""A listening page: one HTML file with the audio, pictures and scores in it; needs no network, no server."""
+"""A listening page: one HTML file that contains audio, spectrograms and scores, and needs no server."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ CLEAN = "clean"
 
 
 def listening_page(results: Results, count: int = 24, methods: list[str] | None = None) -> str:
-    """The page as text, with at most ``count`` mixtures, spread evenly from the worst change to the best.
+    """The page as text, with at most ``count`` mixtures at even steps from the worst change to the best.
 
-    ``methods`` are those to be heard (all by default; noisy and clean always). Raises :class:`UsageError`
-    where no audio was kept.
+    ``methods``: the methods on the page (default: all), besides noisy and clean. Raises UsageError where the
+    benchmark saved no audio.
     """
     heard = [results.check(method) for method in methods] if methods else list(results.methods)
     if REFERENCE in results.methods and REFERENCE not in heard:
@@ -50,7 +50,7 @@ def listening_page(results: Results, count: int = 24, methods: list[str] | None 
         "focus": focus,
         "items": [_item(results, roots, heard, name) for name in chosen],
     }
-    # "</" would end the script element that holds the data.
+    # "</" would end the script element that contains the data.
     text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
     template = files("vae_se.benchmark").joinpath("listen.html").read_text(encoding="utf-8")
     return template.replace("/*DATA*/", text)
@@ -60,8 +60,8 @@ def _about(results: Results, available: list[str], chosen: list[str], focus: str
     text = results.meta["protocol"]["description"]
     if len(chosen) < len(available):
         text += (
-            f" {len(chosen)} of {len(available)} mixtures, at even steps from the worst to the best change "
-            f"of {results.metrics[0]} by {focus}."
+            f" {len(chosen)} of {len(available)} mixtures, at even steps from the worst to the best change of "
+            f"{results.metrics[0]} by {focus}."
         )
     else:
         text += f" {len(chosen)} mixtures."
@@ -69,7 +69,7 @@ def _about(results: Results, available: list[str], chosen: list[str], focus: str
 
 
 def _spread(results: Results, available: list[str], method: str, count: int) -> list[str]:
-    """At most ``count`` ids at even steps through the ranking by change; files without a score come last."""
+    """At most ``count`` ids at even steps of the ranking by change; files without a score rank last."""
     if len(available) <= count:
         return available
     metric = results.metrics[0]
@@ -100,7 +100,7 @@ def _item(results: Results, roots: list[Path], methods: list[str], name: str) ->
         if path is not None and key not in sounds:
             samples, rate = read(path)
             sounds[key] = (path, samples, rate)
-    # One scale for all pictures of a mixture, or a quiet result would look like a loud one.
+    # One scale for all spectrograms of a mixture, so that levels can be compared.
     top = max(float(levels(samples, rate).max()) for _, samples, rate in sounds.values())
     row = next(results.cells[name, m] for m in results.methods if (name, m) in results.cells)
     stimuli: dict[str, Any] = {}

@@ -1,13 +1,13 @@
-"""What a method's name stands for: a baseline, the enhancer with a preset, an entry point, or a folder.
+"""Methods by name: a baseline, the enhancer with a preset, an entry point, or a folder of enhanced files.
 
-A method of one's own joins in two ways. A package declares it::
+There are two ways to add a method. A package declares an entry point::
 
     [project.entry-points."vae_se.methods"]
     my-method = "my_package:enhance"
 
-where ``enhance(noisy, rate)`` takes and returns (T,) float32 samples (a class is called with the
-protocol's options first and must have a method ``enhance``). Or any program enhances the files, and
-``--external NAME=DIR`` scores what it wrote, found by the mixtures' ids.
+where ``enhance(noisy, rate)`` takes and returns (T,) float32 samples (a class is constructed with the
+protocol's options and has a method ``enhance``). Or another program enhances the files, and ``--external
+NAME=DIR`` scores them; their names are the ids of the mixtures.
 """
 
 from __future__ import annotations
@@ -16,27 +16,28 @@ import math
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from ..config import Config
 from ..errors import AudioError, UsageError, VaeSeError, nearest
-from .protocol import MethodSpec, check_label
+from .spec import MethodSpec, check_label
 
 GROUP = "vae_se.methods"
-#: Names that mean the enhancer, and the preset that each starts from.
+#: Names of the enhancer, and the preset of each.
 ENHANCERS = {"mcem": "default", "default": "default", "fast": "fast", "best": "best"}
 _EXTERNAL = "external"
 
 
 class Enhancing(Protocol):
-    """A loaded method: ``noisy`` (T,) float32 in, (T,) out; ``clean`` is for oracles only."""
+    """A loaded method: ``noisy`` (T,) float32 to an estimate (T,). Only oracles use ``clean``."""
 
     def __call__(self, noisy: np.ndarray, rate: int, *, clean: np.ndarray, name: str) -> np.ndarray: ...
 
 
 def external(label: str, folder: str) -> MethodSpec:
-    """The spec of ``--external NAME=DIR``."""
+    """The spec of ``--external NAME=DIR``. Raises UsageError where there is no such folder."""
     check_label(label)
     if not Path(folder).is_dir():
         raise UsageError(f"--external {label}={folder}: no such folder")
@@ -48,7 +49,7 @@ def _entry_points() -> dict[str, EntryPoint]:
 
 
 def check_method(spec: MethodSpec) -> None:
-    """Raise :class:`UsageError` for a name or an option that is not known; loads nothing heavy."""
+    """Raise UsageError for an unknown name or option, without loading anything heavy."""
     from ..baselines import BASELINES
 
     if spec.use == _EXTERNAL:
@@ -56,7 +57,7 @@ def check_method(spec: MethodSpec) -> None:
     elif spec.use in ENHANCERS:
         _config(spec, seed=0)
     elif spec.use in _entry_points():
-        pass  # its options are its own
+        pass  # the options of an entry point are checked by the method itself
     elif spec.use in BASELINES:
         if spec.options:
             raise UsageError(f"the baseline {spec.use} takes no options, got {spec.options[0][0]!r}")
@@ -66,7 +67,7 @@ def check_method(spec: MethodSpec) -> None:
 
 
 def load_method(spec: MethodSpec, seed: int) -> Enhancing:
-    """The callable of a spec. Heavy imports happen here, in the process that will run it."""
+    """The callable of a spec. Heavy imports happen here, in the process that runs the method."""
     from ..baselines import BASELINES
 
     if spec.use == _EXTERNAL:
@@ -75,7 +76,7 @@ def load_method(spec: MethodSpec, seed: int) -> Enhancing:
         return _Enhancer(_config(spec, seed))
     points = _entry_points()
     if spec.use in points:
-        return _Own(points[spec.use].load(), dict(spec.options))
+        return _EntryPointMethod(points[spec.use].load(), dict(spec.options))
     baseline = BASELINES[spec.use]
 
     def run(noisy: np.ndarray, rate: int, *, clean: np.ndarray, name: str) -> np.ndarray:
@@ -85,9 +86,11 @@ def load_method(spec: MethodSpec, seed: int) -> Enhancing:
 
 
 def describe_method(spec: MethodSpec, seed: int) -> dict[str, Any]:
-    """What the results of a method depend on, for the header: for the enhancer all its settings, written
-    out, and the fingerprints of its prior's weights (null where there are none yet) and of the recognition
-    network's, where it starts from one."""
+    """What the results of a method depend on, for the header of the results.
+
+    For the enhancer: all its settings, and digests of the weights of its prior (None where there are none)
+    and of its noisy encoder, where it uses one.
+    """
     about: dict[str, Any] = {"use": spec.use, "options": dict(spec.options)}
     if spec.use in ENHANCERS:
         config = _config(spec, seed)
@@ -112,17 +115,15 @@ def _weights(prior: str, below: str = "") -> str | None:
         return None
 
 
-def _config(spec: MethodSpec, seed: int) -> Any:
-    """The enhancer's settings: the preset, then the protocol's options, then its seed."""
-    from ..config import Config
-
+def _config(spec: MethodSpec, seed: int) -> Config:
+    """The settings of the enhancer: its preset with the protocol's seed and options."""
     options = dict(spec.options)
     config = Config.preset(options.pop("preset", ENHANCERS[spec.use]))
     return config.override({"seed": seed, **options})
 
 
 class _Enhancer:
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Config) -> None:
         from ..enhancement.enhancer import Enhancer
 
         self._enhancer = Enhancer.from_pretrained(config=config, device="cpu")
@@ -131,29 +132,36 @@ class _Enhancer:
         return np.asarray(self._enhancer.enhance(noisy, rate, name=name))
 
 
-class _Own:
-    """A method from another package."""
+@runtime_checkable
+class _Enhances(Protocol):
+    def enhance(self, noisy: np.ndarray, rate: int) -> np.ndarray: ...
+
+
+class _EntryPointMethod:
+    """A method of another package: a function, or an object with a method ``enhance``."""
 
     def __init__(self, loaded: Any, options: dict[str, Any]) -> None:
         if isinstance(loaded, type):
             loaded = loaded(**options)
         elif options:
-            raise UsageError("a function takes no options", "make it a class to be called with them")
-        self._enhance: Callable[[np.ndarray, int], Any] = getattr(loaded, "enhance", loaded)
+            raise UsageError("a function as entry point takes no options", "make it a class that takes them")
+        self._enhance: Callable[[np.ndarray, int], object] = (
+            loaded.enhance if isinstance(loaded, _Enhances) else loaded
+        )
 
     def __call__(self, noisy: np.ndarray, rate: int, *, clean: np.ndarray, name: str) -> np.ndarray:
         return np.asarray(self._enhance(noisy, rate))
 
 
 class _External:
-    """Files that another program wrote: ``DIR/ID.wav`` or any other suffix that libsndfile reads."""
+    """Files that another program wrote: ``DIR/ID.wav``, or any other suffix that libsndfile reads."""
 
     def __init__(self, folder: Path) -> None:
         from ..data.files import list_audio
 
         self._folder = folder
         self._paths = {str(Path(path).with_suffix("")): path for path in list_audio(folder)}
-        # An id may hold dots, of which the last would be taken for a suffix above; hence both.
+        # An id may contain dots, and its last part would then count as a suffix above; hence both keys.
         self._paths |= {path: path for path in self._paths.values()}
 
     def __call__(self, noisy: np.ndarray, rate: int, *, clean: np.ndarray, name: str) -> np.ndarray:
@@ -163,5 +171,5 @@ class _External:
             raise AudioError(f"no file for {name} in {self._folder}")
         samples, file_rate = read(self._folder / self._paths[name])
         if file_rate != rate:
-            raise AudioError(f"two sample rates: {self._paths[name]} has {file_rate} Hz, the mixture {rate} Hz")
+            raise AudioError(f"sample rates differ: {self._paths[name]} {file_rate} Hz, the mixture {rate} Hz")
         return samples

@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 
 RANGE_DB = 70.0
-# Anchors of a dark-to-light palette whose lightness rises evenly, so that it reads without colour too.
+# Anchors of a palette whose lightness rises evenly, so that it is readable without colour.
 _ANCHORS = np.array(
     [
         *((6, 5, 18), (40, 15, 84), (101, 26, 110), (160, 42, 99)),
@@ -24,13 +24,13 @@ def _palette() -> bytes:
 
 
 def png(indices: np.ndarray) -> bytes:
-    """A PNG of palette indices (rows, columns), uint8, first row on top."""
+    """A PNG file from palette indices (rows, columns), uint8, the first row on top."""
     rows, columns = indices.shape
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
-    raw = np.zeros((rows, columns + 1), np.uint8)  # a filter byte (none) before every line
+    raw = np.zeros((rows, columns + 1), np.uint8)  # a filter byte (0: none) before every line
     raw[:, 1:] = indices
     header = struct.pack(">IIBBBBB", columns, rows, 8, 3, 0, 0, 0)
     return b"".join(
@@ -45,19 +45,19 @@ def png(indices: np.ndarray) -> bytes:
 
 
 def levels(waveform: np.ndarray, rate: int, columns: int = 320, rows: int = 96) -> np.ndarray:
-    """Spectrogram of (T,) in dB, (rows, columns), low frequencies at the bottom."""
+    """Spectrogram in dB (rows, columns) of a waveform (T,), low frequencies in the last row."""
     size = 2 ** int(np.ceil(np.log2(0.03 * rate)))
     padded = np.pad(np.asarray(waveform, np.float64), (0, max(0, size - waveform.size)))
     starts = np.linspace(0, padded.size - size, columns).round().astype(int)
     frames = padded[starts[:, None] + np.arange(size)] * np.hanning(size)
     power = np.abs(np.fft.rfft(frames, axis=1)) ** 2
-    # The mean of neighbouring bins: picking one in three would lose narrow lines.
+    # Mean of neighbouring bins: subsampling would lose narrow lines.
     edges = np.linspace(0, power.shape[1], rows + 1).round().astype(int)
     sums = np.add.reduceat(power, edges[:-1], axis=1) / np.maximum(np.diff(edges), 1)
     return 10 * np.log10(sums.T[::-1] + 1e-12)
 
 
 def spectrogram(waveform: np.ndarray, rate: int, top_db: float) -> bytes:
-    """A PNG of (T,) samples; colours span :data:`RANGE_DB` down from ``top_db``."""
+    """A PNG spectrogram of a waveform (T,); colours cover :data:`RANGE_DB` below ``top_db``."""
     scaled = (levels(waveform, rate) - (top_db - RANGE_DB)) / RANGE_DB
     return png((np.clip(scaled, 0, 1) * 255).astype(np.uint8))

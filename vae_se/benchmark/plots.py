@@ -1,9 +1,9 @@
-"""Plots of results: score against input SNR, quality against time, every file against its noisy score."""
+"""Plots of results: score over input SNR, score over processing time, and per-file scores over noisy scores."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,13 +12,17 @@ from .report import REFERENCE, Results
 from .statistics import real_time_factor, summarise
 from .tables import heading, name
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 _COLUMNS = 3
 
 
 def write_plots(results: Results, folder: Path) -> list[Path]:
-    """Write PNG files into ``folder`` and return them; those for which nothing is known are left out.
+    """Write PNG files into ``folder`` and return their paths; plots without data are left out.
 
-    Raises :class:`UsageError` without matplotlib (the extra ``plot``).
+    Raises UsageError without matplotlib (the extra ``plot``), OutputError where a file cannot be written.
     """
     try:
         import matplotlib
@@ -26,7 +30,7 @@ def write_plots(results: Results, folder: Path) -> list[Path]:
         raise UsageError("plots need matplotlib", "pip install 'vae-se[plot]'") from None
     from matplotlib.figure import Figure
 
-    # A Figure of its own, not pyplot: no global state, no window.
+    # A Figure instead of pyplot: no global state, no window.
     style: Any = {"font.size": 9, "axes.grid": True, "grid.alpha": 0.3, "legend.frameon": False}
     made = []
     try:
@@ -42,8 +46,8 @@ def write_plots(results: Results, folder: Path) -> list[Path]:
     return made
 
 
-def _axes(figure: Any, results: Results) -> list[Any]:
-    """One panel a metric; the figure grows with their number."""
+def _axes(figure: Figure, results: Results) -> list[Axes]:
+    """One panel per metric; the figure grows with their number."""
     count = len(results.metrics)
     columns = min(_COLUMNS, count)
     lines = -(-count // columns)
@@ -55,16 +59,16 @@ def _axes(figure: Any, results: Results) -> list[Any]:
 
 
 def _style(index: int) -> dict[str, Any]:
-    """Colour and marker together, so that no line is told by its colour alone."""
+    """Colour and marker of a line, so that lines differ by more than their colour."""
     return {"color": f"C{index % 10}", "marker": "osD^vPX*<>"[index % 10], "markersize": 5}
 
 
-def _legend(figure: Any, axis: Any) -> None:
+def _legend(figure: Figure, axis: Axes) -> None:
     handles, labels = axis.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)))
 
 
-def _by_snr(results: Results, figure: Any) -> bool:
+def _by_snr(results: Results, figure: Figure) -> bool:
     groups = results.groups("snr_db")
     if len(groups) < 2:
         return False
@@ -82,7 +86,7 @@ def _by_snr(results: Results, figure: Any) -> bool:
     return True
 
 
-def _by_time(results: Results, figure: Any) -> bool:
+def _by_time(results: Results, figure: Figure) -> bool:
     timed = [m for m in results.methods if m != REFERENCE and real_time_factor(results, m)[0] > 0]
     if not timed:
         return False
@@ -105,7 +109,7 @@ def _by_time(results: Results, figure: Any) -> bool:
     return True
 
 
-def _per_file(results: Results, figure: Any) -> bool:
+def _per_file(results: Results, figure: Figure) -> bool:
     if REFERENCE not in results.methods or len(results.methods) < 2:
         return False
     panels = _axes(figure, results)

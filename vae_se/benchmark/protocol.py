@@ -8,8 +8,8 @@ set = "mixing"          # a name in vae_se.data.testsets, its options beside it
 speech = "speech/valid"
 
 [methods.noisy]         # a baseline, an enhancer preset, or an entry point of vae_se.methods
-[methods.long]          # a label of one's own:
-use = "default"         #   what it stands for
+[methods.long]          # any other label:
+use = "default"         #   the method that it stands for
 inference.iterations = 200
 
 [metrics]
@@ -21,14 +21,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from ..data.testsets import TESTSETS
 from ..errors import UsageError, nearest
+from ..metrics import METRICS
+from .methods import check_method
+from .spec import MethodSpec, check_label
 
 _TOP = ("name", "description", "seed", "data", "methods", "metrics")
 DATA_ROOT_VARIABLE = "VAE_SE_DATA"
@@ -36,17 +39,8 @@ _CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
-class MethodSpec:
-    """``label`` in the tables, ``use`` names the implementation, ``options`` are flat dotted keys."""
-
-    label: str
-    use: str
-    options: tuple[tuple[str, Any], ...] = ()
-
-
-@dataclass(frozen=True)
 class Protocol:
-    """What is to be run. ``data`` is the [data] table without ``set``."""
+    """The mixtures, methods and metrics of a run. ``data`` is the [data] table without ``set``."""
 
     name: str
     seed: int
@@ -57,18 +51,21 @@ class Protocol:
     description: str = ""
 
     def digest(self) -> str:
-        """Digest of what makes scores comparable: data, metrics, seed; not the list of methods."""
+        """Digest of what makes scores comparable: data, metrics and seed, but not the methods."""
         text = json.dumps([self.data_set, dict(self.data), self.metrics, self.seed], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def only(self, labels: list[str]) -> Protocol:
-        """Only these methods, in this order. A name that the protocol does not list stands for itself."""
+        """The protocol with these methods alone, in this order; a name that it does not list is added."""
         known = {spec.label: spec for spec in self.methods}
         return replace(self, methods=tuple(known.get(x) or checked_spec(x, {}, known) for x in labels))
 
 
 def find_protocol(name: str) -> Path:
-    """The path ``name``, or eval/protocols/``name``.toml beside here or in the checkout."""
+    """The file ``name``, or eval/protocols/``name``.toml in the working directory or the checkout.
+
+    Raises UsageError where there is none.
+    """
     if Path(name).is_file():
         return Path(name)
     folders = [Path.cwd() / "eval" / "protocols", _CHECKOUT / "eval" / "protocols"]
@@ -80,11 +77,14 @@ def find_protocol(name: str) -> Path:
 
 
 def find_data_root(given: str | None) -> Path:
-    """``given``, or $VAE_SE_DATA, or ../shared/data seen from here or from the checkout."""
+    """``given``, or $VAE_SE_DATA, or ../shared/data of the working directory or the checkout.
+
+    Without any of these it is the working directory. Raises UsageError for a folder that does not exist.
+    """
     if given or os.environ.get(DATA_ROOT_VARIABLE):
         root = Path(given or os.environ[DATA_ROOT_VARIABLE])
         if not root.is_dir():
-            raise UsageError(f"no folder {root}", f"it was named by --data-root or {DATA_ROOT_VARIABLE}")
+            raise UsageError(f"no folder {root}", f"it comes from --data-root or {DATA_ROOT_VARIABLE}")
         return root
     for base in (Path.cwd(), _CHECKOUT):
         if (base.parent / "shared" / "data").is_dir():
@@ -93,7 +93,7 @@ def find_data_root(given: str | None) -> Path:
 
 
 def load_protocol(path: Path) -> Protocol:
-    """Read and check a protocol. Raises :class:`UsageError` for anything that it cannot mean."""
+    """Read and check a protocol. Raises UsageError for a file that is not a valid protocol."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -102,10 +102,10 @@ def load_protocol(path: Path) -> Protocol:
 
 
 def parse_protocol(table: Mapping[str, Any], name: str) -> Protocol:
-    """The protocol of a parsed TOML table; ``name`` where it has none."""
-    from ..data.testsets import TESTSETS
-    from ..metrics import METRICS
+    """The protocol of a parsed TOML table; ``name`` is its name unless the table has one.
 
+    Raises UsageError for unknown keys and names, and for values of the wrong type.
+    """
     for key in table:
         if key not in _TOP:
             raise UsageError(f"unknown key {key!r} in the protocol", nearest(key, _TOP))
@@ -131,7 +131,7 @@ def parse_protocol(table: Mapping[str, Any], name: str) -> Protocol:
     for metric in metrics:
         METRICS[metric]
     if len(set(metrics)) != len(metrics):
-        raise UsageError("a metric is named twice in [metrics]")
+        raise UsageError("[metrics] names a metric twice")
     methods = dict(table["methods"])
     if not methods:
         raise UsageError("[methods] is empty", "write for example [methods.noisy]")
@@ -147,18 +147,8 @@ def parse_protocol(table: Mapping[str, Any], name: str) -> Protocol:
     )
 
 
-def check_label(label: str) -> None:
-    """Labels name folders of saved audio; raises :class:`UsageError` for one that could not."""
-    if not re.fullmatch(r"[\w.+=@-]+", label) or label.startswith(".") or label == "clean":
-        raise UsageError(
-            f"method label {label!r}", "letters, digits and any of _ . + = @ - were expected, and not clean"
-        )
-
-
-def checked_spec(label: str, options: Any, methods: Mapping[str, Any]) -> MethodSpec:
-    """The spec of one entry of [methods]; unknown names and options raise :class:`UsageError`."""
-    from .methods import check_method
-
+def checked_spec(label: str, options: object, methods: Mapping[str, Any]) -> MethodSpec:
+    """The spec of one entry of [methods]. Raises UsageError for unknown names and options."""
     check_label(label)
     if not isinstance(options, Mapping):
         raise UsageError(f"methods.{label} is {options!r}; expected a table", f"write [methods.{label}]")

@@ -1,4 +1,4 @@
-"""Results of one protocol, from one file or many, as one table to be summed up."""
+"""Results of one protocol, merged from one or more files of rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REFERENCE = "noisy"
 
 @dataclass(frozen=True)
 class Results:
-    """Merged rows: ``cells[id, method]``; ids sorted, methods in the order in which they were run."""
+    """Merged rows ``cells[id, method]``; ids are sorted, methods in the order of the protocol."""
 
     cells: dict[tuple[str, str], Row]
     ids: tuple[str, ...]
@@ -28,30 +28,30 @@ class Results:
 
     @property
     def meta(self) -> dict[str, Any]:
-        """The header of the first file; what matters in it is the same in all."""
+        """The header of the first file; its protocol and test set are those of all files."""
         return self.metas[0]
 
     def use(self, method: str) -> str:
-        """The implementation behind a label."""
+        """The implementation of a label."""
         for meta in self.metas:
             if method in meta["methods"]:
                 return str(meta["methods"][method]["use"])
         return method
 
     def oracle(self, method: str) -> bool:
-        """Whether a method sees the clean speech."""
+        """Whether a method uses the clean speech."""
         from ..baselines import BASELINES
 
         return self.use(method) in BASELINES and BASELINES[self.use(method)].oracle
 
     def check(self, method: str) -> str:
-        """``method``, or :class:`UsageError` naming the nearest."""
+        """``method``, if there are results of it; otherwise UsageError with the nearest name."""
         if method not in self.methods:
             raise UsageError(f"no results of method {method!r}", nearest(method, self.methods))
         return method
 
     def values(self, method: str, metric: str, ids: Sequence[str] | None = None) -> np.ndarray:
-        """Scores (len(ids),), NaN where there is none; ``ids`` are all by default."""
+        """Scores (len(ids),), NaN where there is no value; by default of all ids."""
         out = np.full(len(self.ids if ids is None else ids), np.nan)
         for index, name in enumerate(self.ids if ids is None else ids):
             row = self.cells.get((name, method))
@@ -60,24 +60,24 @@ class Results:
                 out[index] = value
         return out
 
-    def groups(self, key: str) -> dict[Any, tuple[str, ...]]:
-        """Ids by ``snr_db`` or ``noise``, sorted; ids of which it is not known are in no group."""
-        known: dict[str, Any] = {}
+    def groups(self, key: str) -> dict[float | str, tuple[str, ...]]:
+        """Ids by ``snr_db`` or ``noise``, sorted; ids for which it is unknown are in no group."""
+        known: dict[str, float | str] = {}
         for (name, _), row in self.cells.items():
             if row[key] is not None:
                 known[name] = row[key]
-        found: dict[Any, list[str]] = {}
+        found: dict[float | str, list[str]] = {}
         for name in self.ids:
             if name in known:
                 found.setdefault(known[name], []).append(name)
         return {value: tuple(found[value]) for value in sorted(found)}
 
     def missing(self) -> int:
-        """Cells that were never run."""
+        """Number of cells that were not run."""
         return len(self.ids) * len(self.methods) - len(self.cells)
 
     def failures(self) -> dict[str, dict[str, int]]:
-        """Method to {reason: count}; a reason is that of the whole cell or ``metric: reason``."""
+        """Method to {reason: count}; a reason is the error of a cell, or ``metric: reason``."""
         out: dict[str, dict[str, int]] = {method: {} for method in self.methods}
         for (_, method), row in self.cells.items():
             reasons = [row["error"]] if row["error"] else [f"{m}: {why}" for m, why in row["failures"].items()]
@@ -87,7 +87,7 @@ class Results:
 
 
 def find_rows(paths: Sequence[str | Path]) -> list[Path]:
-    """Files of rows; a folder stands for all that are in it."""
+    """Files of rows; a folder stands for all files of rows in it. Raises UsageError where there is none."""
     found: list[Path] = []
     for path in map(Path, paths):
         inside = sorted(path.glob("rows*.jsonl")) if path.is_dir() else [path]
@@ -98,9 +98,9 @@ def find_rows(paths: Sequence[str | Path]) -> list[Path]:
 
 
 def load_results(paths: Sequence[str | Path]) -> Results:
-    """Merge files of rows (shards, added methods). A later row of a cell replaces an earlier one.
+    """Merge files of rows (shards, methods added later). A later row of a cell replaces an earlier one.
 
-    Raises :class:`UsageError` where the files belong to different protocols or recordings, or hold nothing.
+    Raises UsageError where the files belong to different protocols or recordings, or contain no row.
     """
     sources = find_rows(paths)
     metas = [read_meta(path) for path in sources]

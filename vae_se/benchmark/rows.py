@@ -1,4 +1,4 @@
-"""Results as they are kept: one JSON line per file and method, appended for good; a header beside them."""
+"""Result files: one JSON line per file and method, and a header file beside them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Row = dict[str, Any]
 
 
 def read_rows(path: Path) -> tuple[list[Row], int]:
-    """The rows of a file, and the bytes that hold them.
+    """The rows of a file, and the size in bytes of the part that holds complete rows.
 
-    A last line without its newline was torn by a crash: it is left out, and the size says where the good
-    part ends. Any other line that is not JSON raises :class:`UsageError`: that is no torn tail.
+    A last line without a newline was cut off by a crash and is left out. Raises UsageError for any other line
+    that is not a row.
     """
     data = path.read_bytes()
     size = data.rfind(b"\n") + 1
@@ -29,21 +29,24 @@ def read_rows(path: Path) -> tuple[list[Row], int]:
             row = json.loads(line)
             row["id"], row["method"]
         except (ValueError, KeyError, TypeError) as error:
-            raise UsageError(f"{path}, line {number} is no result: {error}", "remove that line") from error
+            raise UsageError(f"{path}, line {number} is not a result: {error}", "remove that line") from error
         rows.append(row)
     return rows, size
 
 
 class RowFile:
-    """An append-only file of rows; every row is on the disk when :meth:`append` returns."""
+    """An append-only file of rows, locked against other runs; :meth:`append` waits for the disk."""
 
     def __init__(self, path: Path, size: int | None = None) -> None:
-        """Open for appending; with ``size`` cut off what lies beyond it (a torn line) first."""
+        """Open for appending, after truncation to ``size`` bytes where it is given (an incomplete last line).
+
+        Raises OutputError where another run has the file open, or it cannot be written.
+        """
         self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-            # Before anything is cut: two runs would each do what the other has begun.
+            # The lock comes before the truncation: another run may be writing this file.
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if size is not None:
                 os.ftruncate(self._fd, size)
@@ -53,8 +56,8 @@ class RowFile:
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror}", "check the folder") from error
 
-    def append(self, row: Mapping[str, Any]) -> None:
-        """Write one row. A disk that is full raises :class:`OutputError` and leaves no torn line."""
+    def append(self, row: Mapping[str, object]) -> None:
+        """Write one row. Raises OutputError, for example on a full disk, and leaves no incomplete line."""
         data = (json.dumps(row, allow_nan=False) + "\n").encode()
         before = os.fstat(self._fd).st_size
         try:
@@ -66,7 +69,7 @@ class RowFile:
             os.ftruncate(self._fd, before)
             raise OutputError(
                 f"cannot write {self.path}: {error.strerror}",
-                "nothing that was written is lost: make room, then run the same command with --resume",
+                "all earlier rows are safe: free some space, then run the same command with --resume",
             ) from error
 
     def close(self) -> None:
@@ -75,12 +78,12 @@ class RowFile:
 
 
 def meta_path(rows: Path) -> Path:
-    """The header that belongs to a file of rows."""
+    """The path of the header of a file of rows."""
     return rows.with_suffix(".meta.json")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write it; it is there whole or not at all."""
+def write_json(path: Path, value: object) -> None:
+    """Write a JSON file atomically. Raises OutputError where it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, (json.dumps(value, indent=2) + "\n").encode())
@@ -89,11 +92,13 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_meta(rows: Path) -> dict[str, Any]:
-    """The header of a file of rows; raises :class:`UsageError` where it is missing or broken."""
+    """The header of a file of rows. Raises UsageError where it is missing or damaged."""
     path = meta_path(rows)
     try:
         meta = json.loads(path.read_text(encoding="utf-8"))
         meta["protocol"]["digest"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path} is missing or broken: {error}", "it belongs to the rows beside it") from error
+        raise UsageError(
+            f"{path} is missing or damaged: {error}", "restore it, or run the protocol with another --out"
+        ) from error
     return dict(meta)

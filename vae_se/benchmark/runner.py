@@ -1,4 +1,4 @@
-"""A protocol is run: every mixture through every method, on as many processes as asked for."""
+"""Runs a protocol: every method on every mixture, in the processes of an executor."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.testsets import TESTSETS, Entry, TestSet
+from ..deprecated import renamed_attribute
 from ..errors import UsageError
 from ..execution import Died, Executor, Shard
 from ..execution.local import Processes
@@ -19,15 +20,15 @@ from .environment import machine, versions
 from .methods import describe_method
 from .protocol import Protocol
 from .rows import Row, RowFile, meta_path, read_meta, read_rows, write_json
-from .unit import Cell, Settings, failed_row, make
+from .unit import Cell, CellSettings, failed_row, make
 
 Progress = Callable[[int, int, Row | None], None]
-TIMEOUT = 1800.0  # seconds for one file through one method, its scores included
+TIMEOUT = 1800.0  # seconds for one cell, its metrics included
 
 
 @dataclass(frozen=True)
-class Options:
-    """How a protocol is run."""
+class RunOptions:
+    """How a protocol is run: where to, by which executor, and which part of it."""
 
     out: Path
     data_root: Path
@@ -40,8 +41,12 @@ class Options:
 
 
 @dataclass
-class Outcome:
-    """What became of a run: the file of rows, how many were made now, which of all have an error."""
+class RunOutcome:
+    """The result of a run.
+
+    ``rows``: the file of rows; ``total`` and ``made``: cells to run and cells done in this run; ``failed``:
+    rows with an error, those of earlier runs included; ``notes``: remarks of the test set.
+    """
 
     rows: Path
     total: int = 0
@@ -50,19 +55,18 @@ class Outcome:
     notes: tuple[str, ...] = ()
 
 
-def rows_path(options: Options) -> Path:
-    """rows.jsonl, or a name of its own for every shard."""
+def rows_path(options: RunOptions) -> Path:
+    """The file of rows: rows.jsonl, or one file per shard."""
     which, of = options.shard.which, options.shard.of
     return options.out / ("rows.jsonl" if of == 1 else f"rows-{which}of{of}.jsonl")
 
 
-def run(protocol: Protocol, options: Options, progress: Progress | None = None) -> Outcome:
-    """Run a protocol; ``progress(done, total, row)`` is called at the start (without a row) and
-    after every row.
+def run(protocol: Protocol, options: RunOptions, progress: Progress | None = None) -> RunOutcome:
+    """Run a protocol; every row is written as soon as it is made.
 
-    Rows are in the file as soon as they are made. Raises :class:`UsageError` for results that exist
-    already or belong to another protocol, :class:`~vae_se.errors.OutputError` where they cannot be written.
-    A file or a method that fails is a row with its ``error``.
+    ``progress(done, total, row)`` is called at the start (with no row) and after every row. A cell that fails
+    is a row with an ``error``. Raises UsageError for results that exist already or belong to another
+    protocol, and OutputError where they cannot be written.
     """
     testset = TESTSETS[protocol.data_set].open(protocol.data, options.data_root)
     path = rows_path(options)
@@ -79,7 +83,7 @@ def run(protocol: Protocol, options: Options, progress: Progress | None = None) 
         for row in before
         if row["error"] and (row["id"], row["method"]) in wanted
     }
-    outcome = Outcome(path, total=len(cells), notes=testset.notes)
+    outcome = RunOutcome(path, total=len(cells), notes=testset.notes)
 
     def keep(row: Row) -> None:
         rows.append(row)
@@ -91,7 +95,8 @@ def run(protocol: Protocol, options: Options, progress: Progress | None = None) 
         if progress is not None:
             progress(outcome.made, outcome.total, row)
 
-    settings = Settings(protocol.metrics, protocol.seed, options.out / "audio" if options.save_audio else None)
+    audio = options.out / "audio" if options.save_audio else None
+    settings = CellSettings(protocol.metrics, protocol.seed, audio)
     rows = RowFile(path, size)
     if progress is not None:
         progress(0, outcome.total, None)
@@ -105,9 +110,12 @@ def run(protocol: Protocol, options: Options, progress: Progress | None = None) 
 
 
 def _earlier(
-    path: Path, protocol: Protocol, testset: TestSet, options: Options
+    path: Path, protocol: Protocol, testset: TestSet, options: RunOptions
 ) -> tuple[list[Row], int | None]:
-    """Rows of a run that this one continues, and how many bytes of the file are good."""
+    """Rows of the run that this one continues, and the size of the file without an incomplete last line.
+
+    Raises UsageError where rows exist without --resume, or where they are not comparable.
+    """
     if not path.exists() or path.stat().st_size == 0:
         return [], None
     if not options.resume:
@@ -133,7 +141,7 @@ def _earlier(
 
 
 def _given(about: dict[str, Any]) -> dict[str, Any]:
-    """A method's description less the settings that are left open: one that was added later changes nothing."""
+    """A method's description without settings that are None, so that a setting added later changes nothing."""
     if "settings" not in about:
         return about
     return {**about, "settings": {k: v for k, v in about["settings"].items() if v is not None}}
@@ -153,8 +161,8 @@ def _cells(entries: Sequence[Entry], protocol: Protocol, done: set[tuple[str, st
     ]
 
 
-def _rows(cells: Sequence[Cell], settings: Settings, executor: Executor) -> Iterator[Row]:
-    """The rows as they are made; a cell of which the process dies or that hangs is one that failed."""
+def _rows(cells: Sequence[Cell], settings: CellSettings, executor: Executor) -> Iterator[Row]:
+    """The rows as they are made; a cell whose process dies or hangs gives a failed row."""
     with closing(executor.run(functools.partial(make, settings), ([cell] for cell in cells))) as results:
         for number, (row,) in results:
             cell = cells[number]
@@ -164,8 +172,8 @@ def _rows(cells: Sequence[Cell], settings: Settings, executor: Executor) -> Iter
             yield row
 
 
-def _write_meta(path: Path, protocol: Protocol, testset: TestSet, options: Options) -> None:
-    """The header: what the rows are rows of. Every run that adds to them is listed."""
+def _write_meta(path: Path, protocol: Protocol, testset: TestSet, options: RunOptions) -> None:
+    """Write the header: protocol, test set, methods, and every run that adds rows."""
     meta: dict[str, Any] = {"runs": [], "methods": {}}
     if path.exists() and path.stat().st_size and meta_path(path).exists():
         meta = read_meta(path)
@@ -195,3 +203,7 @@ def _write_meta(path: Path, protocol: Protocol, testset: TestSet, options: Optio
         }
     )
     write_json(meta_path(path), meta)
+
+
+def __getattr__(name: str) -> Any:
+    return renamed_attribute(__name__, name, {"Options": "RunOptions", "Outcome": "RunOutcome"})

@@ -1,4 +1,4 @@
-"""Means with their uncertainty: percentile bootstrap over files, seeded, and paired differences."""
+"""Means over files with bootstrap intervals, and paired differences between methods."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Summary:
-    """Of ``n`` files with a value and ``failed`` without one. NaN where nothing can be said."""
+    """Mean, median and interval over ``n`` files with a value; ``failed`` files have none. NaN for small n."""
 
     n: int
     failed: int
@@ -28,9 +28,9 @@ class Summary:
 
 @dataclass(frozen=True)
 class Change:
-    """Method minus reference over the files that both have: mean with its interval, wins and losses.
+    """Method minus reference over the ``n`` files that both have: mean, interval, wins and losses.
 
-    A win is a file on which the method is better, whichever direction that is for the metric.
+    A win is a file on which the method is better, in the direction of the metric.
     """
 
     n: int
@@ -42,9 +42,9 @@ class Change:
 
 
 def interval(values: np.ndarray, *names: str | int) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean of (n,) values; the stream is named by ``names``.
+    """Percentile bootstrap interval of the mean of values (n,); ``names`` name the random stream.
 
-    Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13. NaN for fewer than two values.
+    Efron and Tibshirani, An Introduction to the Bootstrap, 1993. NaN for fewer than two values.
     """
     if values.size < 2:
         return float("nan"), float("nan")
@@ -55,7 +55,7 @@ def interval(values: np.ndarray, *names: str | int) -> tuple[float, float]:
 
 
 def summarise(results: Results, method: str, metric: str, ids: Sequence[str] | None = None) -> Summary:
-    """Over ``ids`` (all by default). Cells that were never run count as neither value nor failure."""
+    """The summary over ``ids`` (default: all). Cells that were not run count as neither value nor failure."""
     chosen = results.ids if ids is None else ids
     run = sum((name, method) in results.cells for name in chosen)
     values = results.values(method, metric, chosen)
@@ -70,7 +70,7 @@ def summarise(results: Results, method: str, metric: str, ids: Sequence[str] | N
 def change(
     results: Results, method: str, against: str, metric: str, ids: Sequence[str] | None = None
 ) -> Change:
-    """The paired difference; files that lack one of the two values are left out and lower ``n``."""
+    """The paired difference over ``ids`` (default: all); files without both values are left out."""
     difference = results.values(method, metric, ids) - results.values(against, metric, ids)
     difference = difference[np.isfinite(difference)]
     if difference.size == 0:
@@ -89,14 +89,14 @@ def change(
 
 
 def higher_is_better(metric: str) -> bool:
-    """Direction of a metric; unknown ones (of another version) are taken as higher is better."""
+    """Direction of a metric; an unknown one (of another version) counts as higher is better."""
     from ..metrics import METRICS
 
     return metric not in METRICS or METRICS[metric].better == "higher"
 
 
 def real_time_factor(results: Results, method: str) -> tuple[float, float]:
-    """(processing seconds over audio seconds of all files, median over files); NaN where not timed."""
+    """Processing time over duration: of all files together, and the median over files. NaN without timing."""
     rows = [row for (_, name), row in results.cells.items() if name == method and row["seconds"] is not None]
     if not rows:
         return float("nan"), float("nan")

@@ -1,4 +1,4 @@
-"""Results as text: a table for the terminal, CSV for machines, Markdown for people."""
+"""Results as text: a table for the terminal, CSV, and a Markdown report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from .statistics import Change, Summary, change, higher_is_better, real_time_fac
 
 
 def number(value: float | None, signed: bool = False) -> str:
-    """Three significant decimals at most; a dash where there is no value."""
+    """A number with one to three decimals; a dash where there is no value.
+
+    >>> number(0.12345), number(12.345, signed=True), number(None)
+    ('0.123', '+12.35', '–')
+    """
     if value is None or value != value:
         return "–"
     digits = 3 if abs(value) < 1 else 2 if abs(value) < 100 else 1
@@ -21,19 +25,19 @@ def number(value: float | None, signed: bool = False) -> str:
 
 
 def heading(metric: str) -> str:
-    """The metric with the direction that is better."""
+    """The metric with an arrow in the better direction."""
     return f"{metric} {'↑' if higher_is_better(metric) else '↓'}"
 
 
 def name(results: Results, method: str) -> str:
-    """The label, marked where the method sees the clean speech."""
+    """The label, marked where the method uses the clean speech."""
     return f"{method} (oracle)" if results.oracle(method) else method
 
 
 def terminal(results: Results, against: str | None = None, width: int | None = None) -> str:
-    """Means and, in brackets, the paired change against ``against`` (noisy where there is such a method).
+    """Means and, in brackets, the paired change against ``against`` (by default noisy, if it was run).
 
-    What is wider than ``width`` columns goes on in another block below.
+    A table wider than ``width`` characters is split into blocks of columns.
     """
     against = against or (REFERENCE if REFERENCE in results.methods else None)
     header = ["method", *map(heading, results.metrics), "rtf", "failed"]
@@ -57,7 +61,7 @@ def terminal(results: Results, against: str | None = None, width: int | None = N
 
 
 def _failed(results: Results, method: str) -> str:
-    """Files that failed altogether, and single scores that have no value."""
+    """Number of files that failed, and of single scores without a value."""
     rows = [row for (_, label), row in results.cells.items() if label == method]
     whole = sum(row["error"] is not None for row in rows)
     single = sum(len(row["failures"]) for row in rows)
@@ -65,7 +69,7 @@ def _failed(results: Results, method: str) -> str:
 
 
 def _blocks(rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
-    """Aligned rows, cut into blocks of whole columns no wider than ``width``; the first column in each."""
+    """Aligned rows, split into blocks of columns at most ``width`` wide, each with the first column."""
     columns = list(range(1, len(rows[0])))
     lines: list[str] = []
     while columns:
@@ -92,7 +96,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def to_csv(results: Results, against: str | None = None) -> str:
-    """One line for every method, metric and group (all, snr_db, noise); empty where there is no value."""
+    """CSV with one line per method, metric and group (all, snr_db, noise); empty where there is no value."""
     references = [ref for ref in (REFERENCE, against) if ref and ref in results.methods]
     references = list(dict.fromkeys(references))
     fields = ["method", "oracle", "metric", "better", "group", "value", *Summary.__dataclass_fields__]
@@ -120,14 +124,14 @@ def to_csv(results: Results, against: str | None = None) -> str:
     return out.getvalue()
 
 
-def _plain(item: Any) -> Any:
+def _plain(item: object) -> object:
     if isinstance(item, float):
         return "" if item != item else f"{item:.6g}"
     return item
 
 
-def _groups(results: Results) -> list[tuple[str, Any, tuple[str, ...]]]:
-    groups: list[tuple[str, Any, tuple[str, ...]]] = [("all", "", results.ids)]
+def _groups(results: Results) -> list[tuple[str, float | str, tuple[str, ...]]]:
+    groups: list[tuple[str, float | str, tuple[str, ...]]] = [("all", "", results.ids)]
     for key in ("snr_db", "noise"):
         groups += [(key, value, ids) for value, ids in results.groups(key).items()]
     return groups
@@ -141,7 +145,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def markdown(results: Results, against: str | None = None) -> str:
-    """All tables, with what is needed to judge and to repeat them."""
+    """The report: all tables, failures, and how the results were made."""
     protocol, metrics = results.meta["protocol"], results.metrics
     out = [f"# {protocol['name']}", ""]
     if protocol["description"]:
@@ -190,7 +194,7 @@ def _changes(results: Results, reference: str) -> list[str]:
                 f"{number(c.mean, True)} [{number(c.low, True)}, {number(c.high, True)}], {c.wins}:{c.losses}"
             )
         rows.append([name(results, method), *cells])
-    text = "Mean paired difference over the files that both have, and files better : files worse."
+    text = "Mean paired difference over the files that both methods have, and number of files better : worse."
     return [
         f"## Change against {reference}",
         "",
@@ -201,7 +205,7 @@ def _changes(results: Results, reference: str) -> list[str]:
 
 
 def _breakdown(results: Results, key: str, title: str, unit: str) -> list[str]:
-    """One table a metric: groups down, methods across."""
+    """One table per metric: a row per group, a column per method."""
     groups = results.groups(key)
     if not groups:
         return []
@@ -225,12 +229,12 @@ def _speed(results: Results) -> list[str]:
         total, median = real_time_factor(results, method)
         rows.append([name(results, method), number(total), number(median)])
     how = sorted({_workers(run) for meta in results.metas for run in meta["runs"]})
-    text = f"Processing time over duration, one thread a file, {' or '.join(how)}."
+    text = f"Processing time over duration, one thread per file, {' or '.join(how)}."
     return ["## Real-time factor", "", text, "", *_table(["method", "all files", "median file"], rows)]
 
 
 def _workers(run: dict[str, Any]) -> str:
-    """Who ran it; runs of before there were executors kept the number of workers."""
+    """The executor of a run; old headers have the number of jobs instead."""
     return str(run["executor"]) if "executor" in run else f"{run['jobs']} files at a time"
 
 
@@ -242,7 +246,7 @@ def _failures(results: Results) -> list[str]:
     ]
     if not rows:
         return ["## Failures", "", "None.", ""]
-    text = "A score that cannot be computed is in no mean above; it is counted here."
+    text = "Scores that could not be computed enter no mean above; they are counted here."
     return ["## Failures", "", text, "", *_table(["method", "count", "reason"], rows)]
 
 

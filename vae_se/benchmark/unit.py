@@ -1,4 +1,4 @@
-"""One cell of the benchmark: a mixture through a method, scored; whatever goes wrong becomes a row."""
+"""One cell of the benchmark: a method enhances a mixture, and metrics score it; failures become rows, too."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from ..execution import Handle
 from ..metrics import ScorePool, refused
 from ..storage.atomic import replacing
 from .methods import Enhancing, load_method
-from .protocol import MethodSpec
 from .rows import Row
+from .spec import MethodSpec
 
 METRIC_TIMEOUT = 300.0  # seconds for all metrics of one file
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A mixture and a method that it is still to go through."""
+    """A mixture and the method that is to enhance it."""
 
     entry: Entry
     method: MethodSpec
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What all cells of a run share. ``audio`` is the folder for saved audio, if any is saved."""
+class CellSettings:
+    """What all cells of a run share. ``audio`` is the folder for saved audio, or None."""
 
     metrics: tuple[str, ...]
     seed: int
@@ -42,13 +42,13 @@ class Settings:
 
 
 def describe(error: BaseException) -> str:
-    """One line for an error; the type where the message alone would not say."""
+    """An error in one line: its message, with the type in front unless it is a VaeSeError."""
     text = " ".join(str(error).split())
     return text if isinstance(error, VaeSeError) and text else f"{type(error).__name__}: {text}".rstrip(": ")
 
 
 def blank_row(entry: Entry, method: str) -> Row:
-    """A row with no result yet."""
+    """A row without results."""
     return {
         "id": entry.id,
         "method": method,
@@ -64,21 +64,21 @@ def blank_row(entry: Entry, method: str) -> Row:
 
 
 def failed_row(entry: Entry, method: str, metrics: tuple[str, ...], reason: str) -> Row:
-    """A row for a cell that gave nothing: no score has a value, and the reason is said once."""
+    """A row for a cell that failed as a whole: no score has a value, and ``error`` is the reason."""
     return {**blank_row(entry, method), "scores": dict.fromkeys(metrics), "error": reason}
 
 
 class Bench:
-    """Runs cells in this process; metrics run in one process beside it, one at a time."""
+    """Runs cells in this process, one at a time; a second process computes the metrics."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: CellSettings) -> None:
         self.settings = settings
         self._methods: dict[MethodSpec, Enhancing | Exception] = {}
         self._pool: ScorePool | None = None
-        self._last: Mixture | None = None  # the next cell is often another method on the same mixture
+        self._last: Mixture | None = None  # consecutive cells often share their mixture
 
     def run(self, cells: Sequence[Cell]) -> list[Row]:
-        """One row a cell."""
+        """One row per cell."""
         return [self._row(cell.entry, cell.method) for cell in cells]
 
     def _row(self, entry: Entry, spec: MethodSpec) -> Row:
@@ -100,13 +100,13 @@ class Bench:
 
     def _cell(self, entry: Entry, mixture: Mixture, spec: MethodSpec) -> Row:
         enhance = self._method(spec)
-        noisy = mixture.noisy.copy()  # a method that writes into its input must not reach the next one
+        noisy = mixture.noisy.copy()  # a method may write into its input
         start = time.perf_counter()
         estimate = np.asarray(enhance(noisy, mixture.rate, clean=mixture.clean.copy(), name=mixture.id))
         seconds = time.perf_counter() - start
         row = blank_row(entry, spec.label)
         audio_seconds = mixture.noisy.size / mixture.rate
-        timed = spec.use != "external"  # reading a file says nothing about who wrote it
+        timed = spec.use != "external"  # the time to read a file is not that of the program that wrote it
         row |= {"audio_seconds": round(audio_seconds, 6)}
         if timed:
             row |= {"seconds": round(seconds, 6), "rtf": round(seconds / audio_seconds, 6)}
@@ -114,7 +114,7 @@ class Bench:
         row["scores"] = {name: None if value != value else value for name, (value, _) in scores.items()}
         row["failures"] = {name: reason for name, (value, reason) in scores.items() if value != value}
         if len(row["failures"]) == len(scores):
-            # A silent reference, an estimate of another length: not one score failed but the file.
+            # The file failed, not a single metric: a silent reference, an estimate of another length.
             row["error"] = "; ".join(dict.fromkeys(row["failures"].values()))
             row["failures"] = {}
         if self.settings.audio is not None:
@@ -125,7 +125,7 @@ class Bench:
         if spec not in self._methods:
             try:
                 self._methods[spec] = load_method(spec, self.settings.seed)
-            except Exception as error:  # said again for every file, tried once
+            except Exception as error:  # loaded once; the error is reported for every file
                 self._methods[spec] = error
         loaded = self._methods[spec]
         if isinstance(loaded, Exception):
@@ -143,7 +143,7 @@ class Bench:
         return dict(self._pool.submit(names, mixture.clean, estimate, mixture.rate, **known).result())
 
     def _save(self, method: str, name: str, samples: np.ndarray, rate: int) -> None:
-        """16-bit FLAC for listening; what exceeds full scale is limited."""
+        """Write 16-bit FLAC for listening, clipped to full scale."""
         assert self.settings.audio is not None
         path = audio_path(self.settings.audio, method, name)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -151,14 +151,14 @@ class Bench:
             sf.write(temporary, np.clip(samples, -1.0, 1.0), rate, subtype="PCM_16", format="FLAC")
 
 
-def make(settings: Settings) -> Handle:
-    """What an executor calls in every worker."""
+def make(settings: CellSettings) -> Handle:
+    """Make the handle of a worker; executors call this once per worker."""
     return Bench(settings).run
 
 
 def audio_path(root: Path, method: str, name: str) -> Path:
-    """``root/method/id.flac``; an id that would lead out of the folder raises :class:`AudioError`."""
+    """``root/method/id.flac``. Raises AudioError for an id that leads out of the folder."""
     path = root / method / f"{name}.flac"
     if ".." in path.parts or name.startswith("/"):
-        raise AudioError(f"the id {name!r} is no file name", "rename the file")
+        raise AudioError(f"the id {name!r} is not a valid file name", "rename the file")
     return path

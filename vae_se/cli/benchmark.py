@@ -1,4 +1,4 @@
-"""``vae-se benchmark``: mix, enhance and score, as a protocol says."""
+"""``vae-se benchmark``: enhance and score the mixtures of a protocol."""
 
 from __future__ import annotations
 
@@ -16,19 +16,26 @@ from .engine import chosen_executor, engine_options
 _SHOWN_FAILURES = 20
 
 
-@click.command(short_help="Mix, enhance and score, as a protocol says.")
+@click.command(short_help="Enhance and score the mixtures of a protocol.")
 @click.argument("protocol")
-@click.option("--out", metavar="DIR", help="Where results go.  [default: results/PROTOCOL]")
-@click.option("--data-root", metavar="DIR", help="Folder that the protocol's paths are relative to.  "
+@click.option("--out", metavar="DIR", help="Folder for the results.  [default: results/PROTOCOL]")
+@click.option("--data-root", metavar="DIR", help="Folder to which the paths of the protocol are relative.  "
               "[default: $VAE_SE_DATA, or ../shared/data]")  # fmt: skip
 @engine_options(jobs="1")
 @click.option("--resume", is_flag=True, help="Continue the results in the output folder.")
-@click.option("--retry-failed", is_flag=True, help="With --resume: do again what ended in an error.")
-@click.option("--methods", metavar="A,B", help="Only these; a name that the protocol lacks may be added.")
-@click.option("--external", multiple=True, metavar="NAME=DIR", help="Score enhanced files found in DIR by id.")
+@click.option("--retry-failed", is_flag=True, help="With --resume: repeat the cells that failed.")
+@click.option(
+    "--methods", metavar="A,B", help="Run these methods only; names that the protocol lacks are added."
+)
+@click.option(
+    "--external",
+    multiple=True,
+    metavar="NAME=DIR",
+    help="Score the enhanced files in DIR, named by the ids of the mixtures.",
+)
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N mixtures.")
-@click.option("--save-audio", is_flag=True, help="Keep the enhanced audio, which a listening page needs.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@click.option("--save-audio", is_flag=True, help="Save the enhanced audio; a listening page needs it.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
 def benchmark(
     protocol: str,
     out: str | None,
@@ -48,14 +55,14 @@ def benchmark(
 ) -> int:
     """Run PROTOCOL, a TOML file or the name of a shipped one: data x methods x metrics.
 
-    One JSON line a file and method is appended to the results as soon as it is there; what was killed
-    goes on with --resume. The path of the results is printed; vae-se report makes tables of them.
+    One JSON line per file and method is appended to the results as soon as it is computed; --resume continues
+    a run that was interrupted. The path of the results is printed; vae-se report makes tables of them.
     """
     from dataclasses import replace
 
     from ..benchmark.methods import external as external_spec
     from ..benchmark.protocol import find_data_root, find_protocol, load_protocol
-    from ..benchmark.runner import TIMEOUT, Options, run
+    from ..benchmark.runner import TIMEOUT, RunOptions, run
 
     loaded = load_protocol(find_protocol(protocol))
     if methods is not None:
@@ -67,8 +74,8 @@ def benchmark(
         loaded = replace(loaded, methods=(*loaded.methods, external_spec(name, folder)))
     labels = [spec.label for spec in loaded.methods]
     if not labels or len(set(labels)) != len(labels):
-        raise UsageError(f"methods: {', '.join(labels) or 'none'}", "every name once, and at least one")
-    options = Options(
+        raise UsageError(f"methods: {', '.join(labels) or 'none'}", "give at least one, and each name once")
+    options = RunOptions(
         out=Path(out) if out else Path("results") / loaded.name,
         data_root=find_data_root(data_root),
         executor=chosen_executor(executor, jobs, address, slurm, TIMEOUT),
@@ -78,7 +85,7 @@ def benchmark(
         limit=limit,
         save_audio=save_audio,
     )
-    bar = _bar(quiet)
+    bar = _Bar(quiet)
     try:
         outcome = run(loaded, options, bar)
     finally:
@@ -86,18 +93,18 @@ def benchmark(
     for note in outcome.notes[:_SHOWN_FAILURES]:
         say(f"note: {note}")
     if len(outcome.notes) > _SHOWN_FAILURES:
-        say(f"note: and {len(outcome.notes) - _SHOWN_FAILURES} more remarks of this kind")
-    say(f"{outcome.made} results made, {len(outcome.failed)} failed in all: {outcome.rows}")
+        say(f"note: and {len(outcome.notes) - _SHOWN_FAILURES} more notes")
+    say(f"{outcome.made} results computed, {len(outcome.failed)} failed in total: {outcome.rows}")
     for row in outcome.failed[:_SHOWN_FAILURES]:
         say(f"failed: {row['id']} by {row['method']}: {row['error']}")
     if len(outcome.failed) > _SHOWN_FAILURES:
-        say(f"failed: and {len(outcome.failed) - _SHOWN_FAILURES} more, each with its reason in the file")
+        say(f"failed: and {len(outcome.failed) - _SHOWN_FAILURES} more; the file gives the reason of each")
     click.echo(str(outcome.rows))
     return 1 if outcome.failed else 0
 
 
-class _bar:
-    """Progress with the time that is left, on a terminal only."""
+class _Bar:
+    """A progress bar with the remaining time, on a terminal only."""
 
     def __init__(self, quiet: bool) -> None:
         self._hidden = quiet or not sys.stderr.isatty()
@@ -109,7 +116,7 @@ class _bar:
         from tqdm import tqdm
 
         if self._bar is None:
-            # Methods differ in speed by orders of magnitude: only the mean over all foretells the end.
+            # Methods differ in speed by orders of magnitude, so the remaining time comes from the overall mean.
             self._bar = tqdm(total=total, unit="file", file=sys.stderr, dynamic_ncols=True, smoothing=0)
         if row is None:
             return

@@ -1,4 +1,4 @@
-"""``vae-se noise``: learn a dictionary of noise from recordings of it, and look at one."""
+"""``vae-se noise``: learn a dictionary of noise spectra from recordings of the noise, and show one."""
 
 from __future__ import annotations
 
@@ -12,28 +12,34 @@ from ..audio import files
 from ..errors import OutputError, UsageError
 from .common import say
 
-#: Frames that a fit looks at: three minutes of sound, spread over all of it. More cost time and change little.
+#: Greatest number of frames in a fit, drawn at random from all: three minutes. More change the result little.
 _FRAMES = 12_000
-# Frames 60 dB below the recording's level are its pauses; their shape is that of rounding.
+# Frames below this power (-60 dB of the level) are pauses, whose spectrum is that of rounding errors.
 _PAUSE = 1e-6
 
 
-@click.group(short_help="Learn what a noise is like from recordings of it.")
+@click.group(short_help="Learn the spectra of a noise from recordings of it.")
 def noise() -> None:
-    """Dictionaries of noise: learnt beforehand, used by vae-se enhance --noise FILE."""
+    """Noise dictionaries: spectra learnt beforehand, for vae-se enhance --noise FILE."""
 
 
 @noise.command()
 @click.argument("folder", metavar="DIR")
-@click.option("-o", "--out", "output", required=True, metavar="FILE", help="What to write, *.safetensors.")
-@click.option("--rank", type=click.IntRange(min=1), default=16, show_default=True, help="Spectra to learn.")
-@click.option("--iterations", type=click.IntRange(min=1), default=100, show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the start.")
+@click.option("-o", "--out", "output", required=True, metavar="FILE", help="File to write, *.safetensors.")
 @click.option(
-    "--prior", default="default", show_default=True, metavar="NAME|DIR", help="The prior whose STFT it is for."
+    "--rank", type=click.IntRange(min=1), default=16, show_default=True, help="Number of spectra to learn."
+)
+@click.option("--iterations", type=click.IntRange(min=1), default=100, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the initialisation.")
+@click.option(
+    "--prior",
+    default="default",
+    show_default=True,
+    metavar="NAME|DIR",
+    help="The prior for whose STFT the spectra are learnt.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
 def fit(
     folder: str, output: str, rank: int, iterations: int, seed: int, prior: str, overwrite: bool, quiet: bool
 ) -> None:
@@ -45,7 +51,9 @@ def fit(
 
     path = Path(output)
     if path.suffix != SUFFIX:
-        raise UsageError(f"--out {output}", f"its name ends in {SUFFIX}, by which --noise knows it")
+        raise UsageError(
+            f"--out {output}", f"use the suffix {SUFFIX}, by which --noise recognises a dictionary"
+        )
     files.prepare_folder(path)
     if path.exists() and not overwrite:
         raise OutputError(f"{path} exists", "give --overwrite, or another --out")
@@ -78,22 +86,22 @@ def fit(
     if not quiet:
         say(
             f"wrote {path}: {rank} spectra from {len(power)} frames of {len(names)} files, "
-            f"divergence {divergence:.2f} a bin (0.58 where the model is the truth)"
+            f"mean divergence {divergence:.2f} (0.58 for a perfect model)"
         )
 
 
 @noise.command()
 @click.argument("file", metavar="FILE")
-@click.option("--json", "as_json", is_flag=True, help="A JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def show(file: str, as_json: bool) -> None:
-    """What a dictionary was learnt from, and where each of its spectra lies."""
+    """Show the sources of a dictionary, and the frequency range of each spectrum."""
     from ..noise.store import load_dictionary
 
     dictionary = load_dictionary(file)
     header = dictionary.header()
     bins = dictionary.atoms.shape[1]
     share = dictionary.atoms.cumsum(-1) / dictionary.atoms.sum(-1, keepdim=True)
-    # The frequencies below which a twentieth, half and all but a twentieth of an atom's power lie.
+    # Quantiles 5, 50 and 95 % of the power of each atom over frequency.
     edges = [
         [round(float((row < part).sum()) * dictionary.rate / 2 / (bins - 1)) for part in (0.05, 0.5, 0.95)]
         for row in share

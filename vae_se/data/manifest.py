@@ -1,4 +1,4 @@
-"""The manifest of a set of mixtures: JSON lines, a header and one line per draw."""
+"""Manifests of mixtures: JSON lines, a header and one line per draw."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from typing import Any, TypeVar
 
 import soundfile as sf
 
-from .. import __version__
 from ..audio.resample import check_rate
 from ..errors import OutputError, UsageError, VaeSeError
 from ..storage.untrusted import parse_object
-from .mixing import Draw, Recipe
+from .mixing import Draw, MixingRecipe
 from .table import from_table
 
 T = TypeVar("T")
@@ -27,17 +26,22 @@ FORMAT = "vae-se mixtures 1"
 
 def library_versions(*names: str) -> dict[str, str]:
     """Versions of vae-se, libsndfile and the named distributions ("absent" where not installed)."""
-    found = {"vae-se": __version__, "libsndfile": sf.__libsndfile_version__}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "absent"
-    return found
+    return {
+        "vae-se": _version("vae-se"),
+        "libsndfile": sf.__libsndfile_version__,
+        **{name: _version(name) for name in names},
+    }
 
 
-def write_manifest(path: Path, recipe: Recipe, draws: Iterable[Draw]) -> int:
-    """Write a manifest under a temporary name, then rename it; returns the number of draws."""
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "absent"
+
+
+def write_manifest(path: Path, recipe: MixingRecipe, draws: Iterable[Draw]) -> int:
+    """Write a manifest atomically and return the number of draws. Raises OutputError on failure."""
     header = {
         "format": FORMAT,
         "recipe": asdict(recipe),
@@ -60,15 +64,18 @@ def write_manifest(path: Path, recipe: Recipe, draws: Iterable[Draw]) -> int:
     return count
 
 
-def read_manifest(path: Path) -> tuple[Recipe, list[Draw]]:
-    """The recipe and the draws of a manifest. Raises :class:`UsageError` where it is not one, or names files
-    outside of its folders."""
+def read_manifest(path: Path) -> tuple[MixingRecipe, list[Draw]]:
+    """The recipe and the draws of a manifest.
+
+    Raises UsageError for a file that is not a manifest, or that names files outside of the folders of speech
+    and noise.
+    """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
         header = parse_object(lines[0])
         if header["format"] != FORMAT:
             raise ValueError(f"format {header['format']!r}, expected {FORMAT!r}")
-        recipe = _row(Recipe, header["recipe"])
+        recipe = _row(MixingRecipe, header["recipe"])
         draws = [_row(Draw, parse_object(line)) for line in lines[1:]]
         for draw in draws:
             check_rate(draw.rate, draw.id)
@@ -76,7 +83,7 @@ def read_manifest(path: Path) -> tuple[Recipe, list[Draw]]:
                 if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\0" in name:
                     raise ValueError(f"{name!r} leads out of its folder")
     except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, VaeSeError) as error:
-        raise UsageError(f"{path} is not a manifest of mixtures: {error}", "draw the set anew") from error
+        raise UsageError(f"{path} is not a manifest of mixtures: {error}", "draw the set again") from error
     return recipe, draws
 
 

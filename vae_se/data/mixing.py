@@ -1,11 +1,10 @@
-"""Noisy speech made on the fly from a folder of speech and a folder of noise, by a seeded recipe.
+"""Noisy mixtures from a folder of speech and a folder of noise, by a seeded recipe.
 
-A recipe and two folders give *draws*: which utterances, which piece of which noise, which gains. A draw
-is plain data; rendering it needs no random numbers and no level meter, only the sources, two gains and
-additions, so a manifest of draws rebuilds its mixtures bit for bit.
+A recipe and two folders give *draws*: utterances, a segment of a noise file, and gains. A draw is plain data.
+Rendering it uses only the sources, two gains and additions, so a manifest of draws reproduces its mixtures
+bit for bit.
 
-Level convention: the SNR is that of the *active* speech level (ITU-T P.56) over the plain RMS of the very
-segment of noise that is mixed in.
+The SNR is the ratio of the active speech level (ITU-T P.56) to the RMS of the noise segment that is mixed in.
 """
 
 from __future__ import annotations
@@ -15,32 +14,36 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
 from ..audio.level import active_rms
+from ..deprecated import renamed_attribute
 from ..errors import AudioError, UsageError
 from ..rng import numpy_stream
 from .files import frames_at, list_audio, read_at, sha256
 from .mixture import Mixture
 
-__all__ = ["Draw", "Mixture", "Recipe", "draw_all", "join", "mixtures", "render", "segment"]
+__all__ = ["Draw", "MixingRecipe", "Mixture", "draw_all", "join", "mixtures", "render", "segment"]
 
-JOIN_FADE_SECONDS = 0.02  # between two utterances: hides the step between two room tones
+JOIN_FADE_SECONDS = 0.02  # between two utterances: hides the step between their background noises
 LOOP_FADE_SECONDS = 0.1  # between the end and the start of a looped noise
-PEAK = 0.98  # a mixture that would exceed this is scaled down, speech and noise alike
-_SILENT_RMS = 1e-5  # -100 dBFS: a segment of noise below this is an edit's digital silence
+PEAK = 0.98  # mixtures with a higher peak are scaled down, speech and noise alike
+_SILENT_RMS = 1e-5  # -100 dBFS: a noise segment below this level counts as digital silence
 _REDRAWS = 20
 
 
 @dataclass(frozen=True)
-class Recipe:
+class MixingRecipe:
     """How mixtures are drawn. Levels in dB, times in seconds, rate in Hz.
 
-    ``count`` None makes one mixture for every usable utterance. Utterances shorter than
-    ``min_utterance`` are left out; utterances of one speaker are joined until ``join_to`` is reached
-    (0: never); what is longer than ``max_seconds`` is cut (0: never). ``level_dbfs`` is the range of the
-    active speech level, drawn uniformly. ``exclude`` names noise categories to leave out.
+    ``count``: number of mixtures; None makes one mixture per usable utterance. ``min_utterance``: shorter
+    utterances are not used. ``join_to``: utterances of one speaker are joined up to this duration (0: never).
+    ``max_seconds``: longer speech is cut (0: never). ``level_dbfs``: range of the active speech level, drawn
+    uniformly. ``exclude``: noise categories that are not used.
+
+    Raises UsageError without an SNR, for a count below 1, and for a reversed range of levels.
     """
 
     snrs_db: tuple[float, ...] = (-5.0, 0.0, 5.0, 10.0, 15.0)
@@ -59,14 +62,16 @@ class Recipe:
         if self.count is not None and self.count < 1:
             raise UsageError(f"count is {self.count}; at least one mixture was expected")
         if self.level_dbfs[0] > self.level_dbfs[1]:
-            raise UsageError(f"level_dbfs {self.level_dbfs} runs backwards", "give [quietest, loudest]")
+            raise UsageError(f"level_dbfs {self.level_dbfs} is reversed", "give [quietest, loudest]")
 
 
 @dataclass(frozen=True)
 class Draw:
-    """Everything that :func:`render` needs. Paths are relative to their folders, offsets in samples at
-    ``rate``; ``sha256`` of the sources and of the rendered samples (clean then noise, float32 little
-    endian) make a difference visible."""
+    """Everything that :func:`render` needs.
+
+    Paths are relative to their folders; offsets are in samples at ``rate``. The SHA-256 digests of the
+    sources and of the rendered samples (clean, then noise, float32 little endian) detect differences.
+    """
 
     id: str
     speech: tuple[str, ...]
@@ -88,7 +93,11 @@ class Draw:
 
 
 def join(pieces: list[np.ndarray], fade: int) -> np.ndarray:
-    """Pieces (T_i,) one after the other with an equal-power cross-fade of ``fade`` samples between them."""
+    """Concatenate pieces (T_i,) with an equal-power cross-fade of ``fade`` samples between them.
+
+    >>> join([np.ones(3), np.ones(2)], fade=0)
+    array([1., 1., 1., 1., 1.])
+    """
     out = pieces[0]
     for piece in pieces[1:]:
         n = min(fade, out.size, piece.size)
@@ -99,33 +108,44 @@ def join(pieces: list[np.ndarray], fade: int) -> np.ndarray:
 
 
 def segment(noise: np.ndarray, offset: int, samples: int, fade: int) -> np.ndarray:
-    """``samples`` samples of ``noise`` (T,) from ``offset`` on; too short a noise is looped.
+    """``samples`` samples of ``noise`` (T,) from ``offset`` on; a noise that is too short is looped.
 
-    The loop's seam is an equal-power cross-fade (the two ends of a noise are uncorrelated, so this keeps
-    its power) of ``fade`` samples or a quarter of the noise, whichever is less.
+    The end and the start of the loop are joined by an equal-power cross-fade of ``fade`` samples, at most a
+    quarter of the noise. They are uncorrelated, so the cross-fade preserves the power.
+
+    >>> segment(np.arange(5.0), offset=1, samples=3, fade=0)
+    array([1., 2., 3.])
     """
     if offset + samples <= noise.size:
         return noise[offset : offset + samples]
     n = min(fade, noise.size // 4)
     period = join([noise, noise], n)[noise.size - n : 2 * (noise.size - n)] if n else noise
-    # The period starts in the seam; beginning at ``offset`` of the noise means beginning there in it.
+    # The period starts with the cross-fade; an offset in the noise is the same offset in the period.
     return np.take(period, np.arange(offset, offset + samples), mode="wrap")
 
 
 def speaker_of(path: str) -> str:
-    """The folder of a speech file is its speaker; a file in no folder is a speaker of its own."""
+    """The speaker of a speech file is its folder; without a folder it is the stem of the file.
+
+    >>> speaker_of("p232/001.wav"), speaker_of("anna.wav")
+    ('p232', 'anna')
+    """
     parent = PurePosixPath(path).parent
     return PurePosixPath(path).stem if parent == PurePosixPath(".") else parent.as_posix()
 
 
 def category_of(path: str) -> str:
-    """The first folder of a noise file is its category; a file in no folder is a category of its own."""
+    """The category of a noise file is its first folder; without a folder it is the stem of the file.
+
+    >>> category_of("traffic/street/1.wav")
+    'traffic'
+    """
     parts = PurePosixPath(path).parts
     return parts[0] if len(parts) > 1 else PurePosixPath(path).stem
 
 
-class _Rounds:
-    """Items in a new shuffled order every time round, so that all are used before one is used twice."""
+class _ShuffledRounds:
+    """Takes items in shuffled order, shuffled anew every round, so that all are used before any is reused."""
 
     def __init__(self, items: list[str], seed: int, name: str) -> None:
         self._items = items
@@ -145,8 +165,10 @@ def _group(paths: list[str], key: str) -> dict[str, list[str]]:
     return groups
 
 
-def _plan(recipe: Recipe, speech: Path, noise: Path) -> Iterator[tuple[int, list[str], str, float, str, str]]:
-    """(index, utterances, noise file, SNR, category, speaker), balanced over SNRs, categories, speakers."""
+def _plan(
+    recipe: MixingRecipe, speech: Path, noise: Path
+) -> Iterator[tuple[int, list[str], str, float, str, str]]:
+    """(index, utterances, noise file, SNR, category, speaker), balanced over SNRs, categories and speakers."""
     lengths = {path: frames_at(speech / path, recipe.rate) / recipe.rate for path in list_audio(speech)}
     usable = [path for path, seconds in lengths.items() if seconds >= max(recipe.min_utterance, 1e-3)]
     if not usable:
@@ -159,13 +181,13 @@ def _plan(recipe: Recipe, speech: Path, noise: Path) -> Iterator[tuple[int, list
     categories = [sorted(noises)[i] for i in shuffle(len(noises))]
     snrs = [recipe.snrs_db[i] for i in shuffle(len(recipe.snrs_db))]
     by_speaker = _group(usable, "speaker")
-    speakers = _Rounds(sorted(by_speaker), seed, "speakers")
-    utterances = {name: _Rounds(paths, seed, f"speech/{name}") for name, paths in by_speaker.items()}
-    files = {name: _Rounds(paths, seed, f"noise/{name}") for name, paths in noises.items()}
-    every = _Rounds(usable, seed, "every") if recipe.count is None else None
+    speakers = _ShuffledRounds(sorted(by_speaker), seed, "speakers")
+    utterances = {name: _ShuffledRounds(paths, seed, f"speech/{name}") for name, paths in by_speaker.items()}
+    files = {name: _ShuffledRounds(paths, seed, f"noise/{name}") for name, paths in noises.items()}
+    every = _ShuffledRounds(usable, seed, "every") if recipe.count is None else None
     cycle = math.lcm(len(categories), len(snrs))
     for index in range(len(usable) if recipe.count is None else recipe.count):
-        # Both run round at their own pace; the step after a common cycle makes all pairs come up.
+        # The shift by one after each common cycle produces all pairs of category and SNR.
         category = categories[index % len(categories)]
         snr = snrs[(index + index // cycle) % len(snrs)]
         first = every.take() if every else None
@@ -187,11 +209,11 @@ def _fingerprint(clean: np.ndarray, noise: np.ndarray) -> str:
     return hashlib.sha256(clean.astype("<f4").tobytes() + noise.astype("<f4").tobytes()).hexdigest()
 
 
-def draw_all(recipe: Recipe, speech: Path, noise: Path) -> Iterator[Draw]:
-    """The draws of a recipe, one by one; each reads its sources once to find its gains.
+def draw_all(recipe: MixingRecipe, speech: Path, noise: Path) -> Iterator[Draw]:
+    """The draws of a recipe, one by one; each reads its sources once in order to compute its gains.
 
-    Errors: :class:`UsageError` for folders with nothing usable, :class:`AudioError` for a source that
-    cannot be read, silent speech, or a noise that is silent wherever one looks.
+    Raises UsageError for folders without usable files, and AudioError for a source that cannot be read, for
+    silent speech, and for a noise file in which no segment with sound is found.
     """
     for index, paths, noise_path, snr, category, speaker in _plan(recipe, speech, noise):
         generator = numpy_stream(recipe.seed, "mixture", index)
@@ -242,8 +264,8 @@ def draw_all(recipe: Recipe, speech: Path, noise: Path) -> Iterator[Draw]:
 def render(draw: Draw, speech: Path, noise: Path, verify: bool = True) -> Mixture:
     """The mixture of a draw, from its sources under the folders ``speech`` and ``noise``.
 
-    With ``verify`` a source or a result that differs from the draw's fingerprints raises
-    :class:`AudioError`: the scores would belong to another test set.
+    With ``verify``, raises AudioError where a source or the result differs from the digests of the draw,
+    because the scores would belong to another test set.
     """
     if verify:
         expected = dict(zip(draw.speech, draw.speech_sha256, strict=True))
@@ -253,11 +275,13 @@ def render(draw: Draw, speech: Path, noise: Path, verify: bool = True) -> Mixtur
             if not (root / path).is_file():
                 raise AudioError(f"{root / path} is missing", "the manifest was drawn from other folders")
             if sha256(root / path) != digest:
-                raise AudioError(f"{root / path} is not the file the manifest was drawn from", "restore it")
+                raise AudioError(
+                    f"{root / path} is not the file that the manifest was drawn from", "restore it"
+                )
     clean = _speech(speech, draw.speech, draw.rate, draw.samples)
     if clean.size != draw.samples:
         raise AudioError(
-            f"{draw.id} has {clean.size} samples of speech, not {draw.samples}", "draw the set anew"
+            f"{draw.id} has {clean.size} samples of speech, not {draw.samples}", "draw the set again"
         )
     source = read_at(noise / draw.noise, draw.rate, channel=0)
     piece = segment(source, draw.noise_offset, draw.samples, int(LOOP_FADE_SECONDS * draw.rate))
@@ -265,7 +289,7 @@ def render(draw: Draw, speech: Path, noise: Path, verify: bool = True) -> Mixtur
     noise32 = (draw.noise_gain * piece).astype(np.float32)
     if verify and draw.rendered_sha256 and _fingerprint(clean32, noise32) != draw.rendered_sha256:
         raise AudioError(
-            f"{draw.id} came out with other samples than when it was drawn",
+            f"{draw.id} has other samples than when it was drawn",
             "the versions of numpy, soxr or libsndfile in the manifest differ from those installed",
         )
     return Mixture(
@@ -279,7 +303,11 @@ def render(draw: Draw, speech: Path, noise: Path, verify: bool = True) -> Mixtur
     )
 
 
-def mixtures(recipe: Recipe, speech: Path | str, noise: Path | str) -> Iterator[Mixture]:
-    """The mixtures of a recipe, one by one: nothing but the current one is held in memory."""
+def mixtures(recipe: MixingRecipe, speech: Path | str, noise: Path | str) -> Iterator[Mixture]:
+    """The mixtures of a recipe, one by one; only the current one is in memory."""
     for draw in draw_all(recipe, Path(speech), Path(noise)):
         yield render(draw, Path(speech), Path(noise), verify=False)
+
+
+def __getattr__(name: str) -> Any:
+    return renamed_attribute(__name__, name, {"Recipe": "MixingRecipe"})

@@ -1,4 +1,4 @@
-"""A noisy recording with its clean twin: what an evaluation is made of."""
+"""A noisy recording with its clean reference."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Mixture:
-    """One test item. Waveforms are mono (T,), float32, full scale 1.0.
+    """One item of a test set. Waveforms are mono (T,), float32, full scale 1.0; ``rate`` is in Hz.
 
-    ``noise`` is None where only the pair is known. ``snr_db`` and ``noise_type`` are None where the test
-    set does not tell. ``id`` is unique in its test set and safe as a file name but for its slashes.
+    ``noise``, ``snr_db`` and ``noise_type`` are None where the test set does not provide them. ``id`` is
+    unique in its test set and valid as a file name, except that it may contain slashes.
     """
 
     id: str

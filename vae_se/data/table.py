@@ -1,4 +1,4 @@
-"""A table of a TOML file as a dataclass: unknown keys and wrong types are errors that help."""
+"""Tables of a TOML file as dataclasses, with helpful errors for unknown keys and wrong types."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ T = TypeVar("T")
 def from_table(cls: type[T], table: Mapping[str, Any], where: str) -> T:
     """``cls(**table)`` with checks; ``where`` names the table in errors, for example ``[data]``.
 
-    Lists become tuples and whole numbers become floats where the field says so. Raises
-    :class:`UsageError` for an unknown key (naming the nearest), a missing one, or a wrong type.
+    Lists become tuples, and whole numbers become floats, where the type of the field is tuple or float. Raises
+    UsageError for an unknown key (with the nearest known one), a missing key, or a value of the wrong type.
     """
     hints = typing.get_type_hints(cls)
     fields = {item.name: item for item in dataclasses.fields(cls) if item.init}  # type: ignore[arg-type]

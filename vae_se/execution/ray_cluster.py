@@ -37,7 +37,7 @@ class _Actor:
 
 
 class ActorWorker:
-    """The driver's end of an actor: a :class:`~vae_se.execution.base.Worker`."""
+    """The driver's end of an actor: a :class:`~vae_se.execution.base.RemoteHandle`."""
 
     pid: int | None = None
 

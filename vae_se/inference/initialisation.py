@@ -71,7 +71,7 @@ def first_start(
         proposal = noisy_encoder(power, mask)
         posterior = proposal.posterior
         state = fit_start(noise, state, proposal.log_noise.exp(), mask)
-    if noise.competes:
+    if noise.has_alternatives:
         state = pick_start(noise, state, power, mask, prior, encoder_floor, streams)
     return Start(state, torch.ones_like(mask), posterior)
 
@@ -98,14 +98,14 @@ def pick_start(
     encoder_floor: float,
     streams: Streams,
 ) -> Any:
-    """In every frame the initialisation with the highest evidence: ``state`` or one of ``model.rivals``.
+    """In every frame the initialisation with the highest evidence: ``state`` or one of ``model.alternatives``.
 
     For each of them log p(x_n) is estimated by importance sampling, with DRAWS draws from the encoder at the
     power (B, N, F) less the noise. An alternative must exceed ``state`` by ``model.margin`` nats: with few
     draws the estimate is further below the evidence for speech, which has many shapes, than for noise. For
     priors that tie the frames together this is a heuristic, because frames are compared one by one.
     """
-    states = [state, *model.rivals(state, power, mask)]
+    states = [state, *model.alternatives(state, power, mask)]
     gain = torch.ones_like(mask)
     targets = (Target(prior, power, model.variance(s), gain, mask) for s in states)
     evidence = torch.stack([_evidence(target, encoder_floor, streams) for target in targets])

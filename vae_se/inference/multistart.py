@@ -33,7 +33,10 @@ def candidates(model: ModelT, number: int) -> list[ModelT]:
     found = [model]
     if model.noisy_encoder is not None:
         found.append(dataclasses.replace(model, noisy_encoder=None))
-    found += [dataclasses.replace(model, noise=noise, noisy_encoder=None) for noise in model.noise.elsewhere()]
+    found += [
+        dataclasses.replace(model, noise=noise, noisy_encoder=None)
+        for noise in model.noise.other_initialisations()
+    ]
     return (found + [model] * number)[:number]
 
 

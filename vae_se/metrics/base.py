@@ -1,4 +1,4 @@
-"""What a metric is: a function of a checked pair of waveforms, with its unit, its direction and its source."""
+"""Metrics: functions of a checked pair of waveforms, registered with unit, direction and source."""
 
 from __future__ import annotations
 
@@ -14,49 +14,49 @@ from ..registry import Registry
 
 T = TypeVar("T")
 
-# Ratios in dB are reported within this range: a perfect estimate is +inf, which no mean survives.
+# Ratios are limited to +- this many dB: a perfect estimate would be +inf, and so would every mean over files.
 DB_LIMIT = 100.0
 
 
 class Score(NamedTuple):
-    """A value, or NaN and the reason why there is none."""
+    """A value, or NaN and the reason why the metric has no value."""
 
     value: float
     reason: str = ""
 
 
 class CannotScore(Exception):
-    """Raised by a metric that has no value for this pair; its text becomes the reason."""
+    """Raised by a metric that has no value for a pair; the message becomes the reason."""
 
 
 @dataclasses.dataclass
 class Pair:
-    """One reference and one estimate, checked: (T,) float64 each, finite, equally long, reference audible.
+    """A reference and an estimate, checked: float64 (T,), finite, of equal length, the reference not silent.
 
-    ``noise`` (T,) is what was added to the reference, where that is known. What several metrics need
-    (a resampled copy, a PESQ value) is computed once.
+    ``noise`` (T,): the noise that was added to the reference, where it is known. Intermediate results that
+    several metrics use (a resampled copy, a PESQ value) are cached.
     """
 
     reference: np.ndarray
     estimate: np.ndarray
     rate: int
     noise: np.ndarray | None = None
-    _memory: dict[object, object] = dataclasses.field(default_factory=dict, repr=False)
+    _cache: dict[object, object] = dataclasses.field(default_factory=dict, repr=False)
 
     def once(self, key: object, compute: Callable[[], T]) -> T:
-        """``compute()``, remembered under ``key``; a failure is remembered too."""
-        if key not in self._memory:
+        """The cached result of ``compute()`` under ``key``; an exception is cached and raised again."""
+        if key not in self._cache:
             try:
-                self._memory[key] = compute()
-            except Exception as error:  # re-raised below, for every caller alike
-                self._memory[key] = _Failure(error)
-        value = self._memory[key]
+                self._cache[key] = compute()
+            except Exception as error:  # raised below, for this caller and later ones
+                self._cache[key] = _Failure(error)
+        value = self._cache[key]
         if isinstance(value, _Failure):
             raise value.error
         return value  # type: ignore[return-value]
 
     def at(self, rate: int) -> Pair:
-        """The pair at another sampling rate in Hz."""
+        """The pair resampled to ``rate`` Hz."""
         if rate == self.rate:
             return self
         return self.once(("at", rate), functools.partial(self._resampled, rate))
@@ -75,7 +75,10 @@ class _Failure:
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """A named metric. ``function(pair)`` returns a float or raises :class:`CannotScore`."""
+    """A named metric. ``function(pair)`` returns a float or raises :class:`CannotScore`.
+
+    ``package``: the package to install where the metric needs one that is not a dependency.
+    """
 
     name: str
     function: Callable[[Pair], float]
@@ -83,7 +86,7 @@ class Metric:
     source: str
     better: Literal["higher", "lower"] = "higher"
     needs_noise: bool = False
-    package: str = ""  # what to install where it is not part of the core
+    package: str = ""
 
 
 METRICS: Registry[Metric] = Registry("metric")
@@ -108,7 +111,11 @@ def metric(
 
 
 def ratio_db(signal: float, error: float) -> float:
-    """10 log10(signal / error) within plus or minus :data:`DB_LIMIT`."""
+    """10 log10(signal / error), limited to plus or minus :data:`DB_LIMIT`.
+
+    >>> ratio_db(100.0, 1.0)
+    20.0
+    """
     if signal <= 0.0:
         return -DB_LIMIT
     if error <= 0.0:
@@ -117,7 +124,7 @@ def ratio_db(signal: float, error: float) -> float:
 
 
 def frames(waveform: np.ndarray, length: int, hop: int, count: int | None = None) -> np.ndarray:
-    """Overlapping frames (N, length) of (T,); only whole ones, at most ``count`` of them."""
+    """Whole overlapping frames (N, length) of (T,), at most ``count`` of them."""
     if waveform.size < length:
         raise CannotScore(f"the reference is too short: {waveform.size} samples, one frame has {length}")
     return np.lib.stride_tricks.sliding_window_view(waveform, length)[::hop][:count]

@@ -1,4 +1,4 @@
-"""SDR of BSS Eval: the reference may pass through any filter of 512 taps before it is compared."""
+"""SDR of BSS Eval, which ignores any filter of 512 taps between reference and estimate."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from .base import CannotScore, Pair, metric, ratio_db
 
 TAPS = 512
 
-# Diagonal loading relative to the power: band-limited speech makes the Toeplitz matrix all but singular.
-# At -120 dB it moves no SDR below 60 dB by 0.01 dB.
+# Diagonal loading relative to the power, because band-limited speech makes the Toeplitz matrix nearly singular.
+# At -120 dB it changes SDRs below 60 dB by less than 0.01 dB.
 _LOADING = 1e-12
 
 
@@ -22,13 +22,12 @@ _LOADING = 1e-12
     "F.-R. Stoeter, A. Liutkus, N. Ito, The 2018 signal separation evaluation campaign (BSS Eval v4)",
 )
 def sdr(pair: Pair) -> float:
-    """SignalSpec-to-distortion ratio in dB of one source, over the whole file, filter of 512 taps.
+    """Signal-to-distortion ratio in dB of one source, over the whole file, with a filter of 512 taps.
 
-    The estimate is projected on the reference and its 511 delays (Vincent et al. 2006, eq. 10 with one
-    source); the normal equations are Toeplitz, with correlations by FFT (R. Scheibler, SDR - medium rare
-    with fast computations, ICASSP 2022, section 3). SDR then is c / (1 - c) with the coherence
-    c = b' R^-1 b / |y|^2. Departure from v4: one filter for the file, no frames, which for SDR is what
-    mir_eval and fast_bss_eval do. Limited to +-100 dB.
+    The estimate is projected on the reference and its 511 delays (Vincent et al. 2006). The normal equations
+    are Toeplitz, with correlations by FFT (R. Scheibler, SDR - medium rare with fast computations, ICASSP
+    2022). The SDR is c / (1 - c) with the coherence c = b' R^-1 b / |y|^2. Departure from v4: one filter for
+    the file instead of one per frame, as in mir_eval and fast_bss_eval. Limited to +-100 dB.
     """
     s, y = pair.reference, pair.estimate
     if not np.any(y):

@@ -15,22 +15,22 @@ _SOURCE = (
     "PESQ is the wide-band one at 16 kHz, as in the VoiceBank-DEMAND literature"
 )
 _RATE = 16000
-_KEPT = 0.95  # the worst 5 % of the frames are left out of LLR and WSS
+_KEPT = 0.95  # LLR and WSS omit the worst 5 % of the frames
 
 
 def _trimmed(values: np.ndarray) -> float:
-    """Mean of the lowest 95 % of the frames' values (N,)."""
+    """Mean of the lowest 95 % of the values (N,) of the frames."""
     ordered = np.sort(values)
     return float(np.mean(ordered[: max(1, round(_KEPT * ordered.size))]))
 
 
 def parts(pair: Pair) -> tuple[float, float, float, float]:
-    """(PESQ-wb, LLR, WSS, segmental SNR in dB) at 16 kHz, computed once a pair."""
+    """(wide-band PESQ, LLR, WSS, segmental SNR in dB) at 16 kHz, computed once per pair."""
 
     def compute() -> tuple[float, float, float, float]:
         quality = pesq_wb(pair)
         wide = pair.at(_RATE)
-        # The offset keeps digital silence away from 0/0 (so do Loizou's programs).
+        # The offset avoids 0/0 in digital silence, as in Loizou's programs.
         reference, estimate = wide.reference + EPS, wide.estimate + EPS
         llr = _trimmed(log_likelihood_ratio(reference, estimate, _RATE))
         wss = _trimmed(weighted_spectral_slope(reference, estimate, _RATE))
@@ -40,7 +40,11 @@ def parts(pair: Pair) -> tuple[float, float, float, float]:
 
 
 def ratings(quality: float, llr: float, wss: float, snr: float) -> tuple[float, float, float]:
-    """(CSIG, CBAK, COVL) from PESQ, LLR, WSS and segmental SNR in dB: the regressions, within 1..5."""
+    """(CSIG, CBAK, COVL) by linear regression from PESQ, LLR, WSS and segmental SNR in dB, limited to 1..5.
+
+    >>> [round(rating, 1) for rating in ratings(quality=2.0, llr=0.5, wss=30.0, snr=5.0)]
+    [3.5, 2.7, 2.7]
+    """
     signal = 3.093 - 1.029 * llr + 0.603 * quality - 0.009 * wss
     background = 1.634 + 0.478 * quality - 0.007 * wss + 0.063 * snr
     overall = 1.594 + 0.805 * quality - 0.512 * llr - 0.007 * wss
@@ -52,8 +56,8 @@ def ratings(quality: float, llr: float, wss: float, snr: float) -> tuple[float, 
 def csig(pair: Pair) -> float:
     """Predicted rating of signal distortion.
 
-    The regression was fitted with narrow-band PESQ at 8 kHz; with the wide-band one it is the
-    literature's convention rather than the paper's measure. The same holds for CBAK and COVL.
+    The regression was fitted to narrow-band PESQ at 8 kHz. Its use with wide-band PESQ is a convention of the
+    literature, not the measure of the paper. The same holds for CBAK and COVL.
     """
     return ratings(*parts(pair))[0]
 

@@ -1,4 +1,4 @@
-"""DNSMOS P.835, which needs weights that this package has no licence to ship."""
+"""DNSMOS P.835: registered without a value, because the licence of its weights does not allow shipping them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .base import CannotScore, Pair, metric
     package="onnxruntime",
 )
 def dnsmos(pair: Pair) -> float:
-    """Always a reason, never a value: the ONNX weights are Microsoft's and not part of this package."""
+    """Raises CannotScore always: Microsoft's ONNX weights are not part of this package."""
     raise CannotScore(
         "DNSMOS needs the weights sig_bak_ovr.onnx of the DNS-Challenge, which are not shipped; "
         "score the written files with Microsoft's dnsmos_local.py"

@@ -1,4 +1,4 @@
-"""STOI and extended STOI by pystoi, kept away from NumPy's global generator."""
+"""STOI and extended STOI by pystoi, without side effects on NumPy's global generator."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 
 from .base import CannotScore, Pair, metric
 
-# pystoi's extended measure adds noise of 1e-16 from the global generator; it is put back as it was.
+# pystoi's extended measure adds noise of 1e-16 from NumPy's global generator, whose state is restored
+# afterwards.
 _global_generator = threading.Lock()
 
 
@@ -19,7 +20,7 @@ def _stoi(pair: Pair, extended: bool) -> float:
     if not pair.estimate.any():
         raise CannotScore("the estimate is silent")
     with _global_generator, warnings.catch_warnings():
-        # The only sign of a file that is too short: a warning, and the value 1e-5.
+        # For a file that is too short pystoi warns and returns 1e-5.
         warnings.filterwarnings("error", message="Not enough STFT frames", category=RuntimeWarning)
         before = np.random.get_state()  # noqa: NPY002 - pystoi draws from it
         np.random.seed(0)  # noqa: NPY002
@@ -27,7 +28,7 @@ def _stoi(pair: Pair, extended: bool) -> float:
             value = short_time_intelligibility(pair.reference, pair.estimate, pair.rate, extended=extended)
             return float(value)
         except (RuntimeWarning, IndexError, ValueError) as error:
-            # Shorter than one frame, pystoi fails inside NumPy.
+            # For less than one frame pystoi raises an error from NumPy.
             if isinstance(error, RuntimeWarning) or pair.reference.size < pair.rate:
                 raise CannotScore("too short for STOI: less than 30 frames (0.4 s) of active speech") from None
             raise

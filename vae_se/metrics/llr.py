@@ -17,7 +17,10 @@ def _autocorrelation(windowed: np.ndarray, order: int) -> np.ndarray:
 def linear_prediction(auto: np.ndarray) -> np.ndarray:
     """Prediction-error filters (N, P + 1), first tap 1, from autocorrelations (N, P + 1).
 
-    Levinson-Durbin, over all frames at once.
+    Levinson-Durbin recursion, vectorised over frames.
+
+    >>> linear_prediction(np.array([[1.0, 0.5]]))
+    array([[ 1. , -0.5]])
     """
     count, taps = auto.shape
     filters = np.zeros((count, taps))
@@ -27,7 +30,7 @@ def linear_prediction(auto: np.ndarray) -> np.ndarray:
     for step in range(1, taps):
         mirrored = auto[:, step:0:-1]
         reflection = -np.sum(filters[:, :step] * mirrored, axis=1) / error
-        # Rounding can push a reflection out of the unit circle where a frame is predictable perfectly.
+        # Rounding can give a reflection coefficient above 1 where a frame is perfectly predictable.
         reflection = np.clip(reflection, -1.0, 1.0)[:, None]
         filters[:, 1 : step + 1] = filters[:, 1 : step + 1] + reflection * filters[:, step - 1 :: -1][:, :step]
         error = np.maximum(error * (1.0 - reflection[:, 0] ** 2), tiny)
@@ -35,11 +38,11 @@ def linear_prediction(auto: np.ndarray) -> np.ndarray:
 
 
 def log_likelihood_ratio(reference: np.ndarray, estimate: np.ndarray, rate: int) -> np.ndarray:
-    """Log ratio of prediction errors of each frame, (T,) and (T,) to (N,), not limited.
+    """Log ratio (N,) of the prediction errors of each frame of two waveforms (T,), not limited.
 
     log(a_y' R_s a_y / a_s' R_s a_s) with R_s the reference's autocorrelation, a_s and a_y the prediction
     filters of reference and estimate, of order 16 (10 below 10 kHz): S. R. Quackenbush, T. P. Barnwell,
-    M. A. Clements, Objective measures of speech quality, 1988; Hu and Loizou 2008, eq. 1. Frames of 30 ms.
+    M. A. Clements, Objective measures of speech quality, 1988; Hu and Loizou 2008. Frames of 30 ms.
     """
     order = 16 if rate >= 10000 else 10
     auto = _autocorrelation(loizou_frames(reference, rate), order)

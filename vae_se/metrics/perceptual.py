@@ -1,4 +1,4 @@
-"""PESQ, wide-band and narrow-band: two scales that are never mixed."""
+"""PESQ, wide-band and narrow-band: two different scales, hence two metrics."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from .base import CannotScore, Pair, metric
 
 _WIDE = 16000
 _NARROW = 8000
-_SECONDS = 0.25  # what the reference program asks for
+_SECONDS = 0.25  # minimum duration of the reference program
 
 
 def pesq(pair: Pair, mode: Literal["wb", "nb"], rate: int) -> float:
-    """MOS-LQO of the reference program of ITU-T P.862 at ``rate`` Hz; computed once a pair.
+    """MOS-LQO of the reference program of ITU-T P.862 at ``rate`` Hz; computed once per pair.
 
     Raises CannotScore for a silent estimate, a file shorter than 0.25 s, or no speech in the reference.
     """
@@ -37,7 +37,7 @@ def _pesq(pair: Pair, mode: Literal["wb", "nb"]) -> float:
 
 @metric("pesq_wb", "MOS-LQO 1.04..4.64", "ITU-T P.862.2 (2007)", package="pesq")
 def pesq_wb(pair: Pair) -> float:
-    """Wide-band PESQ, always at 16 kHz. Higher rates are resampled; lower ones have no wide band."""
+    """Wide-band PESQ at 16 kHz. Higher rates are resampled. Raises CannotScore for lower rates."""
     if pair.rate < _WIDE:
         raise CannotScore(f"wide-band PESQ needs a rate of 16000 Hz or more, this is {pair.rate} Hz")
     return pesq(pair, "wb", _WIDE)
@@ -45,9 +45,9 @@ def pesq_wb(pair: Pair) -> float:
 
 @metric("pesq_nb", "MOS-LQO 1.02..4.55", "ITU-T P.862 (2001) mapped by P.862.1 (2003)", package="pesq")
 def pesq_nb(pair: Pair) -> float:
-    """Narrow-band PESQ: at 8 kHz for a file of less than 16 kHz, else at 16 kHz with the narrow-band filter.
+    """Narrow-band PESQ: at 8 kHz for files below 16 kHz, otherwise at 16 kHz with the narrow-band filter.
 
-    The two differ by the resampling only (some hundredths); a table should hold one rate.
+    The two differ by the resampling only (some hundredths); a table should not mix them.
     """
     if pair.rate < _NARROW:
         raise CannotScore(f"PESQ needs a rate of 8000 Hz or more, this is {pair.rate} Hz")

@@ -1,4 +1,4 @@
-"""Scoring in processes of their own: all cores, one thread each, and a crash or a hang costs one row."""
+"""Scoring in worker processes of one thread each; a crash or a hang of a metric costs one score."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ import numpy as np
 from ..execution import Died, Handle, Pool
 from ..execution.process import Process
 from .base import METRICS, Score
-from .scoring import refused, score
+from .scoring import refused, score_here
 
 Scores = dict[str, Score]
 
 
 class ScorePool:
-    """``jobs`` scoring processes behind a bounded queue.
+    """``jobs`` worker processes (by default one per core) that take pairs from a bounded queue.
 
     >>> with ScorePool(2) as pool:                                                # doctest: +SKIP
     ...     future = pool.submit(["pesq_wb", "stoi"], clean, enhanced, 16000)
     ...     future.result()["pesq_wb"].value
 
-    A future always holds one Score a name: a crash, a hang past ``timeout`` seconds and a refused pair are
-    NaN with the reason. ``submit`` blocks while ``2 * jobs`` pairs wait, so memory stays flat however many
-    files there are. When several metrics are asked for and the process dies, they are asked one by one, so
-    that only the one at fault is lost. ``recycle`` pairs after its start a process is replaced.
+    A future holds one Score per name; after a crash, after ``timeout`` seconds and for a pair that cannot be
+    scored the value is NaN with a reason. ``submit`` blocks while ``2 * jobs`` pairs wait, so memory use does
+    not grow with the number of files. If a process dies while it computes several metrics, they are computed
+    again one by one, so that only the metric at fault is lost. A process is replaced after ``recycle`` pairs.
     """
 
     def __init__(self, jobs: int | None = None, *, timeout: float = 120.0, recycle: int = 1000) -> None:
@@ -47,13 +47,13 @@ class ScorePool:
         noisy: np.ndarray | None = None,
         noise: np.ndarray | None = None,
     ) -> Future[Scores]:
-        """Queue a pair; arguments as in :func:`vae_se.metrics.score`. Blocks while the queue is full.
+        """Queue a pair; the arguments are those of :func:`score`. Blocks while the queue is full.
 
         Raises UsageError for an unknown name and RuntimeError after :meth:`close`.
         """
         for name in names:
             METRICS[name]
-        # One pair for all names: it is pickled once, and computes once what several metrics need.
+        # One task for all names: the pair is pickled once, and intermediate results are shared by the metrics.
         pair = (reference, estimate, rate, noisy, noise)
         scores: Future[Scores] = Future()
         answer = self._pool.submit([(name, pair) for name in names])
@@ -65,7 +65,7 @@ class ScorePool:
         return self._pool.pids()
 
     def close(self, *, cancel: bool = False) -> None:
-        """End the processes after what is queued is done; with ``cancel`` drop that."""
+        """End the processes after the queued pairs are scored; with ``cancel`` the queue is dropped."""
         self._pool.close(cancel=cancel)
 
     def __enter__(self) -> ScorePool:
@@ -78,12 +78,12 @@ class ScorePool:
 
 
 def _collect(names: tuple[str, ...], scores: Future[Scores], answer: Future[list[Any]]) -> None:
-    """The answers of a task, one a name, as the scores of a pair."""
+    """Set ``scores`` from the answers of a task, one answer per name."""
     if answer.cancelled():
         scores.cancel()
         return
     error = answer.exception()
-    if error is not None:  # no process can be started: the row says so
+    if error is not None:  # no process can be started
         scores.set_result(refused(names, str(error)))
         return
     scores.set_result({
@@ -93,17 +93,43 @@ def _collect(names: tuple[str, ...], scores: Future[Scores], answer: Future[list
 
 
 def make() -> Handle:
-    """What is run in every process."""
+    """The function that every worker process runs."""
 
     def handle(items: Sequence[tuple[str, tuple[Any, ...]]]) -> list[Score]:
         names, (reference, estimate, rate, noisy, noise) = [name for name, _ in items], items[0][1]
         try:
-            scores = score(names, reference, estimate, rate, noisy=noisy, noise=noise)
-        except Exception as error:  # the caller checked the names: anything else is a row
+            scores = score_here(names, reference, estimate, rate, noisy=noisy, noise=noise)
+        except Exception as error:  # the names were checked by submit; any other error is a reason
             scores = refused(names, f"{type(error).__name__}: {error}")
         return [scores[name] for name in names]
 
     return handle
 
 
-__all__ = ["ScorePool", "Scores"]
+def score(
+    names: Sequence[str],
+    reference: np.ndarray,
+    estimate: np.ndarray,
+    rate: int,
+    *,
+    noisy: np.ndarray | None = None,
+    noise: np.ndarray | None = None,
+    timeout: float | None = None,
+) -> Scores:
+    """Score an estimate against its reference by the metrics in ``names``.
+
+    ``reference`` and ``estimate`` are (T,), or (C, T) with the mean over channels as the score; ``rate`` is
+    in Hz. SI-SIR and SI-SAR need the noise that was added: ``noise``, or ``noisy - reference`` if ``noisy``
+    is given.
+
+    A metric that has no value for this pair gives NaN and a reason. With a ``timeout`` in seconds the metrics
+    run in a process of their own, so that a crash or a hang of a library is a reason, too; for many pairs use
+    :class:`ScorePool`, which keeps its processes. Raises UsageError for an unknown name and nothing else.
+    """
+    if timeout is None:
+        return score_here(names, reference, estimate, rate, noisy=noisy, noise=noise)
+    with ScorePool(1, timeout=timeout) as pool:
+        return pool.submit(names, reference, estimate, rate, noisy=noisy, noise=noise).result()
+
+
+__all__ = ["ScorePool", "Scores", "score"]

@@ -1,4 +1,4 @@
-"""Scale-invariant ratios: SI-SDR, and its split into interference and artefacts where the noise is known."""
+"""Scale-invariant ratios: SI-SDR, and SI-SIR and SI-SAR where the noise is known."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _SOURCE = "J. Le Roux, S. Wisdom, H. Erdogan, J. R. Hershey, SDR - half-baked or
 
 
 def _target(pair: Pair) -> np.ndarray:
-    """Orthogonal projection (T,) of the estimate on the reference (eq. 5, the scaled reference)."""
+    """Orthogonal projection (T,) of the estimate on the reference: the scaled reference."""
     s, y = pair.reference, pair.estimate
     if not np.any(y):
         raise CannotScore("the estimate is silent")
@@ -18,12 +18,9 @@ def _target(pair: Pair) -> np.ndarray:
 
 
 def _interference(pair: Pair) -> np.ndarray:
-    """What the span of reference and noise explains beyond the reference (T,).
-
-    The part of the noise orthogonal to the reference is one direction, so this is one more projection.
-    """
+    """Projection (T,) of the estimate on the part of the noise that is orthogonal to the reference."""
     s, y, noise = pair.reference, pair.estimate, pair.noise
-    assert noise is not None  # held by Metric.needs_noise
+    assert noise is not None  # guaranteed by Metric.needs_noise
     rest = noise - (np.dot(noise, s) / np.dot(s, s)) * s
     energy = np.dot(rest, rest)
     if energy <= 1e-20 * np.dot(s, s):
@@ -37,9 +34,9 @@ def _energy(x: np.ndarray) -> float:
 
 @metric("si_sdr", "dB", _SOURCE)
 def si_sdr(pair: Pair) -> float:
-    """Scale-invariant signal-to-distortion ratio in dB (eq. 5).
+    """Scale-invariant signal-to-distortion ratio in dB.
 
-    No mean is removed, as in the authors' code and in the common libraries. Limited to +-100 dB.
+    The mean is not removed, as in the authors' code and in common libraries. Limited to +-100 dB.
     """
     target = _target(pair)
     return ratio_db(_energy(target), _energy(pair.estimate - target))
@@ -47,15 +44,15 @@ def si_sdr(pair: Pair) -> float:
 
 @metric("si_sir", "dB", _SOURCE, needs_noise=True)
 def si_sir(pair: Pair) -> float:
-    """Scale-invariant signal-to-interference ratio in dB: scaled reference against leaked noise (eq. 8)."""
+    """Scale-invariant signal-to-interference ratio in dB: scaled reference over residual noise."""
     return ratio_db(_energy(_target(pair)), _energy(_interference(pair)))
 
 
 @metric("si_sar", "dB", _SOURCE, needs_noise=True)
 def si_sar(pair: Pair) -> float:
-    """Scale-invariant signal-to-artefact ratio in dB: scaled reference against all else (eq. 9).
+    """Scale-invariant signal-to-artefact ratio in dB: scaled reference over the remaining error.
 
-    10^(-SI-SDR/10) = 10^(-SI-SIR/10) + 10^(-SI-SAR/10), as the parts are orthogonal.
+    10^(-SI-SDR/10) = 10^(-SI-SIR/10) + 10^(-SI-SAR/10), because the parts are orthogonal.
     """
     target = _target(pair)
     artefacts = pair.estimate - target - _interference(pair)

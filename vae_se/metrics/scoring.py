@@ -1,4 +1,4 @@
-"""Scores by name: checks first, one NaN with its reason for whatever cannot be computed."""
+"""Scoring in this process: checks of the input, then one score per metric, NaN with a reason on failure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..numerics import SILENCE_RMS
 from .base import METRICS, CannotScore, Metric, Pair, Score
 
 
-def score(
+def score_here(
     names: Sequence[str],
     reference: np.ndarray,
     estimate: np.ndarray,
@@ -20,25 +20,9 @@ def score(
     *,
     noisy: np.ndarray | None = None,
     noise: np.ndarray | None = None,
-    timeout: float | None = None,
 ) -> dict[str, Score]:
-    """Score an estimate against its reference by the metrics in ``names``.
-
-    ``reference`` and ``estimate`` are (T,), or (C, T), whose score is the mean over the channels.
-    ``rate`` is in Hz. The noise that was added is ``noise``, or ``noisy - reference`` where only the mixture
-    is given; SI-SIR and SI-SAR need it.
-
-    A metric without a value for this pair gives NaN and a reason; nothing but an unknown name raises
-    (:class:`~vae_se.errors.UsageError`). With a ``timeout`` in seconds the metrics run in a process of their
-    own, so that a crash or a hang of a library is a reason as well; for many pairs use
-    :class:`~vae_se.metrics.ScorePool`, which keeps its processes.
-    """
+    """:func:`vae_se.metrics.score` without a timeout."""
     metrics = [METRICS[name] for name in names]
-    if timeout is not None:
-        from .pool import ScorePool
-
-        with ScorePool(1, timeout=timeout) as pool:
-            return pool.submit(names, reference, estimate, rate, noisy=noisy, noise=noise).result()
     try:
         pairs = _pairs(reference, estimate, rate, noisy, noise)
     except CannotScore as error:
@@ -52,7 +36,11 @@ def score(
 
 
 def refused(names: Sequence[str], reason: str) -> dict[str, Score]:
-    """The same reason for every metric."""
+    """NaN with the same reason for every metric.
+
+    >>> refused(["stoi"], "the estimate is silent")
+    {'stoi': Score(value=nan, reason='the estimate is silent')}
+    """
     return {name: Score(math.nan, reason) for name in names}
 
 
@@ -60,7 +48,7 @@ def _one(metric: Metric, pair: Pair) -> Score:
     if metric.needs_noise and pair.noise is None:
         return Score(math.nan, "needs the noise that was added, or the noisy mixture")
     try:
-        # Overflow and division warnings inside a library say nothing that the value does not say.
+        # Overflow and division warnings of a library show in its value, which is checked below.
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             value = float(metric.function(pair))
@@ -69,7 +57,7 @@ def _one(metric: Metric, pair: Pair) -> Score:
     except ImportError as error:
         package = metric.package or error.name or "a package"
         return Score(math.nan, f"{package} is not installed: pip install 'vae-se[metrics]'")
-    except Exception as error:  # a library may raise anything; the row says what
+    except Exception as error:  # a library may raise anything; the error becomes the reason
         return Score(math.nan, f"{metric.name} raised {type(error).__name__}: {error}".rstrip(": "))
     return Score(value) if math.isfinite(value) else Score(math.nan, f"{metric.name} gave {value}")
 
@@ -77,7 +65,7 @@ def _one(metric: Metric, pair: Pair) -> Score:
 def _pairs(
     reference: np.ndarray, estimate: np.ndarray, rate: int, noisy: np.ndarray | None, noise: np.ndarray | None
 ) -> list[Pair]:
-    """One checked pair a channel; raises CannotScore."""
+    """One checked pair per channel. Raises CannotScore for input that no metric can score."""
     if isinstance(rate, bool) or rate != rate or int(rate) != rate or rate <= 0:
         raise CannotScore(f"wrong rate: {rate!r} Hz")
     reference = _waveform("reference", reference)
@@ -101,10 +89,10 @@ def _pairs(
 
 
 def _waveform(what: str, array: np.ndarray) -> np.ndarray:
-    """(C, T) float64, finite."""
+    """The waveform as finite float64 (C, T). Raises CannotScore for anything else."""
     wave = np.asarray(array)
     if wave.ndim not in (1, 2) or wave.dtype.kind not in "fiu":
-        raise CannotScore(f"the {what} is no waveform: shape {wave.shape}, type {wave.dtype}")
+        raise CannotScore(f"the {what} is not a waveform: shape {wave.shape}, type {wave.dtype}")
     if wave.size == 0:
         raise CannotScore(f"the {what} is empty")
     if wave.dtype.kind in "iu":

@@ -7,22 +7,22 @@ from scipy.fft import rfft
 
 from .base import Pair, frames, metric
 
-# Hu and Loizou's frames: 30 ms, three quarters overlap.
+# Frames of Hu and Loizou: 30 ms with an overlap of three quarters.
 FRAME_SECONDS = 0.03
 _SNR_RANGE_DB = (-10.0, 35.0)
 
 _LSD_FRAME_SECONDS = 0.032
-# Log spectra are floored this far below the reference's strongest cell: what lies lower is silence, and
-# its logarithm would be the whole distance.
+# Floor of the power spectra relative to the reference's maximum. Lower values are silence, whose logarithms
+# would dominate the distance.
 _LSD_FLOOR = 1e-8
 
 EPS = float(np.finfo(np.float64).eps)
 
 
 def loizou_frames(waveform: np.ndarray, rate: int) -> np.ndarray:
-    """Hann-windowed frames (N, W) of 30 ms with a hop of a quarter, counted as Loizou's programs do.
+    """Hann-windowed frames (N, W) of (T,): 30 ms long, a quarter of that apart.
 
-    (T - W) / hop frames rounded down, so that the last whole frame is left out.
+    As in Loizou's programs, N is (T - W) / hop rounded down, which omits the last whole frame.
     """
     length = round(FRAME_SECONDS * rate)
     hop = length // 4
@@ -32,7 +32,7 @@ def loizou_frames(waveform: np.ndarray, rate: int) -> np.ndarray:
 
 
 def segmental_snr(reference: np.ndarray, estimate: np.ndarray, rate: int) -> float:
-    """Mean over the frames of the SNR in dB, each within -10..35 dB."""
+    """Mean over frames of the SNR in dB, limited to -10..35 dB in each frame."""
     signal = np.sum(np.square(loizou_frames(reference, rate)), axis=1)
     error = np.sum(np.square(loizou_frames(reference - estimate, rate)), axis=1)
     snr = 10.0 * np.log10(signal / (error + EPS) + EPS)
@@ -46,7 +46,7 @@ def segmental_snr(reference: np.ndarray, estimate: np.ndarray, rate: int) -> flo
     "algorithms, ICSLP 1998; frames as in Hu and Loizou 2008",
 )
 def seg_snr(pair: Pair) -> float:
-    """Segmental signal-to-noise ratio in dB: all frames count, silent ones too; not scale-invariant."""
+    """Segmental signal-to-noise ratio in dB over all frames, silent ones included; not scale-invariant."""
     return segmental_snr(pair.reference, pair.estimate, pair.rate)
 
 
@@ -57,9 +57,10 @@ def seg_snr(pair: Pair) -> float:
     better="lower",
 )
 def lsd(pair: Pair) -> float:
-    """Log-spectral distance in dB: root of the mean square over bins, mean over frames.
+    """Log-spectral distance in dB: root mean square over bins, then mean over frames.
 
-    32 ms Hann frames with half overlap; both power spectra are floored 80 dB below the reference's peak.
+    Hann frames of 32 ms with an overlap of one half; both power spectra have a floor 80 dB below the
+    reference's maximum.
     """
     length = round(_LSD_FRAME_SECONDS * pair.rate)
     taper = np.hanning(length + 2)[1:-1]

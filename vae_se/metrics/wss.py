@@ -1,4 +1,4 @@
-"""Weighted spectral slope: how differently the two spectra rise and fall from band to band."""
+"""Weighted spectral slope: distance between the slopes of two spectra from band to band."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _WIDTHS = np.array([
     70.0, 70.0, 70.0, 70.0, 70.0, 70.0, 70.0, 77.3724, 86.0056, 95.3398, 105.411, 116.256, 127.914,
     140.423, 153.823, 168.154, 183.457, 199.776, 217.153, 235.631, 255.255, 276.072, 298.126, 321.465, 346.136,
 ])  # fmt: skip
-_LOWEST_SHARE = np.exp(-30.0 / (2.0 * 2.303))  # filter skirts below -30 dB are cut
+_FILTER_CUTOFF = np.exp(-30.0 / (2.0 * 2.303))  # filter responses below -30 dB are set to 0
 _ENERGY_FLOOR = 1e-10
-_GLOBAL_PEAK_DB = 20.0  # K_max: how fast the weight falls below the strongest band
-_LOCAL_PEAK_DB = 1.0  # K_locmax: the same below the nearest peak
+_GLOBAL_PEAK_DB = 20.0  # K_max: decay of the weight with the distance below the strongest band
+_LOCAL_PEAK_DB = 1.0  # K_locmax: decay with the distance below the nearest peak
 
 
 def _filters(rate: int, size: int) -> np.ndarray:
@@ -27,12 +27,12 @@ def _filters(rate: int, size: int) -> np.ndarray:
     half = size // 2
     centre = np.floor(_CENTRES / (rate / 2) * half)[:, None]
     width = (_WIDTHS / (rate / 2) * half)[:, None]
-    share = np.exp(-11.0 * ((np.arange(half) - centre) / width) ** 2) * (_WIDTHS[0] / _WIDTHS)[:, None]
-    return np.where(share > _LOWEST_SHARE, share, 0.0)
+    response = np.exp(-11.0 * ((np.arange(half) - centre) / width) ** 2) * (_WIDTHS[0] / _WIDTHS)[:, None]
+    return np.where(response > _FILTER_CUTOFF, response, 0.0)
 
 
 def _band_levels(waveform: np.ndarray, rate: int) -> np.ndarray:
-    """Energy in dB of each frame and band, (T,) to (N, 25)."""
+    """Energy in dB (N, 25) of each frame and band of a waveform (T,)."""
     windowed = loizou_frames(waveform, rate)
     size = 2 ** int(np.ceil(np.log2(2 * windowed.shape[1])))
     power = np.square(np.abs(rfft(windowed, size, axis=1)))[:, : size // 2]
@@ -40,10 +40,10 @@ def _band_levels(waveform: np.ndarray, rate: int) -> np.ndarray:
 
 
 def _nearest_peak(level: np.ndarray, slope: np.ndarray) -> np.ndarray:
-    """Level in dB of the peak nearest to each band, uphill: (N, 25) and slopes (N, 24) to (N, 24).
+    """Level in dB (N, 24) of the nearest spectral peak of each band, from levels (N, 25) and slopes (N, 24).
 
-    A rising band looks to the right and a falling one to the left. As in the programs that produced the
-    published numbers, the search to the right stops one band before the peak.
+    The peak is searched to the right where the slope is positive and to the left otherwise. As in the programs
+    behind the published numbers, the search to the right stops one band before the peak.
     """
     count, bands = slope.shape
     right = np.full((count, bands), bands)
@@ -56,17 +56,17 @@ def _nearest_peak(level: np.ndarray, slope: np.ndarray) -> np.ndarray:
 
 
 def _weights(level: np.ndarray, slope: np.ndarray) -> np.ndarray:
-    """Klatt's weights (N, 24): slopes near the spectrum's peaks count most."""
+    """Klatt's weights (N, 24), which emphasise slopes near spectral peaks."""
     below_top = level.max(axis=1, keepdims=True) - level[:, :-1]
     below_peak = _nearest_peak(level, slope) - level[:, :-1]
     return (_GLOBAL_PEAK_DB / (_GLOBAL_PEAK_DB + below_top)) * (_LOCAL_PEAK_DB / (_LOCAL_PEAK_DB + below_peak))
 
 
 def weighted_spectral_slope(reference: np.ndarray, estimate: np.ndarray, rate: int) -> np.ndarray:
-    """Weighted squared difference of the slopes between bands of each frame, (T,) and (T,) to (N,).
+    """Weighted squared difference (N,) of the slopes between bands, per frame of two waveforms (T,).
 
     D. H. Klatt, Prediction of perceived phonetic distance from critical-band spectra, ICASSP 1982, with the
-    band filters and constants of Hu and Loizou 2008, section II-B. Frames of 30 ms.
+    band filters and constants of Hu and Loizou 2008. Frames of 30 ms.
     """
     levels = [_band_levels(x, rate) for x in (reference, estimate)]
     slopes = [np.diff(level, axis=1) for level in levels]

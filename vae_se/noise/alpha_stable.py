@@ -1,4 +1,4 @@
-"""Alpha-stable noise: tails so heavy that the power has no mean."""
+"""Alpha-stable noise: a distribution whose tails are so heavy that the power has no mean."""
 
 from __future__ import annotations
 
@@ -11,24 +11,23 @@ import torch
 from ..errors import UsageError
 from ..rng import Streams
 from .base import NOISES
-from .heavy import HeavyTailed, ImpulseState
+from .heavy_tailed import HeavyTailed, ImpulseState
 from .multiplicative import product
 
 
 def positive_stable(index: float, streams: Streams, bins: int, dtype: torch.dtype) -> torch.Tensor:
-    """Draws (B, N, F) of the positive stable law with E exp(-t phi) = exp(-t^a), a = ``index`` in (0, 1).
+    """Draws (B, N, F), positive stable: E exp(-t phi) = exp(-t^a) with a = ``index`` in (0, 1).
 
-    Kanter, Stable densities under change of scale and total variation inequalities, 1975, sec. 4:
-    phi = sin(a U) / sin(U)^(1/a) * (sin((1 - a) U) / E)^((1 - a) / a), U uniform on (0, pi), E standard
-    exponential.
+    Kanter, Stable densities under change of scale and total variation inequalities, 1975:
+    phi = sin(a U) / sin(U)^(1/a) * (sin((1 - a) U) / E)^((1 - a) / a), with U uniform on (0, pi) and E standard
+    exponential. Draws are limited to 1e-6 .. 1e6 (+-60 dB).
     """
     a = index
-    # In float64 and off the ends, where the sines vanish: powers of 1 / a overflow otherwise.
+    # float64, and U away from 0 and pi where the sines vanish: powers of 1 / a would overflow.
     u = math.pi * streams.uniform(bins, dtype=torch.float64).clamp(1e-9, 1 - 1e-9)
     e = torch.log1p(-streams.uniform(bins, dtype=torch.float64)).neg().clamp(min=1e-12)
     log_phi = torch.log(torch.sin(a * u)) - torch.log(torch.sin(u)) / a
     log_phi += (1 - a) / a * (torch.log(torch.sin((1 - a) * u)) - torch.log(e))
-    # Whatever lies beyond +-60 dB is an impulse, or none, all the same.
     return log_phi.exp().clamp(1e-6, 1e6).to(dtype)
 
 
@@ -38,15 +37,17 @@ class AlphaStable(HeavyTailed):
     """b_fn isotropic complex alpha-stable with characteristic exponent ``alpha`` in (0, 2) and scale (W H)_fn.
 
     As a Gaussian scale mixture, b | phi ~ N_c(0, phi W H) with phi positive stable of exponent alpha / 2. Its
-    density has no closed form, so phi is drawn: ``sweeps`` Metropolis-Hastings steps an iteration whose
-    proposals come from the prior, accepted with the ratio of the expected likelihoods
+    density has no closed form, so phi is sampled: each iteration makes ``sweeps`` Metropolis-Hastings steps
+    whose proposals come from the prior of phi. The acceptance ratio is that of the expected likelihoods
     exp(sum_r w_r log N_c(x; 0, s_r + phi W H)).
 
     Leglaive, Simsekli, Liutkus, Girin and Horaud, Speech enhancement with variational autoencoders and
-    alpha-stable distributions, 2019, sec. 4; Simsekli, Liutkus and Cemgil, Alpha-stable matrix
-    factorization, 2015. Departures: one impulse variable for all draws of the speech, and a scale of rank K in
-    place of one that is constant over time. The law of phi is scaled to exp(-t^(alpha/2)), as W takes up
-    any constant.
+    alpha-stable distributions, 2019; Simsekli, Liutkus and Cemgil, Alpha-stable matrix factorization, 2015.
+    Departures: one impulse variable for all draws of the speech, and a scale of rank K instead of one that is
+    constant over time. The distribution of phi is normalised to exp(-t^(alpha/2)), because W absorbs any
+    constant.
+
+    Raises UsageError unless ``alpha`` lies between 0 and 2.
     """
 
     auxiliary: ClassVar[bool] = True
@@ -68,7 +69,7 @@ class AlphaStable(HeavyTailed):
         mask: torch.Tensor,
         streams: Streams,
     ) -> ImpulseState:
-        """Moves of phi, bin by bin."""
+        """``sweeps`` Metropolis-Hastings steps of phi; every bin is accepted or rejected on its own."""
         scale, weight = product(state.scale), log_weight.exp().unsqueeze(-1)
 
         def log_likelihood(phi: torch.Tensor) -> torch.Tensor:
@@ -79,10 +80,10 @@ class AlphaStable(HeavyTailed):
         current = log_likelihood(phi)
         for _ in range(self.sweeps):
             proposed = positive_stable(self.alpha / 2, streams, bins, power.dtype)
-            # Frames that do not exist draw nothing and hold zeros, whose logarithms must not arise.
+            # Frames that are not valid have no draws but zeros, whose logarithm would be -inf.
             proposed = torch.where(mask.unsqueeze(-1) > 0, proposed, torch.ones_like(proposed))
             new = log_likelihood(proposed)
             uniform = streams.uniform(bins, dtype=power.dtype)
-            taken = torch.log(uniform.clamp(min=1e-30)) < new - current
-            phi, current = torch.where(taken, proposed, phi), torch.where(taken, new, current)
+            accepted = torch.log(uniform.clamp(min=1e-30)) < new - current
+            phi, current = torch.where(accepted, proposed, phi), torch.where(accepted, new, current)
         return ImpulseState(state.scale, phi)

@@ -1,70 +1,132 @@
-"""The protocol of a noise model: stateless, with immutable state."""
+"""The protocol of a noise model: frozen settings, an immutable state, and declared capabilities."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 
+from ..deprecated import warn
+from ..errors import UsageError
 from ..registry import Registry
 from ..rng import Streams
+from ..signal_spec import SignalSpec
+from .store import NoiseDictionary
 
 
-class NoiseModel(Protocol):
-    """Variance of the noise in every frame and bin, learnt from the recording.
+@dataclasses.dataclass(frozen=True)
+class NoiseState:
+    """Base class of states: fields are tensors (B, ...), or frozen dataclasses of such tensors."""
 
+
+S = TypeVar("S", bound=NoiseState)
+
+#: Metadata of dataclass fields that :mod:`vae_se.assemble` fills in and a configuration cannot set.
+NOT_A_SETTING = {"setting": False}
+
+
+@dataclasses.dataclass(frozen=True)
+class NoiseModel(ABC, Generic[S]):
+    """The variance of the noise in every frame and bin, fitted to the recording.
+
+    A model is stateless: :meth:`init` makes a state of type ``S``, and :meth:`update` returns a new one.
     Shapes: power (B, N, F), mask (B, N), speech variance (B, R, N, F), log-weights (B, R, N).
+
+    Four capabilities are optional. Each has a default that says "not supported": hidden variables
+    (:attr:`auxiliary`), alternative initialisations of a frame (:attr:`has_alternatives`), known spectra
+    (:meth:`with_known`), and a factorisation (:meth:`factors`).
+
+    ``signal``: rate and STFT of the spectra, as the prior has them; needed where a model counts in seconds.
     """
 
-    #: Whether there are hidden variables of the noise to be drawn in the loop.
+    #: Whether the model has hidden variables that :meth:`sample_auxiliary` draws.
     auxiliary: ClassVar[bool] = False
-    #: Whether the start has rivals, of which the loop picks frame by frame (inference/initialisation.py).
-    competes: ClassVar[bool] = False
-    #: Nats by which a frame must be likelier under a rival.
-    margin: float = 0.0
+    #: Whether :meth:`alternatives` proposes initialisations from which the best is chosen frame by frame.
+    has_alternatives: ClassVar[bool] = False
 
-    def init(self, power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> Any:
-        """The start, scaled to the recording and drawn from its stream."""
+    signal: SignalSpec = dataclasses.field(default=SignalSpec(), kw_only=True, metadata=NOT_A_SETTING)
 
-    def variance(self, state: Any) -> torch.Tensor:
+    @abstractmethod
+    def init(self, power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> S:
+        """The initial state, scaled to the recording; its random numbers come from the recording's stream."""
+
+    @abstractmethod
+    def variance(self, state: S) -> torch.Tensor:
         """Noise variance (B, N, F), at least numerics.VARIANCE_FLOOR."""
 
+    @abstractmethod
     def update(
         self,
-        state: Any,
+        state: S,
         power: torch.Tensor,
         speech_variance: torch.Tensor,
         log_weight: torch.Tensor,
         mask: torch.Tensor,
-    ) -> Any:
+    ) -> S:
         """One M-step under weighted draws; it does not lower the expected log-likelihood."""
 
     def sample_auxiliary(
         self,
-        state: Any,
+        state: S,
         power: torch.Tensor,
         speech_variance: torch.Tensor,
         log_weight: torch.Tensor,
         mask: torch.Tensor,
         streams: Streams,
-    ) -> Any:
-        """Draw the noise's hidden variables, after those of the speech, where there are any (``auxiliary``)."""
+    ) -> S:
+        """Draw the hidden variables of the noise, given the draws of the speech (if :attr:`auxiliary`)."""
         return state
 
-    def elsewhere(self) -> list[NoiseModel]:
-        """The same model with other starts, for whole runs of the loop to try."""
-        spectrum: str | None = getattr(self, "init_spectrum", None)
-        return [] if spectrum in (None, "tracked") else [dataclasses.replace(self, init_spectrum="tracked")]  # type: ignore[type-var]
+    def factors(self, state: S) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Spectra W (B, K, F) and activations H (B, N, K) whose product is the scale, or None."""
+        return None
 
-    def rivals(self, state: Any, power: torch.Tensor, mask: torch.Tensor) -> list[Any]:
-        """Other starts than ``state``; called where ``competes`` is set."""
+    def with_known(self, dictionary: NoiseDictionary) -> NoiseModel[S]:
+        """The same model with the spectra of ``dictionary`` held fixed.
+
+        Raises UsageError where the model cannot hold spectra fixed.
+        """
+        raise UsageError(
+            f"{type(self).__name__} cannot use spectra that are known beforehand",
+            "choose the noise model dictionary",
+        )
+
+    def other_initialisations(self) -> Sequence[NoiseModel[S]]:
+        """The same model with other initial spectra, which multistart tries (inference/multistart.py)."""
         return []
 
-    def pick(self, states: list[Any], choice: torch.Tensor) -> Any:
-        """The state that is ``states[choice[b, n]]`` in frame n of recording b."""
+    @property
+    def margin(self) -> float:
+        """Nats by which an alternative must raise the log-likelihood of a frame in order to be chosen."""
+        return 0.0
+
+    def alternatives(self, state: S, power: torch.Tensor, mask: torch.Tensor) -> list[S]:
+        """Initial states besides ``state``, to be compared frame by frame (if :attr:`has_alternatives`)."""
+        return []
+
+    def pick(self, states: Sequence[S], choice: torch.Tensor) -> S:
+        """The state that equals ``states[choice[b, n]]`` in frame n of recording b; ``choice`` is (B, N)."""
         return states[0]
+
+    @property
+    def competes(self) -> bool:
+        """Deprecated name of :attr:`has_alternatives`."""
+        warn("NoiseModel.competes", "has_alternatives")
+        return self.has_alternatives
+
+    def rivals(self, state: S, power: torch.Tensor, mask: torch.Tensor) -> list[S]:
+        """Deprecated name of :meth:`alternatives`."""
+        warn("NoiseModel.rivals", "alternatives")
+        return self.alternatives(state, power, mask)
+
+    def elsewhere(self) -> Sequence[NoiseModel[S]]:
+        """Deprecated name of :meth:`other_initialisations`."""
+        warn("NoiseModel.elsewhere", "other_initialisations")
+        return self.other_initialisations()
 
 
 #: Noise models by name.
-NOISES: Registry[Any] = Registry("noise model")
+NOISES: Registry[type[NoiseModel[Any]]] = Registry("noise model")

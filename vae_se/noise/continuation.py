@@ -1,27 +1,29 @@
-"""What a stretch of a recording tells the next one about the noise: its spectra."""
+"""Continuity of the noise between neighbouring segments or windows of a recording: the spectra carry over."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
 from ..numerics import FIT_UPDATES
+from .base import NoiseState
 from .multiplicative import NMFState, product, update_h
 
 
-def spectra_of(state: Any, row: int) -> torch.Tensor | None:
-    """The spectra W (K, F) of recording ``row`` of a noise model's state, where it has any."""
+def spectra_of(state: NoiseState, row: int) -> torch.Tensor | None:
+    """The spectra W (K, F) of recording ``row``; None where the state of the model is no NMFState."""
     return state.w[row] if isinstance(state, NMFState) else None
 
 
-def start_from_spectra(state: Any, spectra: Sequence[torch.Tensor | None], mask: torch.Tensor) -> Any:
-    """The start ``state`` of B stretches, with the spectra of those before them (None: there is none).
+def start_from_spectra(
+    state: NoiseState, spectra: Sequence[torch.Tensor | None], mask: torch.Tensor
+) -> NoiseState:
+    """The initial ``state`` of B segments, with the spectra that the segments before them ended with.
 
-    The activations are fitted to the variance of ``state`` by the model's own updates, spectra held, so
-    that the noise starts as loud as it would have, in shapes that are known already. A stretch without one
-    before it is left as it is; so are models that have no spectra.
+    ``spectra`` holds W (K, F) per segment, or None where there is no segment before. The activations are
+    fitted to the variance of ``state`` with the spectra held fixed, so that the level stays that of
+    ``state``. A segment without a predecessor keeps its state, and so do models whose state is no NMFState.
     """
     if not isinstance(state, NMFState) or all(w is None for w in spectra):
         return state
@@ -32,14 +34,17 @@ def start_from_spectra(state: Any, spectra: Sequence[torch.Tensor | None], mask:
     return NMFState(w, torch.where(new, state.h, h))
 
 
-def shift_window(state: Any, before: Any, shift: int, ratio: float, mask: torch.Tensor) -> Any:
-    """The start ``state`` of a window, with what is known from a window that began ``shift`` frames earlier.
+def shift_window(
+    state: NoiseState, before: NoiseState, shift: int, ratio: float, mask: torch.Tensor
+) -> NoiseState:
+    """The initial ``state`` of a window, with what an overlapping window has learnt.
 
-    ``before`` is the state that the earlier one ended with, at a scale of power from which ``ratio`` leads
-    to the present one. Its spectra stay, and in frames of both windows so do its activations; in new frames
-    they are fitted to the variance of ``state``. Models that have no spectra start anew.
+    ``before``: the final state of the window that began ``shift`` frames earlier. ``ratio``: factor from the
+    power scale of that window to the present one. The result has its spectra and, in the frames of both
+    windows, its activations; in new frames the activations are fitted to the variance of ``state``. Models
+    whose state is no NMFState keep ``state``.
     """
-    if not isinstance(state, NMFState):
+    if not isinstance(state, NMFState) or not isinstance(before, NMFState):
         return state
     old = before.h[:, shift:] * ratio
     new = fit_activations(before.w, product(state)[:, old.shape[1] :], mask[:, old.shape[1] :])
@@ -47,7 +52,7 @@ def shift_window(state: Any, before: Any, shift: int, ratio: float, mask: torch.
 
 
 def fit_activations(w: torch.Tensor, variance: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Activations (B, N, K) of spectra (B, K, F) that make a variance (B, N, F)."""
+    """Activations (B, N, K) with which spectra (B, K, F) approximate a variance (B, N, F)."""
     h = variance.mean(-1, keepdim=True) / w.shape[1] * mask.unsqueeze(-1)
     weight, silence = mask[:, None, :, None], variance.new_zeros(1, 1, 1, 1)
     state = NMFState(w, h.expand(-1, -1, w.shape[1]))

@@ -1,21 +1,20 @@
-"""Noise from spectra that were learnt beforehand, and as many that are not."""
+"""Noise with known spectra: atoms learnt beforehand and held fixed, beside atoms that are free."""
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
 from ..errors import UsageError
 from ..rng import Streams, torch_stream
-from .base import NOISES, NoiseModel
+from .base import NOISES, NOT_A_SETTING, NoiseModel
 from .multiplicative import (
     NMFState,
     check_init,
     draw_weight,
-    init_spectrum,
+    initial_spectrum,
     normalise,
     product,
     update_h,
@@ -25,26 +24,32 @@ from .nmf import NMF
 from .store import NoiseDictionary, load_dictionary
 from .time_range import parse_time_range
 
-#: What else there is in a recording than in a noise segment of it; worth 0.2 dB on ten kinds of noise.
+#: Free atoms beside those of a noise segment, for noise that the segment does not contain.
 FREE_BESIDE_SEGMENT = 2
 
 
 @NOISES.add("dictionary")
 @dataclasses.dataclass(frozen=True)
-class Dictionary(NoiseModel):
-    """b_fn ~ N_c(0, (W H)_fn), W = [atoms of a file, held fixed | ``free`` atoms that are learnt], H learnt.
+class Dictionary(NoiseModel[NMFState]):
+    """b_fn ~ N_c(0, (W H)_fn) with W = [known atoms, held fixed | ``free`` atoms, fitted] and H fitted.
 
-    Semi-supervised separation: Smaragdis, Raj and Shashanka, Supervised and semi-supervised separation of
-    sounds from single-channel mixtures, 2007; here with the updates of :class:`~vae_se.noise.nmf.NMF`, of
-    which those of the fixed spectra are left out.
+    Smaragdis, Raj and Shashanka, Supervised and semi-supervised separation of sounds from single-channel
+    mixtures, 2007, with the updates of :class:`~vae_se.noise.nmf.NMF`; the known atoms are not updated.
 
-    ``file``: a noise dictionary (:mod:`vae_se.noise.store`); or ``noise_segment``: a part of the recording itself
-    that holds the noise alone, such as 0:00-0:02.5, from which :meth:`with_known` makes the model of one
-    recording (:mod:`vae_se.noise.noise_segment`). ``init_spectrum``, ``init_scale`` and ``init_jitter`` are those
-    of ``nmf``: the activations start where all atoms together are as loud, on average over bins, as that
-    spectrum of the recording times that level; the free atoms start as that spectrum times seeded uniform
-    numbers. Atoms of a noise segment start as loud as the noise segment, times ``init_scale``. ``free``: 0 unless given, or 2
-    with a noise segment.
+    The known atoms come from ``file``, a noise dictionary (:mod:`vae_se.noise.store`), or from
+    ``noise_segment``, a part of the recording that holds noise alone, such as 0:00-0:02.5; :meth:`with_known`
+    then makes the model of one recording (:mod:`vae_se.noise.noise_segment`). ``free``: by default 0 with a
+    file and 2 with a noise segment.
+
+    ``init_spectrum``, ``init_scale`` and ``init_jitter`` as in ``nmf``: all atoms start equally loud, and
+    together at ``init_scale`` times the mean over bins of that spectrum of the recording; the free atoms
+    start as that spectrum times seeded uniform numbers. Atoms of a noise segment start at ``init_scale``
+    times the level of the segment.
+
+    ``known``: the atoms; read from ``file`` unless given.
+
+    Raises UsageError unless exactly one of ``file`` and ``noise_segment`` is given, and for a setting outside
+    its range; NoiseError for a file that cannot be read.
     """
 
     file: str = ""
@@ -53,7 +58,9 @@ class Dictionary(NoiseModel):
     init_spectrum: str = "quiet"
     init_scale: float = 2.0
     init_jitter: float = 0.8
-    learnt: NoiseDictionary | None = dataclasses.field(init=False, repr=False, compare=False, default=None)
+    known: NoiseDictionary | None = dataclasses.field(
+        default=None, kw_only=True, repr=False, compare=False, metadata=NOT_A_SETTING
+    )
 
     def __post_init__(self) -> None:
         if bool(self.file) == bool(self.noise_segment):
@@ -65,16 +72,22 @@ class Dictionary(NoiseModel):
         if self._free < 0:
             raise UsageError(f"noise.free = {self.free}", "it is 0 or more")
         check_init(self.init_spectrum, self.init_scale, self.init_jitter)
-        if self.file:
-            object.__setattr__(self, "learnt", load_dictionary(self.file))
-        else:
+        if self.noise_segment:
             parse_time_range(self.noise_segment)
+        elif self.known is None:
+            object.__setattr__(self, "known", load_dictionary(self.file))
 
-    def with_known(self, learnt: NoiseDictionary) -> Dictionary:
-        """The same with these atoms."""
-        made = copy.copy(self)
-        object.__setattr__(made, "learnt", learnt)
-        return made
+    def with_known(self, dictionary: NoiseDictionary) -> Dictionary:
+        """The same model with these atoms."""
+        return dataclasses.replace(self, known=dictionary)
+
+    def factors(self, state: NMFState) -> tuple[torch.Tensor, torch.Tensor]:
+        """W (B, K, F), the known atoms first, and H (B, N, K)."""
+        return state.w, state.h
+
+    def other_initialisations(self) -> Sequence[NoiseModel[NMFState]]:
+        """The model that starts at the tracked spectrum, unless this one does."""
+        return [] if self.init_spectrum == "tracked" else [dataclasses.replace(self, init_spectrum="tracked")]
 
     @property
     def _free(self) -> int:
@@ -83,20 +96,19 @@ class Dictionary(NoiseModel):
         return self.free
 
     @property
-    def _atoms(self) -> torch.Tensor:
-        return self._known.atoms
-
-    @property
     def _known(self) -> NoiseDictionary:
-        if self.learnt is None:
-            raise UsageError("the noise segment belongs to a recording", "Enhancer learns from it")
-        return self.learnt
+        if self.known is None:
+            raise UsageError(
+                "the atoms of a noise segment belong to one recording",
+                "learn them with vae_se.noise.noise_segment and call with_known",
+            )
+        return self.known
 
     def init(self, power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> NMFState:
-        """The file's spectra and the free ones, equally loud."""
+        """All atoms equally loud in every frame."""
         bins = power.shape[-1]
-        spectrum = init_spectrum(self.init_spectrum, power, mask)
-        fixed = self._atoms.to(power).expand(power.shape[0], -1, -1)
+        spectrum = initial_spectrum(self.init_spectrum, power, mask, self.signal)
+        fixed = self._known.atoms.to(power).expand(power.shape[0], -1, -1)
         table = streams.uniform_table(self._free, bins, dtype=power.dtype)
         free = spectrum.unsqueeze(1) * (1 + self.init_jitter * (2 * table - 1))
         free = normalise(free, free.new_zeros(len(free), 1, self._free)).w
@@ -117,12 +129,12 @@ class Dictionary(NoiseModel):
         log_weight: torch.Tensor,
         mask: torch.Tensor,
     ) -> NMFState:
-        """H, then the free part of W, with fresh statistics."""
+        """Update H, then the free atoms of W; each step recomputes the statistics."""
         weight = draw_weight(log_weight, mask)
         h = update_h(state, power, speech_variance, weight)
         if not self._free:
             return NMFState(state.w, h)
-        fixed = self._atoms.shape[0]
+        fixed = self._known.atoms.shape[0]
         w = update_w(NMFState(state.w, h), power, speech_variance, weight, fixed)
         free = normalise(w, h[..., fixed:])
         return NMFState(torch.cat([state.w[:, :fixed], free.w], 1), torch.cat([h[..., :fixed], free.h], -1))
@@ -135,15 +147,16 @@ def fit(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[torch.Tensor, float]:
-    """Spectra (K, F), each of mean 1, of noise with ``power`` (N, F) above 0, and how well they fit.
+    """Spectra (K, F), each of mean 1, of noise with ``power`` (N, F) above 0, and the divergence of the fit.
 
-    The M-step of ``nmf`` where there is no speech, which is plain Itakura-Saito NMF. W starts at frames of
-    the noise itself, drawn with ``seed`` and blended with the mean spectrum, so that none holds a zero
-    that the multiplicative updates could not leave. The fit is the mean
-    Itakura-Saito divergence over frames and bins; that of exponentially distributed powers from their own
-    variances is Euler's constant, 0.577 (the expectation of p - log p - 1).
+    Plain Itakura-Saito NMF: the M-step of ``nmf`` without speech. W starts at frames of the noise, drawn with
+    ``seed`` and blended with the mean spectrum, because the multiplicative updates could not leave a zero.
+    The divergence is the mean Itakura-Saito divergence over frames and bins. If every power is exponentially
+    distributed around its modelled variance, it is Euler's constant, 0.577 (the expectation of p - log p -
+    1).
 
-    Raises UsageError where there are fewer frames than atoms.
+    ``progress(done, iterations)`` is called after every iteration. Raises UsageError where there are fewer
+    frames than atoms.
     """
     frames = power.shape[0]
     model = NMF(rank)

@@ -1,6 +1,6 @@
-"""What noise models that are a product W H share: its state, where it starts, and the multiplicative updates.
+"""The parts shared by models whose variance is a product W H: state, initial spectra, multiplicative updates.
 
-Derived in docs/noise.md.
+docs/noise.md derives the updates.
 """
 
 from __future__ import annotations
@@ -13,47 +13,40 @@ import torch
 from ..blocks import frame_blocks
 from ..errors import UsageError
 from ..numerics import TINY, VARIANCE_FLOOR
+from ..signal_spec import SignalSpec
+from .base import NoiseState
 from .tracking import mmse_tracker
 
 
 @dataclasses.dataclass(frozen=True)
-class NMFState:
+class NMFState(NoiseState):
     """Spectra W (B, K, F), each of mean 1 over bins, and activations H (B, N, K)."""
 
     w: torch.Tensor
     h: torch.Tensor
 
 
-def _mean(power: torch.Tensor) -> torch.Tensor:
+def _mean(power: torch.Tensor, signal: SignalSpec) -> torch.Tensor:
     return power.mean(0)
 
 
-def _quiet(power: torch.Tensor) -> torch.Tensor:
-    # The level that a bin exceeds in four frames of five. A fifth of exponentially distributed powers
-    # lies below -log(0.8) = 0.22 of their mean, so dividing makes it unbiased for even noise.
+def _quiet(power: torch.Tensor, signal: SignalSpec) -> torch.Tensor:
+    # The 0.2 quantile over frames. For exponentially distributed powers it is -log(0.8) = 0.2231 times the
+    # mean, so the division makes it an unbiased estimate for stationary noise.
     rank = max(1, round(0.2 * power.shape[0]))
     return power.kthvalue(rank, dim=0).values / 0.2231
 
 
-def _log_mean(power: torch.Tensor) -> torch.Tensor:
-    # exp(gamma) makes the geometric mean of exponentially distributed powers unbiased.
+def _log_mean(power: torch.Tensor, signal: SignalSpec) -> torch.Tensor:
+    # The factor exp(gamma) makes the geometric mean of exponentially distributed powers unbiased.
     return power.log().mean(0).exp() * 1.7810724
 
 
-def tracked(power: torch.Tensor) -> torch.Tensor:
-    """The noise power (N, F) that the MMSE tracker finds in power (N, F).
-
-    Its constants are taken for frames 16 ms apart, as they were published and as the shipped priors have them.
-    """
-    noise = mmse_tracker(power.cpu().double().numpy(), 0.016)
-    return torch.from_numpy(noise).to(power).clamp_(min=VARIANCE_FLOOR)
+def _tracked_mean(power: torch.Tensor, signal: SignalSpec) -> torch.Tensor:
+    return tracked(power, signal).mean(0)
 
 
-def _tracked_mean(power: torch.Tensor) -> torch.Tensor:
-    return tracked(power).mean(0)
-
-
-_INIT_SPECTRA: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+_INIT_SPECTRA: dict[str, Callable[[torch.Tensor, SignalSpec], torch.Tensor]] = {
     "mean": _mean,
     "quiet": _quiet,
     "log-mean": _log_mean,
@@ -61,8 +54,20 @@ _INIT_SPECTRA: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 
 
+def tracked(power: torch.Tensor, signal: SignalSpec) -> torch.Tensor:
+    """The noise power (N, F) that the MMSE tracker estimates from power (N, F) with the hop of ``signal``."""
+    noise = mmse_tracker(power.cpu().double().numpy(), signal.hop / signal.rate)
+    return torch.from_numpy(noise).to(power).clamp_(min=VARIANCE_FLOOR)
+
+
 def check_init(init_spectrum: str, init_scale: float, init_jitter: float) -> None:
-    """UsageError unless ``init_spectrum`` is known, ``init_scale`` above 0 and ``init_jitter`` between 0 and 1."""
+    """Raise UsageError unless the spectrum is known, the scale above 0 and the jitter between 0 and 1.
+
+    >>> check_init("quiet", 2.0, 0.8)
+    >>> check_init("loud", 2.0, 0.8)
+    Traceback (most recent call last):
+    vae_se.errors.UsageError: unknown noise.init_spectrum 'loud'
+    """
     if init_spectrum not in _INIT_SPECTRA:
         raise UsageError(f"unknown noise.init_spectrum {init_spectrum!r}", "known: " + ", ".join(_INIT_SPECTRA))
     if not init_scale > 0:
@@ -71,33 +76,50 @@ def check_init(init_spectrum: str, init_scale: float, init_jitter: float) -> Non
         raise UsageError(f"noise.init_jitter = {init_jitter}", "it lies between 0 and 1")
 
 
-def init_spectrum(name: str, power: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """The spectrum (B, F) called ``name``, of power (B, N, F) where the mask (B, N) is 1."""
+def initial_spectrum(name: str, power: torch.Tensor, mask: torch.Tensor, signal: SignalSpec) -> torch.Tensor:
+    """The spectrum (B, F) that the setting ``init_spectrum`` calls ``name``.
+
+    It is computed from the valid frames of power (B, N, F); the mask (B, N) is 1 where a frame is valid.
+
+    >>> power = torch.tensor([[[1.0, 2.0], [3.0, 4.0], [99.0, 99.0]]])
+    >>> initial_spectrum("mean", power, torch.tensor([[1.0, 1.0, 0.0]]), SignalSpec())
+    tensor([[2., 3.]])
+    """
     lengths = mask.sum(-1).long().tolist()
-    return torch.stack([_INIT_SPECTRA[name](row[:n]) for row, n in zip(power, lengths, strict=True)])
+    return torch.stack([_INIT_SPECTRA[name](row[:n], signal) for row, n in zip(power, lengths, strict=True)])
 
 
 def product(state: NMFState) -> torch.Tensor:
-    """W H, (B, N, F), at least VARIANCE_FLOOR."""
+    """W H, (B, N, F), at least VARIANCE_FLOOR.
+
+    >>> product(NMFState(torch.tensor([[[0.5, 1.5]]]), torch.tensor([[[2.0], [4.0]]])))
+    tensor([[[1., 3.],
+             [2., 6.]]])
+    """
     return (state.h @ state.w).clamp_(min=VARIANCE_FLOOR)
 
 
 def draw_weight(log_weight: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """The draws' weights (B, R, N, 1), zero in frames that do not exist."""
+    """Weights (B, R, N, 1) of the draws, from log-weights (B, R, N); 0 in frames that are not valid."""
     return (log_weight.exp() * mask.unsqueeze(1)).unsqueeze(-1)
 
 
 def update_h(
-    state: NMFState, power: torch.Tensor, speech: torch.Tensor, weight: torch.Tensor, exponent: float = 0.5
+    state: NMFState,
+    power: torch.Tensor,
+    speech_variance: torch.Tensor,
+    weight: torch.Tensor,
+    exponent: float = 0.5,
 ) -> torch.Tensor:
-    """One step of all activations, W held; ``speech`` (B, R, N, F), result (B, N, K).
+    """One multiplicative step of all activations with W held fixed; the result is (B, N, K).
 
-    ``exponent``: 1/2 goes to the majoriser's minimum, 1 to the far side of it where the majoriser is as high as
-    it was; the cost, which is below it, does not rise in either (docs/noise.md).
+    ``speech_variance`` is (B, R, N, F), ``weight`` as :func:`draw_weight` returns it. An ``exponent`` of 1/2
+    goes to the minimum of the majoriser; 1 goes to the point beyond it where the majoriser has its present
+    value again. The cost does not increase for any exponent from 0 to 1 (docs/noise.md).
     """
     w_t = state.w.transpose(1, 2)
     ratio = torch.empty_like(state.h)
-    for frames, above, below in _statistics(state, power, speech, weight):
+    for frames, above, below in weighted_ratios(state, power, speech_variance, weight):
         torch.div(above @ w_t, (below @ w_t).add_(TINY), out=ratio[:, frames])
     return ratio.pow_(exponent).mul_(state.h)
 
@@ -105,46 +127,52 @@ def update_h(
 def update_w(
     state: NMFState,
     power: torch.Tensor,
-    speech: torch.Tensor,
+    speech_variance: torch.Tensor,
     weight: torch.Tensor,
     fixed: int = 0,
     exponent: float = 0.5,
 ) -> torch.Tensor:
-    """One such step of the spectra after the first ``fixed``, H held; result (B, K - fixed, F)."""
+    """One multiplicative step of the spectra after the first ``fixed``, H held fixed: (B, K - fixed, F)."""
     w = state.w[:, fixed:]
-    numerator, denominator = spectrum_sums(state, power, speech, weight, fixed)
+    numerator, denominator = spectrum_sums(state, power, speech_variance, weight, fixed)
     return numerator.div_(denominator).pow_(exponent).mul_(w)
 
 
 def spectrum_sums(
-    state: NMFState, power: torch.Tensor, speech: torch.Tensor, weight: torch.Tensor, fixed: int = 0
+    state: NMFState, power: torch.Tensor, speech_variance: torch.Tensor, weight: torch.Tensor, fixed: int = 0
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """sum_n H P and sum_n H Q of docs/noise.md for the spectra after the first ``fixed``, (B, K - fixed, F)."""
+    """sum_n H P and sum_n H Q of docs/noise.md, (B, K - fixed, F), for spectra after the first ``fixed``."""
     h_t = state.h[..., fixed:].transpose(1, 2)
-    # Not 0 / TINY: the spectrum of an atom that is silent throughout stays what it is.
+    # Both sums start at TINY: the spectrum of an atom that is silent throughout keeps its values.
     numerator = torch.full_like(state.w[:, fixed:], TINY)
     denominator = torch.full_like(numerator, TINY)
-    for frames, above, below in _statistics(state, power, speech, weight):
+    for frames, above, below in weighted_ratios(state, power, speech_variance, weight):
         numerator += h_t[..., frames] @ above
         denominator += h_t[..., frames] @ below
     return numerator, denominator
 
 
-def _statistics(
-    state: NMFState, power: torch.Tensor, speech: torch.Tensor, weight: torch.Tensor
+def weighted_ratios(
+    state: NMFState, power: torch.Tensor, speech_variance: torch.Tensor, weight: torch.Tensor
 ) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
-    """For block after block of frames: sum_r w_r |x|^2 / V_r^2 and sum_r w_r / V_r with V_r = speech_r + W H,
-    both (B, block, F)."""
-    speech = speech.expand(*weight.shape[:3], power.shape[-1])
-    for frames in frame_blocks(speech):
+    """Blocks of frames with sum_r w_r |x|^2 / V_r^2 and sum_r w_r / V_r, (B, block, F) each.
+
+    V_r = speech_r + W H is the variance of the recording under draw r.
+    """
+    speech_variance = speech_variance.expand(*weight.shape[:3], power.shape[-1])
+    for frames in frame_blocks(speech_variance):
         noise = product(NMFState(state.w, state.h[:, frames]))
-        inverse = (speech[:, :, frames] + noise.unsqueeze(1)).reciprocal_()
+        inverse = (speech_variance[:, :, frames] + noise.unsqueeze(1)).reciprocal_()
         weighted = weight[:, :, frames] * inverse
         below = weighted.sum(1)
         yield frames, weighted.mul_(inverse).sum(1).mul_(power[:, frames]), below
 
 
 def normalise(w: torch.Tensor, h: torch.Tensor) -> NMFState:
-    """Move the scale of every atom into its activations: W then has mean 1 over bins."""
+    """The same product with the scale of every atom moved from W to H: W then has mean 1 over bins.
+
+    >>> normalise(torch.tensor([[[1.0, 3.0]]]), torch.tensor([[[5.0]]]))
+    NMFState(w=tensor([[[0.5000, 1.5000]]]), h=tensor([[[10.]]]))
+    """
     scale = w.mean(-1, keepdim=True).clamp(min=TINY)
     return NMFState(w / scale, h * scale.transpose(1, 2))

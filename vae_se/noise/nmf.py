@@ -3,48 +3,51 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import torch
 
 from ..errors import UsageError
 from ..rng import Streams
+from .activation_penalty import ActivationPenalty
 from .base import NOISES, NoiseModel
 from .multiplicative import (
     NMFState,
     check_init,
     draw_weight,
-    init_spectrum,
+    initial_spectrum,
     normalise,
     product,
     update_h,
     update_w,
 )
-from .penalties import Penalty
-from .spectra import SpectrumPrior
+from .spectrum_prior import SpectrumPrior
 
 
 @NOISES.add("nmf")
 @dataclasses.dataclass(frozen=True)
-class NMF(NoiseModel):
+class NMF(NoiseModel[NMFState]):
     """b_fn ~ N_c(0, (W H)_fn), rank K.
 
-    Updates (majorise-minimise, hence the exponent 1/2): Leglaive, Girin and Horaud, A variance modeling
-    framework based on variational autoencoders for speech enhancement, 2018, eqs. 20 and 21, with the
-    mean over draws replaced by the weighted mean. Févotte, Bertin and Durrieu, Nonnegative matrix
-    factorization with the Itakura-Saito divergence, 2009, for the model.
+    The model is that of Févotte, Bertin and Durrieu, Nonnegative matrix factorization with the Itakura-Saito
+    divergence, 2009. The majorise-minimise updates, with exponent 1/2, are those of Leglaive, Girin and Horaud,
+    A variance modeling framework based on variational autoencoders for speech enhancement, 2018, with the mean
+    over draws replaced by the weighted mean.
 
-    ``rank``: K. ``init_spectrum``: the spectrum around which W starts: "quiet" (the lower fifth of the frames, bin
-    by bin), "log-mean" (geometric mean over frames), "tracked" (the mean of what the MMSE tracker finds:
-    Gerkmann and Hendriks, 2012) or "mean", times ``init_scale``: a start above the noise
-    lets the dictionary take its share first and the speech what is left, which ends in a better basin
-    than the reverse (eval/results/start.md). H starts near 1. ``init_jitter``: W and H are multiplied by seeded
-    uniform numbers from 1 - init_jitter to 1 + init_jitter, so that atoms differ.
+    ``rank``: K. ``init_spectrum``: the spectrum at which W starts: "quiet" (the lowest fifth of the frames,
+    bin by bin), "log-mean" (geometric mean over frames), "tracked" (mean of the MMSE tracker's estimate) or
+    "mean". ``init_scale``: a factor of that spectrum; above 1 the noise starts too loud, which ends in better
+    optima than starting too quiet (eval/results/start.md). H starts near 1. ``init_jitter`` j: W and H are
+    multiplied by seeded uniform numbers from 1 - j to 1 + j, so that the atoms differ.
 
-    ``sparsity``, ``smoothness`` and ``relevance`` are the weights of what H is held to
-    (:class:`~vae_se.noise.penalties.Penalty`). With relevance, atoms that are not needed fade away: the rank
-    is then an upper bound. ``gamma`` and ``inverse_gamma`` are those of priors on W
-    (:class:`~vae_se.noise.spectra.SpectrumPrior`), whose mode is the spectrum that ``init_spectrum`` names.
-    ``exponent``: of the updates that nothing holds, from 1/2 to 1, which makes longer steps.
+    ``sparsity``, ``smoothness`` and ``relevance`` are the weights of the penalties on H
+    (:class:`~vae_se.noise.activation_penalty.ActivationPenalty`). With ``relevance``, atoms that are not
+    needed decay to zero, and ``rank`` is an upper bound. ``gamma`` and ``inverse_gamma`` are the weights of
+    the priors on W (:class:`~vae_se.noise.spectrum_prior.SpectrumPrior`), whose mode is the spectrum named by
+    ``init_spectrum``. ``exponent``: exponent of the updates without penalty or prior, from 1/2 to 1; a larger
+    one makes longer steps.
+
+    Raises UsageError for a setting outside its range.
     """
 
     rank: int = 8
@@ -62,24 +65,24 @@ class NMF(NoiseModel):
         if self.rank < 1:
             raise UsageError(f"noise rank {self.rank}", "it is at least 1")
         if not 0.5 <= self.exponent <= 1:
-            raise UsageError(f"exponent {self.exponent} of the noise's updates", "it is 0.5 to 1")
+            raise UsageError(f"noise.exponent = {self.exponent}", "it is 0.5 to 1")
         check_init(self.init_spectrum, self.init_scale, self.init_jitter)
-        self.penalty, self.spectrum_prior  # noqa: B018 - they check their weights
+        self.penalty, self.spectrum_prior  # noqa: B018 - constructing them checks the weights
 
     @property
-    def penalty(self) -> Penalty:
-        """What H is held to."""
-        return Penalty(self.sparsity, self.smoothness, self.relevance)
+    def penalty(self) -> ActivationPenalty:
+        """The penalty on H."""
+        return ActivationPenalty(self.sparsity, self.smoothness, self.relevance)
 
     @property
     def spectrum_prior(self) -> SpectrumPrior:
-        """What W is held to."""
+        """The prior on W."""
         return SpectrumPrior(self.gamma, self.inverse_gamma)
 
     def init(self, power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> NMFState:
-        """W around a spectrum of the recording, H around 1."""
+        """W near a spectrum of the recording, H near 1."""
         bins, dtype = power.shape[-1], power.dtype
-        spectrum = init_spectrum(self.init_spectrum, power, mask)
+        spectrum = initial_spectrum(self.init_spectrum, power, mask, self.signal)
         jitter_w = 1 + self.init_jitter * (2 * streams.uniform_table(self.rank, bins, dtype=dtype) - 1)
         jitter_h = 1 + self.init_jitter * (2 * streams.uniform(self.rank, dtype=dtype) - 1)
         w = self.init_scale * spectrum.unsqueeze(1) * jitter_w / self.rank
@@ -89,6 +92,14 @@ class NMF(NoiseModel):
         """W H, (B, N, F)."""
         return product(state)
 
+    def factors(self, state: NMFState) -> tuple[torch.Tensor, torch.Tensor]:
+        """W (B, K, F) and H (B, N, K)."""
+        return state.w, state.h
+
+    def other_initialisations(self) -> Sequence[NoiseModel[NMFState]]:
+        """The model that starts at the tracked spectrum, unless this one does."""
+        return [] if self.init_spectrum == "tracked" else [dataclasses.replace(self, init_spectrum="tracked")]
+
     def update(
         self,
         state: NMFState,
@@ -97,11 +108,11 @@ class NMF(NoiseModel):
         log_weight: torch.Tensor,
         mask: torch.Tensor,
     ) -> NMFState:
-        """H, then W, each with fresh statistics, so that neither step lowers the likelihood.
+        """Update H, then W; each step recomputes the statistics, so that neither decreases the likelihood.
 
-        With a penalty the likelihood less the penalty does not fall in either, and the change of scale that
-        follows may move the penalty on H: W's new mean is close to 1. What W is held to does not depend on
-        scale.
+        With a penalty, the likelihood minus the penalty does not decrease in either step. The normalisation
+        afterwards may change the penalty on H slightly, as W is close to mean 1 already. The prior on W does
+        not depend on the scale of W.
         """
         weight = draw_weight(log_weight, mask)
         if self.penalty:
@@ -110,6 +121,6 @@ class NMF(NoiseModel):
             h = update_h(state, power, speech_variance, weight, self.exponent)
         state = NMFState(state.w, h)
         if self.spectrum_prior:
-            mode = init_spectrum(self.init_spectrum, power, mask)
+            mode = initial_spectrum(self.init_spectrum, power, mask, self.signal)
             return self.spectrum_prior.update_w(state, power, speech_variance, weight, mode)
         return normalise(update_w(state, power, speech_variance, weight, exponent=self.exponent), h)

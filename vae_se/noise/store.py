@@ -1,4 +1,4 @@
-"""Noise dictionaries on disk: one safetensors file whose header is JSON, nothing that can run code."""
+"""Noise dictionaries on disk: one safetensors file with a JSON header; reading one cannot run code."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import safetensors.torch
 import torch
 
 from ..errors import NoiseError, OutputError
+from ..signal_spec import SignalSpec
 from ..storage.atomic import write_atomically
 from ..storage.untrusted import load_tensors, parse_object
 
 FORMAT = 1
-#: What a path must end in to be taken for a dictionary rather than for the name of a noise model.
+#: Suffix by which ``--noise`` tells the path of a dictionary from the name of a noise model.
 SUFFIX = ".safetensors"
 _KEY = "vae-se noise dictionary"
 _REFIT = "make it with vae-se noise fit"
@@ -24,12 +25,12 @@ _REFIT = "make it with vae-se noise fit"
 
 @dataclasses.dataclass(frozen=True)
 class NoiseDictionary:
-    """Spectra of noise, learnt beforehand.
+    """Spectra of noise that were learnt beforehand.
 
-    ``atoms`` (K, F) are power spectra, each of mean 1 over bins: shapes, without a level. ``rate`` in Hz,
-    ``window`` and ``hop`` in samples are the analysis that they belong to; ``sources`` the names of the
-    recordings that they were learnt from. ``loudness``: the mean power of what they were learnt from, where
-    that is a part of the recording itself; not stored.
+    ``atoms`` (K, F): power spectra, each of mean 1 over bins, so that they carry no level. ``rate`` in Hz,
+    ``window`` and ``hop`` in samples: the STFT of the atoms. ``sources``: names of the recordings that they
+    were learnt from. ``loudness``: mean power of the noise segment that they were learnt from, where it is a
+    part of the recording; not stored.
     """
 
     atoms: torch.Tensor
@@ -40,7 +41,7 @@ class NoiseDictionary:
     loudness: float | None = None
 
     def header(self) -> dict[str, Any]:
-        """What is known about the atoms, as it stands in the file."""
+        """The header of the file: format, STFT, rank and sources."""
         return {
             "format": FORMAT,
             "rate": self.rate,
@@ -50,20 +51,20 @@ class NoiseDictionary:
             "sources": list(self.sources),
         }
 
-    def check(self, signal: Any, name: str | Path) -> None:
-        """NoiseError unless the analysis is ``signal``'s (rate, window and hop of a prior)."""
-        mine, its = (self.rate, self.window, self.hop), (signal.rate, signal.window, signal.hop)
-        if mine != its:
+    def check(self, signal: SignalSpec, name: str | Path) -> None:
+        """Raise NoiseError unless rate, window and hop are those of ``signal``, a prior's."""
+        own, expected = (self.rate, self.window, self.hop), (signal.rate, signal.window, signal.hop)
+        if own != expected:
             raise NoiseError(
-                f"{name} was made at {mine[0]} Hz with window {mine[1]} and hop {mine[2]}; "
-                f"the prior has {its[0]} Hz, {its[1]} and {its[2]}",
+                f"{name} was made at {own[0]} Hz with window {own[1]} and hop {own[2]}; "
+                f"the prior has {expected[0]} Hz, {expected[1]} and {expected[2]}",
                 "make it again with vae-se noise fit --prior and this prior",
             )
 
 
 def save_dictionary(dictionary: NoiseDictionary, path: str | Path) -> None:
-    """Write the file, whole or not at all; OutputError where it cannot be written."""
-    # The format's header holds strings only, in no certain order: one string makes equal files equal.
+    """Write the file atomically. Raises OutputError where it cannot be written."""
+    # safetensors headers hold strings in no fixed order; a single string makes equal dictionaries equal files.
     header = {_KEY: json.dumps(dictionary.header())}
     atoms = dictionary.atoms.detach().to("cpu", torch.float32).contiguous()
     try:
@@ -73,10 +74,10 @@ def save_dictionary(dictionary: NoiseDictionary, path: str | Path) -> None:
 
 
 def load_dictionary(path: str | Path) -> NoiseDictionary:
-    """Read what :func:`save_dictionary` wrote.
+    """Read a file that :func:`save_dictionary` wrote.
 
-    Raises NoiseError where the file is missing, cut off, not a noise dictionary, of another format,
-    inconsistent, or holds values that are not finite and positive.
+    Raises NoiseError where the file is missing, truncated, not a noise dictionary, of another format or
+    inconsistent, and where it holds values that are not finite and positive.
     """
     path = Path(path)
     if not path.is_file():
@@ -93,7 +94,7 @@ def load_dictionary(path: str | Path) -> NoiseDictionary:
     atoms, expected = tensors["atoms"], (header["rank"], header["window"] // 2 + 1)
     if tuple(atoms.shape) != expected:
         raise NoiseError(f"{path}: atoms are {tuple(atoms.shape)}, its header says {expected}", _REFIT)
-    # A bin of zero power would be a certainty that no recording bears out.
+    # A bin of zero power would assert that this noise never has power there.
     if not atoms.is_floating_point() or not bool((torch.isfinite(atoms) & (atoms > 0)).all()):
         raise NoiseError(f"{path} holds values that are not finite and above 0", _REFIT)
     atoms = atoms.float()
@@ -107,11 +108,11 @@ def load_dictionary(path: str | Path) -> NoiseDictionary:
 
 
 def _header(strings: dict[str, str], path: Path) -> dict[str, Any]:
-    """The header, its keys and types checked."""
+    """The header, with keys and types checked."""
     try:
         header = parse_object(strings[_KEY])
     except (KeyError, ValueError):
-        raise NoiseError(f"{path} is no noise dictionary: its header does not say so", _REFIT) from None
+        raise NoiseError(f"{path} is no noise dictionary: its header lacks the entry of one", _REFIT) from None
     if header.get("format") != FORMAT:
         raise NoiseError(
             f"{path} has format {header.get('format')!r}, this version reads {FORMAT}",

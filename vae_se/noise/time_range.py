@@ -1,4 +1,4 @@
-"""A time range, as a person writes it."""
+"""Parsing of time ranges such as 0:00-0:02.5."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ _RANGE = re.compile(f"{_TIME}-{_TIME}")
 
 
 def parse_time_range(text: str) -> tuple[float, float]:
-    """Start and end in seconds of ``[[h:]m:]s-[[h:]m:]s``, such as 0:00-0:02.5; UsageError otherwise."""
+    """Start and end in seconds of ``[[h:]m:]s-[[h:]m:]s``. Raises UsageError for any other text.
+
+    >>> parse_time_range("0:00-1:02.5")
+    (0.0, 62.5)
+    """
     found = _RANGE.fullmatch(text.replace(" ", ""))
     if found is None:
         raise UsageError(f"{text!r} is no time range", "write start-end in [h:]m:s, such as 0:00-0:02.5")

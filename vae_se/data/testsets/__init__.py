@@ -1,4 +1,4 @@
-"""Adapters for test sets that a person has on disk; nothing is downloaded.
+"""Adapters for test sets on the user's disk; nothing is downloaded.
 
 >>> sorted(TESTSETS)
 ['clean', 'dns-challenge', 'impulsive', 'librimix', 'mixing', 'pairs', 'voicebank-demand', 'wsj0-qut']

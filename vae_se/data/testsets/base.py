@@ -1,4 +1,4 @@
-"""What a test set is: named entries that load one by one, and where to get the set if it is missing."""
+"""Test sets: named entries that load one by one, and where to get a set that is missing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..mixture import Mixture
 
 
 class Entry(Protocol):
-    """One item, picklable and small: what is known before any audio is read, and how to load it."""
+    """One item: the facts known without reading audio, and how to load it. Small and picklable."""
 
     @property
     def id(self) -> str: ...
@@ -28,22 +28,22 @@ class Entry(Protocol):
     def noise_type(self) -> str | None: ...
     @property
     def identity(self) -> str:
-        """Text that changes when another recording hides behind the same id."""
+        """Text that differs if another recording has the same id."""
         ...
 
     def load(self) -> Mixture:
-        """The audio; raises :class:`AudioError` where it cannot be had."""
+        """The audio. Raises AudioError where it cannot be read."""
         ...
 
 
 @dataclass(frozen=True)
 class TestSet:
-    """Entries in a fixed order. ``notes`` are remarks for the person (orphans, missing logs).
+    """Entries in a fixed order. ``notes``: remarks for the user, such as files without a counterpart.
 
-    ``write_manifest(path)`` is there where the set was drawn rather than found.
+    ``write_manifest(path)`` exists for sets that were drawn; None otherwise.
     """
 
-    __test__: ClassVar[bool] = False  # no class of tests, whatever pytest thinks of its name
+    __test__: ClassVar[bool] = False  # tells pytest that this is not a test class
 
     name: str
     entries: Sequence[Entry]
@@ -51,7 +51,7 @@ class TestSet:
     write_manifest: Callable[[Path], object] | None = None
 
     def fingerprint(self) -> str:
-        """Hexadecimal digest of what the set consists of."""
+        """Hexadecimal digest of all entries: id, SNR, noise type and identity."""
         digest = hashlib.sha256()
         for entry in self.entries:
             digest.update(f"{entry.id}\t{entry.snr_db}\t{entry.noise_type}\t{entry.identity}\n".encode())
@@ -60,16 +60,19 @@ class TestSet:
 
 @dataclass(frozen=True)
 class Adapter:
-    """How a kind of test set is opened: ``build(options, data_root)`` with the options of ``[data]``."""
+    """How to open one kind of test set: ``build(options, data_root)`` with the options of ``[data]``.
+
+    ``source`` says where the set is available, under which ``licence``.
+    """
 
     name: str
     options: type
     build: Callable[[Any, Path], TestSet]
-    source: str  # where it is to be had
+    source: str
     licence: str
 
     def open(self, table: Mapping[str, Any], data_root: Path) -> TestSet:
-        """The test set for a ``[data]`` table (without its key ``set``); paths relative to ``data_root``."""
+        """The test set of a ``[data]`` table without its key ``set``; paths are relative to ``data_root``."""
         from ..table import from_table
 
         return self.build(from_table(self.options, table, "[data]"), data_root)
@@ -89,19 +92,19 @@ def adapter(name: str, options: type, *, source: str, licence: str) -> Callable[
 
 
 def need(name: str, path: Path, what: str = "folder") -> Path:
-    """``path``, or a :class:`UsageError` saying where the test set is to be had and under which licence."""
+    """``path``, if it exists. Otherwise raises UsageError with the source and the licence of the test set."""
     if path.exists():
         return path
     known = TESTSETS[name]
     raise UsageError(
-        f"no {what} {path}: the test set {name} is not there",
+        f"no {what} {path}: the test set {name} is missing",
         f"get it from {known.source} ({known.licence}); then set its path in [data], or --data-root",
     )
 
 
 @dataclass(frozen=True)
 class PairEntry:
-    """A clean and a noisy file of one rate and one length, resampled to ``rate`` Hz (0: left as it is)."""
+    """A clean and a noisy file of equal rate and length, resampled to ``rate`` Hz (0: not resampled)."""
 
     id: str
     clean: Path
@@ -113,11 +116,11 @@ class PairEntry:
 
     @property
     def identity(self) -> str:
-        """The sizes of the files: cheap, and another release has others."""
+        """The sizes of the files, which differ between releases of a set."""
         return " ".join(str(p.stat().st_size) if p.is_file() else "-" for p in (self.clean, self.noisy))
 
     def load(self) -> Mixture:
-        """Raises :class:`AudioError` for unreadable files, two rates, or unequal lengths."""
+        """The audio. Raises AudioError for unreadable files, and for unequal rates or lengths."""
         clean, rate = read(self.clean)
         noisy, rate_noisy = read(self.noisy)
         parts = [clean, noisy]
@@ -140,16 +143,21 @@ class PairEntry:
 
     def _alike(self, what: str, rate: int, clean: np.ndarray, other_rate: int, other: np.ndarray) -> None:
         if other_rate != rate:
-            raise AudioError(f"two sample rates: clean {rate} Hz, {what} {other_rate} Hz", "resample one")
+            raise AudioError(f"sample rates differ: clean {rate} Hz, {what} {other_rate} Hz", "resample one")
         if other.size != clean.size:
-            raise AudioError(f"unequal lengths: clean {clean.size}, {what} {other.size} samples", "align them")
+            raise AudioError(
+                f"unequal lengths: clean {clean.size}, {what} {other.size} samples", "align the files"
+            )
 
 
 def pair_stems(clean: Sequence[str], noisy: Sequence[str]) -> tuple[list[tuple[str, str, str]], list[str]]:
-    """Pairs (stem, clean file, noisy file) by relative path without suffix, and the orphans of both.
+    """Pairs (stem, clean file, noisy file) of equal path without suffix, and notes on unpaired files.
 
-    Never by the order of sorting: one missing file would pair all that follow with their neighbours.
-    Raises :class:`UsageError` where one stem stands for two files.
+    Pairing by stem, and not by sort order, is robust to a missing file. Raises UsageError where two files
+    have the same stem.
+
+    >>> pair_stems(["a.wav", "b.wav"], ["a.flac"])
+    ([('a', 'a.wav', 'a.flac')], ['clean without noisy: b.wav'])
     """
 
     def stems(paths: Sequence[str], which: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Clean speech as its own noisy recording: does a method do harm where nothing is to be done?"""
+"""Clean speech as its own noisy recording, to measure the damage that a method does."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .base import TestSet, adapter, need
 
 
 @dataclass(frozen=True)
-class Options:
-    """``count`` utterances of at least ``min_utterance`` seconds, from as many speakers as there are."""
+class CleanOptions:
+    """``count`` utterances of at least ``min_utterance`` seconds, from as many speakers as possible."""
 
     speech: str = "speech/valid"
     count: int = 20
@@ -40,14 +40,14 @@ class CleanEntry:
     noise_type: str | None = "none"
 
     def load(self) -> Mixture:
-        """The noise is digital silence: metrics that split it off have no value and say so."""
+        """The clean utterance as both clean and noisy; metrics that need the noise have no value."""
         clean = read_at(self.path, self.rate, channel=0)[: self.limit].astype(np.float32)
         return Mixture(self.id, clean, clean.copy(), self.rate, None, None, self.noise_type)
 
 
-@adapter("clean", Options, source="any folder of clean speech", licence="its own")
-def build(options: Options, data_root: Path) -> TestSet:
-    """Utterances, one speaker after the other, in a seeded order."""
+@adapter("clean", CleanOptions, source="any folder of clean speech", licence="its own")
+def build(options: CleanOptions, data_root: Path) -> TestSet:
+    """Utterances in a seeded order that alternates between speakers."""
     root = need("clean", data_root / options.speech)
     least = options.min_utterance * options.rate
     paths = [path for path in list_audio(root) if frames_at(root / path, options.rate) >= least]

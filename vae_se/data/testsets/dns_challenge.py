@@ -1,4 +1,4 @@
-"""DNS Challenge synthetic test sets (Reddy et al. 2020): pairs by the fileid in the names."""
+"""Synthetic test sets of the DNS Challenge (Reddy et al. 2020): pairs by the fileid in the file names."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _SNR = re.compile(r"_snr(-?\d+(?:\.\d+)?)_")
 
 
 @dataclass(frozen=True)
-class Options:
-    """``root`` holds ``clean`` and ``noisy`` (and sometimes ``noise``)."""
+class DNSChallengeOptions:
+    """``root`` contains the folders ``clean`` and ``noisy``, and optionally ``noise``."""
 
     root: str = "dns-challenge/test_set/synthetic/no_reverb"
     clean: str = "clean"
@@ -26,7 +26,10 @@ class Options:
 
 
 def by_fileid(folder: Path) -> tuple[dict[int, str], list[str]]:
-    """fileid to path relative to ``folder``, and the files whose names have none."""
+    """Paths relative to ``folder`` by fileid, and the files without a fileid in their names.
+
+    Raises UsageError where two files have the same fileid.
+    """
     found: dict[int, str] = {}
     without = []
     for path in list_audio(folder):
@@ -42,12 +45,12 @@ def by_fileid(folder: Path) -> tuple[dict[int, str], list[str]]:
 
 @adapter(
     "dns-challenge",
-    Options,
+    DNSChallengeOptions,
     source="https://github.com/microsoft/DNS-Challenge (branch interspeech2020/master, datasets/test_set)",
     licence="code MIT; clips under the licences of LibriVox, AudioSet, Freesound and DEMAND",
 )
-def build(options: Options, data_root: Path) -> TestSet:
-    """Pairs by fileid; the SNR is read off the noisy file's name."""
+def build(options: DNSChallengeOptions, data_root: Path) -> TestSet:
+    """Pairs by fileid; the SNR comes from the name of the noisy file."""
     root = data_root / options.root
     clean, noisy = (need("dns-challenge", root / name) for name in (options.clean, options.noisy))
     a, a_without = by_fileid(clean)

@@ -1,4 +1,4 @@
-"""Speech with clicks, knocks, typing and crackle: noises that no low-rank spectrogram describes."""
+"""Speech with synthetic clicks, knocks, typing and crackle, which are not low-rank."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from pathlib import Path
 from ..impulsive import VERSION, write_folder
 from ..mixing import draw_all
 from .base import TestSet, adapter, need
-from .mixing import Options as MixingOptions
-from .mixing import from_draws
+from .mixing import MixingOptions, from_draws
 
 
 @dataclass(frozen=True)
-class Options(MixingOptions):
-    """As for ``mixing``; ``noise`` is left to the generator, ``noise_seed`` is its seed."""
+class ImpulsiveOptions(MixingOptions):
+    """As for ``mixing``, but the noise is generated with ``noise_seed``; ``noise`` has no effect."""
 
     noise: str = ""
     noise_seed: int = 0
 
 
 def cache_folder() -> Path:
-    """Where generated noise is kept: ``$XDG_CACHE_HOME/vae-se`` or ``~/.cache/vae-se``."""
+    """The folder of generated noise: ``$XDG_CACHE_HOME/vae-se`` or ``~/.cache/vae-se``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vae-se"
 
 
-@adapter("impulsive", Options, source="this package, which makes the noise; any clean speech", licence="MIT")
-def build(options: Options, data_root: Path) -> TestSet:
-    """Generates the noise (once a seed) and mixes it like any other."""
+@adapter(
+    "impulsive", ImpulsiveOptions, source="any clean speech; this package generates the noise", licence="MIT"
+)
+def build(options: ImpulsiveOptions, data_root: Path) -> TestSet:
+    """Generate the noise, once per seed, and mix it with the speech."""
     speech = need("impulsive", data_root / options.speech)
     folder = cache_folder() / f"impulsive-{VERSION}-{options.rate}-{options.noise_seed}"
     if not folder.is_dir():

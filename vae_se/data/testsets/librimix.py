@@ -1,4 +1,4 @@
-"""LibriMix, one speaker in noise (Cosentino et al. 2020), as listed in its metadata CSV."""
+"""LibriMix with one speaker in noise (Cosentino et al. 2020), as listed in its metadata CSV."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .base import PairEntry, TestSet, adapter, need
 
 
 @dataclass(frozen=True)
-class Options:
-    """``csv`` is the list of mixtures, ``metrics_csv`` (optional) has their SNRs; relative to ``root``.
+class LibriMixOptions:
+    """``csv``: the list of mixtures; ``metrics_csv`` (optional): their SNRs; both relative to ``root``.
 
-    The paths in the list are those of the machine it was made on: ``prefix`` is cut off them and ``root``
-    put before the rest.
+    The paths in the list belong to the machine on which it was made: ``prefix`` is removed from them, and the
+    rest is relative to ``root``.
     """
 
     root: str = "librimix"
@@ -27,12 +27,12 @@ class Options:
 
 @adapter(
     "librimix",
-    Options,
+    LibriMixOptions,
     source="https://github.com/JorisCos/LibriMix (scripts that make it)",
     licence="LibriSpeech CC BY 4.0; WHAM! noise CC BY-NC 4.0",
 )
-def build(options: Options, data_root: Path) -> TestSet:
-    """Entries in the order of the list; the reference is source 1."""
+def build(options: LibriMixOptions, data_root: Path) -> TestSet:
+    """Entries in the order of the list; source 1 is the reference."""
     root = data_root / options.root
     path = need("librimix", root / options.csv, "list")
 
@@ -53,7 +53,7 @@ def build(options: Options, data_root: Path) -> TestSet:
             for row in csv.DictReader(stream):
                 noise = row.get("noise_path")
                 if row.get("source_2_path"):
-                    raise ValueError("two speakers in one mixture: separation, not enhancement")
+                    raise ValueError("two speakers in one mixture: that is separation, not enhancement")
                 entries.append(
                     PairEntry(
                         id=row["mixture_ID"],
@@ -66,8 +66,8 @@ def build(options: Options, data_root: Path) -> TestSet:
                 )
     except (KeyError, ValueError, csv.Error) as error:
         raise UsageError(
-            f"{path} is no list of LibriMix mixtures: {type(error).__name__} {error}",
-            "it needs mixture_ID, mixture_path and source_1_path, and one speaker a mixture",
+            f"{path} is not a list of LibriMix mixtures: {type(error).__name__} {error}",
+            "it needs mixture_ID, mixture_path and source_1_path, and one speaker per mixture",
         ) from error
-    notes = () if snrs else (f"no {options.metrics_csv}: no split by SNR",)
+    notes = () if snrs else (f"no {options.metrics_csv}: SNRs are unknown",)
     return TestSet("librimix", tuple(entries), notes)

@@ -1,4 +1,4 @@
-"""Mixtures of a folder of speech and a folder of noise, drawn by a recipe or rebuilt from a manifest."""
+"""Mixtures of a folder of speech and a folder of noise, drawn by a recipe or reproduced from a manifest."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from pathlib import Path
 
 from ...errors import UsageError
 from ..manifest import read_manifest, write_manifest
-from ..mixing import Draw, Recipe, draw_all, render
+from ..mixing import Draw, MixingRecipe, draw_all, render
 from ..mixture import Mixture
 from .base import TestSet, adapter, need
 
 
 @dataclass(frozen=True)
-class Options(Recipe):
-    """A :class:`Recipe`, its two folders, and perhaps a ``manifest`` that takes the place of drawing."""
+class MixingOptions(MixingRecipe):
+    """A :class:`MixingRecipe`, its two folders, and optionally a ``manifest`` whose draws are used instead."""
 
     speech: str = "speech/valid"
     noise: str = "noise"
     manifest: str = ""
 
-    def recipe(self) -> Recipe:
+    def recipe(self) -> MixingRecipe:
         """The part of the options that determines the draws."""
-        return Recipe(**{item.name: getattr(self, item.name) for item in fields(Recipe)})
+        return MixingRecipe(**{item.name: getattr(self, item.name) for item in fields(MixingRecipe)})
 
 
 @dataclass(frozen=True)
 class MixingEntry:
-    """A draw and its folders."""
+    """A draw, with the folders of its sources."""
 
     draw: Draw
     speech: Path
@@ -51,19 +51,19 @@ class MixingEntry:
         return self.draw.rendered_sha256
 
     def load(self) -> Mixture:
-        """Rendered anew and checked against the draw's fingerprints."""
+        """Render the mixture and check it against the digests of the draw."""
         return render(self.draw, self.speech, self.noise)
 
 
-def from_draws(name: str, recipe: Recipe, draws: list[Draw], speech: Path, noise: Path) -> TestSet:
-    """A test set of draws; its manifest can be written."""
+def from_draws(name: str, recipe: MixingRecipe, draws: list[Draw], speech: Path, noise: Path) -> TestSet:
+    """A test set of draws, which can write its manifest."""
     entries = tuple(MixingEntry(draw, speech, noise) for draw in draws)
     return TestSet(name, entries, write_manifest=partial(write_manifest, recipe=recipe, draws=draws))
 
 
-@adapter("mixing", Options, source="any folder of clean speech and any folder of noise", licence="theirs")
-def build(options: Options, data_root: Path) -> TestSet:
-    """Draws (or reads) the mixtures; the audio is rendered when an entry is loaded."""
+@adapter("mixing", MixingOptions, source="any folder of clean speech and any folder of noise", licence="theirs")
+def build(options: MixingOptions, data_root: Path) -> TestSet:
+    """Draw the mixtures, or read them from the manifest; audio is rendered when an entry is loaded."""
     speech = need("mixing", data_root / options.speech)
     noise = need("mixing", data_root / options.noise)
     if options.manifest:

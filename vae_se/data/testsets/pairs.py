@@ -1,4 +1,4 @@
-"""Two folders, clean and noisy, with files of the same relative stem."""
+"""Two folders, clean and noisy, whose files are paired by their relative stem."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from .base import PairEntry, TestSet, adapter, need, pair_stems
 
 
 @dataclass(frozen=True)
-class Options:
-    """``root`` holds the folders ``clean`` and ``noisy`` (and ``noise``, where it is known)."""
+class PairsOptions:
+    """``root`` contains the folders ``clean`` and ``noisy``, and ``noise`` where the noise is known."""
 
     root: str
     clean: str = "clean"
@@ -21,16 +21,16 @@ class Options:
     rate: int = 0
 
 
-@adapter("pairs", Options, source="your own recordings", licence="yours")
-def build(options: Options, data_root: Path) -> TestSet:
-    """Files are paired by relative stem; those without a twin are listed in the notes."""
+@adapter("pairs", PairsOptions, source="your own recordings", licence="yours")
+def build(options: PairsOptions, data_root: Path) -> TestSet:
+    """Pairs by relative stem; the notes list files without a counterpart."""
     root = data_root / options.root
     clean, noisy = (need("pairs", root / name) for name in (options.clean, options.noisy))
     noise = need("pairs", root / options.noise) if options.noise else None
     noises = {str(Path(p).with_suffix("")): p for p in list_audio(noise)} if noise else {}
-    pairs, orphans = pair_stems(list_audio(clean), list_audio(noisy))
+    pairs, unpaired = pair_stems(list_audio(clean), list_audio(noisy))
     if not pairs:
-        raise UsageError(f"no file of {noisy} has a twin of the same name in {clean}")
+        raise UsageError(f"no file of {noisy} has a counterpart of the same name in {clean}")
     entries = tuple(
         PairEntry(
             id=stem,
@@ -41,4 +41,4 @@ def build(options: Options, data_root: Path) -> TestSet:
         )
         for stem, a, b in pairs
     )
-    return TestSet("pairs", entries, tuple(orphans))
+    return TestSet("pairs", entries, tuple(unpaired))

@@ -1,7 +1,7 @@
-"""WSJ0-QUT (Leglaive et al. 2020): WSJ0 si_et_05 in the noises of QUT-NOISE, listed in a JSON file.
+"""WSJ0-QUT (Leglaive et al. 2020): WSJ0 si_et_05 in noise of QUT-NOISE, listed in a JSON file.
 
 The list maps an utterance to ``utt_name``, ``noisy_wav``, ``clean_wav``, ``noise_type`` and ``snr``; its
-paths may hold the placeholders ``{noisy_root}`` and ``{clean_root}``. A list of such objects will do too.
+paths may hold the placeholders ``{noisy_root}`` and ``{clean_root}``. A list of such objects works, too.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from .base import PairEntry, TestSet, adapter, need
 
 
 @dataclass(frozen=True)
-class Options:
-    """``json`` is the list; the two roots replace the placeholders. All relative to ``root``."""
+class WSJ0QUTOptions:
+    """``json``: the list; ``noisy_root`` and ``clean_root``: the placeholders. All relative to ``root``."""
 
     root: str = "wsj0-qut"
     json: str = "test.json"
@@ -28,12 +28,12 @@ class Options:
 
 @adapter(
     "wsj0-qut",
-    Options,
+    WSJ0QUTOptions,
     source="https://catalog.ldc.upenn.edu/LDC93S6A (speech) and "
     "https://research.qut.edu.au/saivt/databases/qut-noise-databases-and-protocols/ (noise), to be mixed",
     licence="speech: LDC user agreement, paid; noise: CC BY-SA",
 )
-def build(options: Options, data_root: Path) -> TestSet:
+def build(options: WSJ0QUTOptions, data_root: Path) -> TestSet:
     """Entries in the order of the list."""
     root = data_root / options.root
     path = need("wsj0-qut", root / options.json, "list")

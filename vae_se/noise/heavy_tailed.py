@@ -1,8 +1,9 @@
-"""What heavy-tailed noise models share: a Gaussian of scale W H in each bin, times an impulse variable."""
+"""Base class of heavy-tailed noise: a Gaussian of scale W H in each bin, times an impulse variable."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -10,13 +11,13 @@ import torch
 from ..errors import UsageError
 from ..numerics import VARIANCE_FLOOR
 from ..rng import Streams
-from .base import NoiseModel
+from .base import NoiseModel, NoiseState
 from .impulsive import Impulsive
 from .multiplicative import NMFState, check_init, product
 
 
 @dataclasses.dataclass(frozen=True)
-class ImpulseState:
+class ImpulseState(NoiseState):
     """The scale W H, and ``impulse`` phi (B, N, F): b_fn | phi_fn ~ N_c(0, phi_fn (W H)_fn)."""
 
     scale: NMFState
@@ -34,14 +35,16 @@ class ImpulseState:
 
 
 @dataclasses.dataclass(frozen=True)
-class HeavyTailed(NoiseModel):
-    """A Gaussian scale mixture over ``impulsive``, whose settings rank, start, level, spread and margin it has.
+class HeavyTailed(NoiseModel[ImpulseState]):
+    """A Gaussian scale mixture: the scale is an ``impulsive`` model, and each bin has an impulse variable phi.
 
-    The impulse variables take what is heavy bin by bin. What fills a frame is found by the start of
-    ``impulsive``: by itself a heavy tail leaves a click to the speech as ``nmf`` does (docs/noise.md).
+    ``rank``, ``init_spectrum``, ``init_scale``, ``init_jitter`` and ``margin`` are the settings of
+    ``impulsive``. The impulse variables model outliers of single bins. Impulses that fill a whole frame are
+    found by the initialisation of ``impulsive``; without it a heavy tail leaves a click to the speech
+    (docs/noise.md).
 
     Leglaive, Simsekli, Liutkus, Girin and Horaud, Speech enhancement with variational autoencoders and
-    alpha-stable distributions, 2019, sec. 3, for the impulse variables beside a speech prior.
+    alpha-stable distributions, 2019, combine impulse variables with a speech prior.
     """
 
     rank: int = 8
@@ -50,7 +53,7 @@ class HeavyTailed(NoiseModel):
     init_jitter: float = 0.8
     margin: float = 15.0
 
-    competes: ClassVar[bool] = True
+    has_alternatives: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.rank < 1:
@@ -59,18 +62,34 @@ class HeavyTailed(NoiseModel):
 
     @property
     def _scale(self) -> Impulsive:
-        return Impulsive(self.rank, self.init_spectrum, self.init_scale, self.init_jitter, margin=self.margin)
+        return Impulsive(
+            self.rank,
+            self.init_spectrum,
+            self.init_scale,
+            self.init_jitter,
+            margin=self.margin,
+            signal=self.signal,
+        )
 
     def init(self, power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> ImpulseState:
-        """The start of ``impulsive``, all phi at 1."""
+        """The initial state of ``impulsive``, with every phi at 1."""
         return ImpulseState(self._scale.init(power, mask, streams), torch.ones_like(power))
 
-    def rivals(self, state: ImpulseState, power: torch.Tensor, mask: torch.Tensor) -> list[ImpulseState]:
-        """Those of the scale."""
-        return [ImpulseState(scale, state.impulse) for scale in self._scale.rivals(state.scale, power, mask)]
+    def factors(self, state: ImpulseState) -> tuple[torch.Tensor, torch.Tensor]:
+        """W (B, K, F) and H (B, N, K) of the scale."""
+        return state.w, state.h
 
-    def pick(self, states: list[ImpulseState], choice: torch.Tensor) -> ImpulseState:
-        """That of the scale."""
+    def other_initialisations(self) -> Sequence[NoiseModel[ImpulseState]]:
+        """The model whose scale starts at the tracked spectrum, unless this one does."""
+        return [] if self.init_spectrum == "tracked" else [dataclasses.replace(self, init_spectrum="tracked")]
+
+    def alternatives(self, state: ImpulseState, power: torch.Tensor, mask: torch.Tensor) -> list[ImpulseState]:
+        """The alternatives of the scale."""
+        found = self._scale.alternatives(state.scale, power, mask)
+        return [ImpulseState(scale, state.impulse) for scale in found]
+
+    def pick(self, states: Sequence[ImpulseState], choice: torch.Tensor) -> ImpulseState:
+        """The choice (B, N) among the scales."""
         return ImpulseState(self._scale.pick([s.scale for s in states], choice), states[0].impulse)
 
     def variance(self, state: ImpulseState) -> torch.Tensor:
@@ -85,9 +104,10 @@ class HeavyTailed(NoiseModel):
         log_weight: torch.Tensor,
         mask: torch.Tensor,
     ) -> ImpulseState:
-        """W and H under the present impulses.
+        """Update W and H with phi held fixed.
 
-        x / sqrt(phi) has the speech variance s / phi and the noise variance W H, hence the step of ``nmf``.
+        x / sqrt(phi) has the speech variance s / phi and the noise variance W H, so this is the step of
+        ``nmf``.
         """
         phi = state.impulse
         scale = self._scale.update(
