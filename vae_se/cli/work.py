@@ -199,7 +199,7 @@ class Worker:
         path = job.source.path
         if path is None or job.source.label in self.settings.pictures or not path.is_file():
             return False
-        return is_long(self.enhancer, path, self.settings.raw, job.source.label)
+        return self.enhancer.prior is not None and is_long(path, self.settings.raw, job.source.label)
 
     def _long(
         self, job: paths.Job, enhancer: Enhancer, outcome: Outcome, progress: Progress | None = None
@@ -210,8 +210,9 @@ class Worker:
         assert job.target is not None
         noise = Path(outcome.noise_output) if outcome.noise_output is not None else None
         duration, info = enhance_long(
-            enhancer, job.source.path, job.target, clip=self.settings.clip, noise=noise,
-            raw=self.settings.raw, label=job.source.label, progress=progress,
+            enhancer.segmented_em, enhancer.config.output, job.source.path, job.target,
+            clip=self.settings.clip, noise=noise, raw=self.settings.raw, label=job.source.label,
+            progress=progress,
         )  # fmt: skip
         self._complete(outcome, duration, info.seconds, info, info.warnings)
 

@@ -52,6 +52,10 @@ class NoiseModel(Protocol):
         """Draw the noise's hidden variables, after those of the speech, where there are any (``auxiliary``)."""
         return state
 
+    def factors(self, state: Any) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Spectra W (B, K, F) and activations H (B, N, K) of a factorised variance; None for other models."""
+        return None
+
     def elsewhere(self) -> list[NoiseModel]:
         """The same model with other starts, for whole runs of the loop to try."""
         spectrum: str | None = getattr(self, "init_spectrum", None)
