@@ -1,6 +1,6 @@
-"""Names of release 0.1.0 that have changed: each still works for one release and warns.
+"""Names of release 0.1.0 that have changed: each works for one more release, with a warning.
 
-The tables are data: :data:`MODULES` maps old modules to new ones, :data:`NAMES` old names to new names, and
+:data:`MODULES` maps old modules to new ones, :data:`NAMES` old names to new names, and
 :data:`vae_se.config.RENAMED_KEYS` old settings to new ones.
 """
 
@@ -21,6 +21,7 @@ _PACKAGE = "vae_se"
 MODULES = {
     "enhancer": "enhancement.enhancer",
     "channel": "enhancement.channel",
+    "separation": "enhancement.segmented_em",
     "chunks": "enhancement.segments",
     "tape": "enhancement.sample_buffer",
     "residue": "enhancement.residual_noise",
@@ -47,7 +48,7 @@ MODULES = {
     "untrusted": "storage.untrusted",
 }
 
-#: Old name to new name, whatever module it is asked of.
+#: Old name to new name, in every module.
 NAMES = {
     "Recogniser": "NoisyEncoder",
     "Recognition": "NoisyEncoding",
@@ -62,21 +63,31 @@ NAMES = {
     "MemoryTape": "MemoryBuffer",
     "DiskTape": "DiskBuffer",
     "Signal": "SignalSpec",
+    "Separator": "SegmentedEM",
+    "leaves_noise": "keeps_noise",
+    "part_left": "residual_gain",
     "complex_gaussian_misfit": "complex_gaussian_nll",
 }
 
 
+class DeprecatedNameWarning(FutureWarning):
+    """An old name was used; the message contains the new one."""
+
+
 def warn(old: str, new: str, stacklevel: int = 3) -> None:
-    """Say that ``old`` is deprecated and what it is called now."""
+    """Warn that ``old`` is deprecated in favour of ``new``.
+
+    ``stacklevel``: as for :func:`warnings.warn`; 3 is the caller of the function that calls this one.
+    """
     warnings.warn(
         f"{old} is deprecated and will be removed in the next release: use {new}",
-        FutureWarning,
+        DeprecatedNameWarning,
         stacklevel=stacklevel,
     )
 
 
 def current_name(key: str, renamed: Mapping[str, str]) -> str:
-    """The present name of a setting; warns where ``key`` is one of the old names in ``renamed``."""
+    """The current name of the setting ``key``; warns where it is an old name, a key of ``renamed``."""
     if key not in renamed:
         return key
     warn(key, renamed[key], stacklevel=4)
@@ -84,7 +95,10 @@ def current_name(key: str, renamed: Mapping[str, str]) -> str:
 
 
 def renamed_attribute(module: str, name: str) -> Any:
-    """What ``module.name`` is called now, for a module's ``__getattr__``; AttributeError where it is unknown."""
+    """The attribute that replaces ``module.name``, with a warning; for a module's ``__getattr__``.
+
+    Raises AttributeError for an unknown name.
+    """
     if name not in NAMES:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
     warn(f"{module}.{name}", NAMES[name])
@@ -92,7 +106,7 @@ def renamed_attribute(module: str, name: str) -> Any:
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Imports an old module as an alias that looks everything up in the new one."""
+    """Imports an old module as an alias: an empty module whose attributes are those of the new one."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
@@ -117,10 +131,10 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return alias
 
     def exec_module(self, module: types.ModuleType) -> None:
-        """Nothing: the alias has no code of its own."""
+        """Do nothing: the alias has no code of its own."""
 
 
 def install() -> None:
-    """Let old module names be imported."""
+    """Make old module names importable."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())

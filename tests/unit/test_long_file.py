@@ -11,10 +11,10 @@ import pytest
 import soundfile
 
 from tests.conftest import noisy_like
-from vae_se.enhancement import long_file
 from vae_se.audio import files
 from vae_se.audio.level import LevelMeter, active_rms, rms
 from vae_se.audio.resample import Resampler, resample
+from vae_se.enhancement import long_file
 from vae_se.enhancement.enhancer import Enhancer
 from vae_se.enhancement.sample_buffer import DiskBuffer, MemoryBuffer
 from vae_se.errors import AudioError, OutputError

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from tests.conftest import noisy_like
 from vae_se.audio.level import active_rms
 from vae_se.audio.running import RunningLevel
-from vae_se.enhancement.online import OnlineEnhancer
 from vae_se.enhancement.enhancer import Enhancer
+from vae_se.enhancement.online import OnlineEnhancer
 from vae_se.errors import AudioError, UsageError
 from vae_se.inference.em import MonteCarloEM
-from vae_se.noise.continuation import fit_activations, start_from_spectra, spectra_of, shift_window
+from vae_se.noise.continuation import fit_activations, shift_window, spectra_of, start_from_spectra
 from vae_se.noise.multiplicative import NMFState, product
 
 QUICK = {"inference__iterations": 2, "inference__averaging": 1, "output__floor_db": np.inf, "device": "cpu"}

@@ -77,7 +77,7 @@ def draw_picture(
         gain=found.gain.cpu().numpy(),
         objective=info.objective,
         factors=None if first is None else (first.start, first.w.numpy(), first.h.numpy()),
-        pieces=len(found.factors),
+        segments=len(found.factors),
         rate=signal.rate,
         hop=signal.hop,
     )

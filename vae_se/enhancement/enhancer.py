@@ -63,9 +63,9 @@ class Enhancer:
     ) -> Enhancer:
         """An enhancer with a shipped prior (by name) or one of yours (by folder).
 
-        ``overrides`` are settings of :class:`~vae_se.config.Config`, with double underscores for dots, for example
-        ``method="mcem"`` or ``estep__name="mh"``. ``config`` replaces the preset. ``device`` is "auto", "cpu",
-        "cuda" or "cuda:i".
+        ``overrides`` are settings of :class:`~vae_se.config.Config`, with double underscores for dots, for
+        example ``method="mcem"`` or ``estep__name="mh"``. ``config`` replaces the preset. ``device`` is "auto",
+        "cpu", "cuda" or "cuda:i".
 
         Raises UsageError (unknown name or key) or PriorError (weights that cannot be used).
         """
@@ -115,11 +115,11 @@ class Enhancer:
     ) -> Any:
         """Enhance one recording.
 
-        ``noisy``: NumPy array or torch tensor of floating-point samples, (T,) or (C, T), at ``rate`` Hz. Returns
-        the speech in the same type, shape, rate and level; with ``return_info`` also an :class:`Info`. Its
-        posterior of every frame and bin (1.4 GB for an hour of a channel) is left out if ``posterior`` is false.
-        ``name`` selects the random stream, together with the configured seed. ``progress(done, total)`` is called
-        after each EM iteration.
+        ``noisy``: NumPy array or torch tensor of floating-point samples, (T,) or (C, T), at ``rate`` Hz.
+        Returns the speech in the same type, shape, rate and level; with ``return_info`` also an :class:`Info`.
+        Its posterior of every frame and bin (1.4 GB for an hour of a channel) is left out if ``posterior`` is
+        false. ``name`` selects the random stream, together with the configured seed. ``progress(done, total)``
+        is called after each EM iteration.
 
         Raises AudioError for samples that are missing or not finite, UsageError for another type or shape.
         """
@@ -137,8 +137,8 @@ class Enhancer:
     ) -> Any:
         """Enhance several recordings of one rate: the same result as one by one, and faster.
 
-        Returns a list of speech; with ``return_info`` also a list of :class:`Info`. For the arguments and the errors
-        see :meth:`enhance`.
+        Returns a list of speech; with ``return_info`` also a list of :class:`Info`. For the arguments and the
+        errors see :meth:`enhance`.
         """
         items = list(noisy)
         names = list(names) if names else [""] * len(items)
@@ -157,10 +157,11 @@ class Enhancer:
     ) -> Info:
         """Enhance a file into another, in the container and sample format of the source where possible.
 
-        ``clip``: see :class:`~vae_se.audio.writer.Limiter`. ``posterior``: see :meth:`enhance`; if it is false, a
-        long file is enhanced in blocks with the same result, and ``noise`` is None in its :class:`Info`.
+        ``clip``: see :class:`~vae_se.audio.writer.Limiter`. ``posterior``: see :meth:`enhance`; if it is false,
+        a long file is enhanced in blocks with the same result, and ``noise`` is None in its :class:`Info`.
 
-        Raises AudioError where the source cannot be read, OutputError where the target exists or cannot be written.
+        Raises AudioError where the source cannot be read, OutputError where the target exists or cannot be
+        written.
         """
         source, target = Path(source), Path(target)
         if target.exists() and not overwrite:
@@ -228,7 +229,9 @@ def _by_baseline(baseline: Baseline, source: ArraySource) -> EnhancedRecording:
     for row in speech:
         buffers.append(MemoryBuffer(np.float64))
         buffers[-1].append(row)
-    return EnhancedRecording(source, [*buffers], source.rate, source.samples.shape[1], files.peak(source.samples))
+    return EnhancedRecording(
+        source, [*buffers], source.rate, source.samples.shape[1], files.peak(source.samples)
+    )
 
 
 def _collect(

@@ -1,7 +1,7 @@
 """Files longer than memory: read, enhanced and written in blocks, with the same result as in one piece.
 
-The file is read four times, which costs little compared with EM: to resample it and measure its level; after EM,
-to measure the levels of speech and noise; to measure the peak of the output; to write the output.
+The file is read four times, which costs little compared with EM: to resample it and measure its level; after
+EM, to measure the levels of speech and noise; to measure the peak of the output; to write the output.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from .results import Info
 from .sample_buffer import DiskBuffer
 from .segmented_em import ProgressCallback, SegmentedEM
 
-#: Samples of all channels together above which a file is enhanced in blocks: 17 minutes of one channel at 16 kHz,
-#: 67 MB.
+#: Samples of all channels together above which a file is enhanced in blocks: 17 minutes of one channel at 16
+#: kHz, 67 MB.
 LONG = 1 << 24
 
 
@@ -47,13 +47,14 @@ def enhance_long(
 ) -> tuple[float, Info]:
     """Enhance the file ``source`` into ``target``, and write the estimated noise to ``noise`` if that is given.
 
-    ``output``: settings of the residual noise. ``clip``: see :class:`~vae_se.audio.writer.Limiter`. ``raw``: format
-    of a file without a header. ``label``: name of the file in messages. Meanwhile the folder of ``target`` holds 8
-    to 12 bytes per sample and channel at the prior's rate. The files written are the same, to the last bit, as those
-    of :meth:`~vae_se.enhancement.enhancer.Enhancer.enhance` and :func:`vae_se.audio.files.write`.
+    ``output``: settings of the residual noise. ``clip``: see :class:`~vae_se.audio.writer.Limiter`. ``raw``:
+    format of a file without a header. ``label``: name of the file in messages. Meanwhile the folder of
+    ``target`` holds 8 to 12 bytes per sample and channel at the prior's rate. The files written are the same,
+    to the last bit, as those of :meth:`~vae_se.enhancement.enhancer.Enhancer.enhance` and
+    :func:`vae_se.audio.files.write`.
 
-    Returns the duration in seconds, and the diagnostics. Raises AudioError where the file cannot be read or changes
-    meanwhile, OutputError where the disk is full.
+    Returns the duration in seconds, and the diagnostics. Raises AudioError where the file cannot be read or
+    changes meanwhile, OutputError where the disk is full.
     """
     started, before = time.perf_counter(), fingerprint(source)
     reader = Reader(source, label, raw)

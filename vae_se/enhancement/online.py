@@ -17,19 +17,20 @@ from .sliding_window import SlidingWindow, WindowFrames
 #: Each channel is enhanced by itself, and a damaged header may announce thousands.
 MOST_CHANNELS = 64
 
-#: Settings for streams. A frame takes part in EM as long as it is in the window, so a few iterations per window are
-#: enough, with the larger steps of the noise's update.
+#: Settings for streams. A frame takes part in EM as long as it is in the window, so a few iterations per window
+#: are enough, with the larger steps of the noise's update.
 SETTINGS = {"inference.iterations": 4, "inference.averaging": 2, "noise.exponent": 1.0}
 
 
 class OnlineEnhancer:
     """Enhances a stream: ``push(samples)`` returns the speech that is complete, ``flush()`` the rest.
 
-    ``enhancer``: prior and settings; :meth:`from_pretrained` makes one with the settings for streams. ``rate`` in Hz
-    and ``channels``: of the stream. ``block``: seconds that are enhanced at a time; EM runs on a window of the block,
-    ``context`` seconds before it and ``lookahead`` seconds after it. ``level``: active level of the recording (RMS,
-    full scale 1.0) where it is known; otherwise the running level. ``name`` selects the random streams. The output
-    does not depend on how the stream is split into blocks, and is as long as the input. :attr:`latency` is its delay.
+    ``enhancer``: prior and settings; :meth:`from_pretrained` makes one with the settings for streams. ``rate``
+    in Hz and ``channels``: of the stream. ``block``: seconds that are enhanced at a time; EM runs on a window
+    of the block, ``context`` seconds before it and ``lookahead`` seconds after it. ``level``: active level of
+    the recording (RMS, full scale 1.0) where it is known; otherwise the running level. ``name`` selects the
+    random streams. The output does not depend on how the stream is split into blocks, and is as long as the
+    input. :attr:`latency` is its delay.
 
     Raises UsageError for invalid settings, and for settings that need the whole recording (baselines, a noise
     segment).
@@ -48,7 +49,9 @@ class OnlineEnhancer:
         name: str = "",
     ) -> None:
         if enhancer.prior is None:
-            raise UsageError(f"{enhancer.config.method} needs the whole recording", "stream with the method mcem")
+            raise UsageError(
+                f"{enhancer.config.method} needs the whole recording", "stream with the method mcem"
+            )
         if enhancer.config.noise.noise_segment:
             raise UsageError("a noise segment needs the whole recording", "leave --noise-from out")
         if not 1 <= channels <= MOST_CHANNELS:
@@ -104,11 +107,11 @@ class OnlineEnhancer:
         return (frames * self._signal.hop + self._signal.window - self._signal.hop) / self._signal.rate
 
     def push(self, samples: Any) -> np.ndarray:
-        """Take the next samples, floating-point (T,) or (C, T), of any number; return the speech that is complete,
-        with as many dimensions.
+        """Take the next samples, floating-point (T,) or (C, T), of any number; return the speech that is
+        complete, with as many dimensions.
 
-        Raises AudioError for samples that are not finite, UsageError for another type or number of channels, and
-        after :meth:`flush`.
+        Raises AudioError for samples that are not finite, UsageError for another type or number of channels,
+        and after :meth:`flush`.
         """
         block, dimensions = np.atleast_2d(samples), np.ndim(samples)
         if self._finished:

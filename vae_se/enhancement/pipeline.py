@@ -1,8 +1,8 @@
 """The steps from a noisy recording to its speech, the same for a recording in memory and a long file.
 
 Resample to the prior's rate, measure the active level of each channel, leave out silent channels, run EM over
-segments, add their contributions, resample back. Samples pass in blocks, and buffers in between are in memory or
-on disk: the result is the same to the last bit. The residual noise is added afterwards
+segments, add their contributions, resample back. Samples pass in blocks, and buffers in between are in memory
+or on disk: the result is the same to the last bit. The residual noise is added afterwards
 (:mod:`vae_se.enhancement.residual_noise`).
 """
 
@@ -98,8 +98,8 @@ class EnhancedRecording:
     """The speech of a recording.
 
     ``speech``: per channel samples at ``rate`` Hz; None for a silent channel, which is its own speech.
-    ``samples``: T at the recording's rate. ``peak``: largest magnitude of the recording. ``diagnostics``: of all
-    segments and channels. ``posteriors``: of the channels that are not silent, where they were requested.
+    ``samples``: T at the recording's rate. ``peak``: largest magnitude of the recording. ``diagnostics``: of
+    all segments and channels. ``posteriors``: of the channels that are not silent, where they were requested.
     """
 
     source: SampleSource
@@ -155,8 +155,8 @@ def enhance_recordings(
 ) -> list[EnhancedRecording]:
     """Estimate the speech of recordings, all their channels together.
 
-    ``names``: of the recordings; with the seed they select the random streams. ``new_buffer``: makes the buffers
-    that hold samples in between.
+    ``names``: of the recordings; with the seed they select the random streams. ``new_buffer``: makes the
+    buffers that hold samples in between.
     """
     recordings = [PreparedRecording.of(source, em.signal, em.device, new_buffer) for source in sources]
     channels = [channel for recording in recordings for channel in recording.channels if channel is not None]

@@ -23,10 +23,10 @@ def keeps_noise(output: OutputConfig) -> bool:
 def residual_gain(output: OutputConfig, speech_level: float, noise_level: float) -> float:
     """Gain of the residual noise, from 0 to 1: the largest that one of three settings requires.
 
-    ``dry`` is a gain itself. ``atten_lim_db`` limits the attenuation. ``floor_db`` attenuates noise that lies S dB
-    below the speech down to ``floor_db`` below it and no further, that is by ``floor_db`` - S dB: quieter noise is
-    hardly audible, and much of what is estimated as noise there is speech. ``speech_level``: active RMS of the
-    speech; ``noise_level``: RMS of the noise.
+    ``dry`` is a gain itself. ``atten_lim_db`` limits the attenuation. ``floor_db`` attenuates noise that lies S
+    dB below the speech down to ``floor_db`` below it and no further, that is by ``floor_db`` - S dB: quieter
+    noise is hardly audible, and much of what is estimated as noise there is speech. ``speech_level``: active
+    RMS of the speech; ``noise_level``: RMS of the noise.
     """
     least = max(output.dry, 10 ** (-output.atten_lim_db / 20))
     if not math.isfinite(output.floor_db) or noise_level < SILENCE_RMS:

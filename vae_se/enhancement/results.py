@@ -26,10 +26,10 @@ class Factors:
 class ChannelInfo:
     """Posterior of one channel at the prior's rate and STFT, on the CPU.
 
-    ``wiener`` (N, F): the filter, E[s | x] = wiener * x. ``uncertainty`` (N, F): posterior standard deviation of
-    the speech. ``noise_variance`` (N, F). ``gain`` (N,): gain of the speech at the prior's level. ``factors``: of
-    the noise, one entry a segment; empty where the noise model has no factorisation. ``uncertainty``,
-    ``noise_variance`` and ``factors`` are on the input's scale.
+    ``wiener`` (N, F): the filter, E[s | x] = wiener * x. ``uncertainty`` (N, F): posterior standard deviation
+    of the speech. ``noise_variance`` (N, F). ``gain`` (N,): gain of the speech at the prior's level.
+    ``factors``: of the noise, one entry a segment; empty where the noise model has no factorisation.
+    ``uncertainty``, ``noise_variance`` and ``factors`` are on the input's scale.
     """
 
     wiener: torch.Tensor
@@ -55,10 +55,10 @@ class ChannelInfo:
 class Info:
     """Summary of the enhancement of a recording with C channels.
 
-    ``noise``: the estimated noise (input minus speech) in the input's type, shape and rate; None for a file that
-    was enhanced in parts. ``channels``: the posterior of each channel that is not silent; empty unless it was
-    requested. ``objective`` (nats per frame and iteration), ``acceptance``, ``ess``, ``rhat`` and ``warnings``:
-    see :mod:`vae_se.inference.diagnostics`. ``seconds``: computing time.
+    ``noise``: the estimated noise (input minus speech) in the input's type, shape and rate; None for a file
+    that was enhanced in parts. ``channels``: the posterior of each channel that is not silent; empty unless it
+    was requested. ``objective`` (nats per frame and iteration), ``acceptance``, ``ess``, ``rhat`` and
+    ``warnings``: see :mod:`vae_se.inference.diagnostics`. ``seconds``: computing time.
     """
 
     noise: Any

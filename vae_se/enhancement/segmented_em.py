@@ -44,8 +44,8 @@ class ChannelEstimate:
 class SegmentedEM:
     """Runs EM over channels, in segments where they are long.
 
-    ``signal``: rate, STFT and level of the prior. ``segment`` and ``overlap``: length and cross-fade of segments
-    in seconds. The noise of a segment starts from the spectra that the segment before it ended with.
+    ``signal``: rate, STFT and level of the prior. ``segment`` and ``overlap``: length and cross-fade of
+    segments in seconds. The noise of a segment starts from the spectra that the segment before it ended with.
     ``noise_segment``: time range of the recording that holds noise alone, from which its spectra are learnt; or
     None. ``seed``: of all random streams.
     """
@@ -122,7 +122,9 @@ class SegmentedEM:
             present = [[segment] for row in present for segment in row]
         return itertools.chain.from_iterable(batches(row, budget) for row in present)
 
-    def _batch(self, channels: Sequence[Channel], group: Sequence[Segment]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _batch(
+        self, channels: Sequence[Channel], group: Sequence[Segment]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Power (B, N, F) of the segments and the validity of their frames (B, N)."""
         frames = max(segment.frames for segment in group)
         power = torch.zeros(len(group), frames, self.signal.stft.bins, device=self.device)

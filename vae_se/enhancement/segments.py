@@ -26,9 +26,9 @@ class Segment:
 def cut(item: int, frames: int, length: int, overlap: int) -> list[Segment]:
     """Cut ``frames`` frames into as few segments as possible.
 
-    A segment has at most ``length`` frames; neighbours share at least ``overlap`` frames. All segments of an item
-    have the same length, no longer than necessary: a recording a little longer than ``length`` becomes two halves
-    that overlap, not two segments of full length.
+    A segment has at most ``length`` frames; neighbours share at least ``overlap`` frames. All segments of an
+    item have the same length, no longer than necessary: a recording a little longer than ``length`` becomes two
+    halves that overlap, not two segments of full length.
 
     >>> [(segment.start, segment.stop) for segment in cut(0, 100, 60, 10)]
     [(0, 56), (44, 100)]

@@ -1,4 +1,5 @@
-"""Noise that several recordings share: one dictionary, learnt from the noise that a first pass estimates in each."""
+"""Noise that several recordings share: one dictionary, learnt from the noise that a first pass estimates in
+each."""
 
 from __future__ import annotations
 
@@ -36,9 +37,9 @@ def share_noise(
     """Learn a dictionary of the noise of ``recordings``, each samples (T,) or (C, T) and their rate in Hz.
 
     Each recording is enhanced by itself; the estimated noise of all of them is factorised together, by
-    Itakura-Saito NMF of rank :data:`RANK` (less if there are few frames). The divergence does not depend on levels,
-    so a quiet recording counts as much as a loud one. One recording at a time is in memory. ``names`` become the
-    dictionary's sources.
+    Itakura-Saito NMF of rank :data:`RANK` (less if there are few frames). The divergence does not depend on
+    levels, so a quiet recording counts as much as a loud one. One recording at a time is in memory. ``names``
+    become the dictionary's sources.
 
     Raises AudioError where there is too little sound.
     """
@@ -55,7 +56,8 @@ def share_noise(
 
 
 def sharing(enhancer: Enhancer, dictionary: str | Path, free: int = FREE) -> Enhancer:
-    """The same enhancer with the noise spectra of a ``dictionary`` file fixed, and ``free`` spectra to learn."""
+    """The same enhancer with the noise spectra of a ``dictionary`` file fixed, and ``free`` spectra to
+    learn."""
     settings = enhancer.config.noise
     noise = NoiseConfig(
         "dictionary",

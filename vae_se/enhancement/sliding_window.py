@@ -41,9 +41,9 @@ class _WindowState:
 class SlidingWindow:
     """Monte Carlo EM on a window that moves over a stream, block by block.
 
-    Each block runs EM on its window (:class:`WindowFrames`). The noise continues from the window before, spectra and
-    activations; the latents start from the encoder, which reads the new window. ``level``: active RMS of the
-    recording; None for the running level of what has been received. The residual noise
+    Each block runs EM on its window (:class:`WindowFrames`). The noise continues from the window before,
+    spectra and activations; the latents start from the encoder, which reads the new window. ``level``: active
+    RMS of the recording; None for the running level of what has been received. The residual noise
     (:mod:`vae_se.enhancement.residual_noise`) follows running levels as well.
     """
 
@@ -61,11 +61,12 @@ class SlidingWindow:
         self._em, self._signal, self._stft, self._device = em, signal, signal.stft, device
         self._frames, self._output, self._seed, self._name = frames, output, seed, name
         self._level, self._meter = level, RunningLevel(signal.rate)
-        # Positions in both buffers count from the first sample of frame 0, which lies in zeros before the stream.
+        # Positions in both buffers count from the first sample of frame 0, which lies in zeros before the
+        # stream.
         self._front = signal.window - signal.hop
         self._noisy = MemoryBuffer(np.float32, self._front)
         self._speech = MemoryBuffer(np.float32, self._front)
-        self._measured = self._returned = self._front  # positions up to which the level and the caller have come
+        self._measured = self._returned = self._front  # samples that the meter has seen, the caller has got
         self._done, self._blocks = 0, 0  # frames and blocks that are enhanced
         self._noise_power, self._noise_frames = 0.0, 0.0
         self._state: _WindowState | None = None
@@ -131,7 +132,8 @@ class SlidingWindow:
             ratio = (before.scale / scale) ** 2
             return shift_window(noise, before.noise, first - before.start, ratio, mask)
 
-        streams = Streams.from_seed(self._seed, [f"{self._name}#{self._blocks}"], [power.shape[1]], self._device)
+        key = f"{self._name}#{self._blocks}"
+        streams = Streams.from_seed(self._seed, [key], [power.shape[1]], self._device)
         estimate = run_em(self._em, power, mask, streams, continued)
         self._state = _WindowState(first, scale, estimate.state.noise)
         return estimate.wiener[0]
