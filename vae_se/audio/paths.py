@@ -31,7 +31,7 @@ class Source:
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
+class FileJob:
     """One input and its output; ``target`` is None for stdout. ``exists``: the output is there already."""
 
     source: Source
@@ -171,7 +171,7 @@ def plan(
     many: bool = False,
     overwrite: bool = False,
     with_noise: bool = False,
-) -> list[Job]:
+) -> list[FileJob]:
     """An output for every input.
 
     ``output`` is None (beside the input), ``-`` (stdout), a file, or a folder: it is a folder when
@@ -181,11 +181,11 @@ def plan(
     if output == STDIN or (output is None and any(_is_stdin(s) for s in sources)):
         if len(sources) != 1:
             raise UsageError("several inputs and one stdout", "give -o DIR")
-        return [Job(sources[0], None)]
+        return [FileJob(sources[0], None)]
     jobs = []
     for source in sources:
         if source.problem is not None:
-            jobs.append(Job(source, None))
+            jobs.append(FileJob(source, None))
             continue
         if output is None:
             assert source.path is not None
@@ -197,7 +197,7 @@ def plan(
             if Path(output).exists() and not Path(output).is_dir():
                 raise UsageError(f"several inputs and {output} is a file", "give a folder with -o")
             target = _inside(Path(output), source) / output_name(source, name, method)
-        jobs.append(Job(source, target, exists=target.exists() and not overwrite))
+        jobs.append(FileJob(source, target, exists=target.exists() and not overwrite))
     _check(jobs, with_noise)
     return jobs
 
@@ -223,7 +223,7 @@ def _is_folder(output: str) -> bool:
     return output.endswith(("/", os.sep)) or Path(output).is_dir() or not Path(output).suffix
 
 
-def _check(jobs: Iterable[Job], with_noise: bool) -> None:
+def _check(jobs: Iterable[FileJob], with_noise: bool) -> None:
     """No output replaces an input, and no two outputs are one file (links resolved)."""
     jobs = [job for job in jobs if job.source.problem is None and job.target is not None]
     inputs = {str(job.source.path.resolve()) for job in jobs if job.source.path is not None}

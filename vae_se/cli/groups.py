@@ -1,4 +1,4 @@
-"""``--noise-group``: recordings that share their noise, and the dictionary that each group learns first."""
+"""``--noise-group``: groups of recordings with the same noise, and a noise dictionary for each group."""
 
 from __future__ import annotations
 
@@ -8,30 +8,32 @@ from pathlib import Path
 import numpy as np
 
 from ..audio import files
-from ..audio.paths import Job, Source
+from ..audio.paths import FileJob, Source
 from ..config import Config
 from ..errors import UsageError, VaeSeError
 from .common import say
-from .work import Settings, Worker
+from .work import FileSettings, FileWorker
 
-#: So many recordings of a group are listened to, spread over it.
+#: Recordings of a group that the dictionary is learnt from, evenly spread.
 MOST = 16
 
 
 def check_groups(config: Config, executor: str | None) -> None:
-    """UsageError where --noise-group and the rest of the settings cannot both be meant."""
-    if executor in ("ray", "slurm"):  # what is learnt lies in a folder of this machine
-        raise UsageError(f"--noise-group and --executor {executor}", "vae-se noise fit, and then --noise FILE")
+    """Raise UsageError where --noise-group does not fit the other settings."""
+    if executor in ("ray", "slurm"):  # the dictionaries are in a folder of this machine
+        raise UsageError(
+            f"--noise-group does not work with --executor {executor}", "use vae-se noise fit, and --noise FILE"
+        )
     if config.method != "mcem":
-        raise UsageError(f"{config.method} learns no noise that --noise-group could share", "leave one out")
+        raise UsageError(f"{config.method} has no noise model to share with --noise-group", "omit one of them")
     if config.noise.file or config.noise.noise_segment:
-        raise UsageError("--noise-group and a noise that is known already", "give one of them")
+        raise UsageError("--noise-group, and a noise that is given", "give one of them")
 
 
 def groups(sources: Sequence[Source], how: str) -> list[list[Source]]:
-    """The recordings of each folder, or ``all`` of them; groups of one share nothing and are left out.
+    """Groups of recordings: each folder, or ``all``; groups of one recording are left out.
 
-    Sorted by path, so that what is learnt does not depend on the order of the inputs.
+    Groups are sorted by path, so that the dictionary does not depend on the order of the inputs.
     """
     found: dict[Path | None, dict[str, Source]] = {}
     for source in sources:
@@ -42,31 +44,37 @@ def groups(sources: Sequence[Source], how: str) -> list[list[Source]]:
 
 
 def learn_groups(
-    settings: Settings, jobs: Sequence[Job], wanted: Collection[str], how: str, folder: Path, quiet: bool
+    settings: FileSettings,
+    jobs: Sequence[FileJob],
+    wanted: Collection[str],
+    how: str,
+    folder: Path,
+    quiet: bool,
 ) -> dict[str, str]:
-    """A noise dictionary in ``folder`` for each group of which a recording is ``wanted``, by its label.
+    """Learn a noise dictionary for each group with a ``wanted`` recording, and write it to ``folder``.
 
-    All recordings of a group count, even those whose output exists: a run that goes on finds what the first
-    one found. By the input's label. A group in which there is nothing to learn from has none.
+    Returns the path of the dictionary by the label of the input. Recordings whose output exists take part as
+    well, so that a continued run learns the same dictionary as the first. A group without sound has no
+    dictionary.
     """
     from ..enhancement.shared_noise import share_noise
     from ..noise.store import save_dictionary
 
-    enhancer = Worker(settings).enhancer
+    enhancer = FileWorker(settings).enhancer
     shared: dict[str, str] = {}
     for number, members in enumerate(groups([job.source for job in jobs], how)):
         if not any(source.label in wanted for source in members):
             continue
         chosen = np.linspace(0, len(members) - 1, min(MOST, len(members))).round().astype(int)
-        heard = [members[i] for i in chosen]
+        sample = [members[i] for i in chosen]
         where = str(Path(members[0].label).parent) if how == "folder" else "all inputs"
         if not quiet:
-            say(f"learning the noise of {where} from {len(heard)} of {len(members)} recordings")
+            say(f"learning the noise of {where} from {len(sample)} of {len(members)} recordings")
         try:
-            dictionary = share_noise(enhancer, _read(heard), tuple(source.label for source in heard))
+            dictionary = share_noise(enhancer, _read(sample), tuple(source.label for source in sample))
         except VaeSeError as error:
             if not quiet:
-                say(f"warning: {where}: {error}; each recording is enhanced by itself")
+                say(f"warning: {where}: {error}; its recordings are enhanced one by one")
             continue
         path = folder / f"{number}.safetensors"
         save_dictionary(dictionary, path)
@@ -75,7 +83,7 @@ def learn_groups(
 
 
 def _read(sources: Sequence[Source]) -> Iterator[tuple[np.ndarray, int]]:
-    """Samples (C, T) and rates of those that can be read; the others are reported when their turn comes."""
+    """Samples (C, T) and rates of the recordings that can be read; errors are reported later."""
     for source in sources:
         assert source.path is not None
         try:

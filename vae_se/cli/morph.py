@@ -1,4 +1,4 @@
-"""``vae-se prior morph``: from one recording to another through the latents of a prior."""
+"""``vae-se prior morph``: interpolate between two recordings in the latent space of a prior."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from .common import say
 from .outputs import new_file, write_voice
 
 
-@click.command(short_help="Change one recording into another, through the latents.")
+@click.command(short_help="Interpolate between two recordings in latent space.")
 @click.argument("first", metavar="A.wav")
 @click.argument("second", metavar="B.wav")
-@click.option(
-    "--prior", "name", default="default", show_default=True, metavar="NAME|DIR", help="Whose latents."
-)
-@click.option("-o", "--output", default="morph.wav", show_default=True, metavar="FILE", help="The sound.")
+@click.option("--prior", "name", default="default", show_default=True, metavar="NAME|DIR", help="The prior.")
+@click.option("-o", "--output", default="morph.wav", show_default=True, metavar="FILE", help="Output file.")
 @click.option("--steps", type=click.IntRange(min=2), metavar="N",
-              help="N files, each a mixture of its own, in place of one that changes over time.")  # fmt: skip
-@click.option("--plot", "picture", metavar="FILE", help="Draw both ends, what is between, and its latents.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the first phases.")
+              help="Write N files, each with a constant weight, instead of one that changes.")  # fmt: skip
+@click.option(
+    "--plot", "picture", metavar="FILE", help="Draw both recordings, the interpolation, and the latents."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the initial phases.")
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 def morph(
     first: str, second: str, name: str, output: str, steps: int | None, picture: str | None, seed: int,
@@ -29,9 +29,9 @@ def morph(
 ) -> None:  # fmt: skip
     """Write sound whose latents lie between those of two recordings.
 
-    It begins as A.wav and ends as B.wav. With --steps N there are N files, from A (OUTPUT with _000 to its
-    name) to B (_100). Both are stretched to the mean of their lengths. The phase is made anew, hence the ends,
-    too, sound as the prior remembers them.
+    The sound changes from A.wav to B.wav over time. With --steps N there are N files, from A (OUTPUT with _000
+    in its name) to B (_100). Both recordings are stretched to the mean of their lengths. The phase is estimated
+    from the decoded spectra, so both ends sound like the prior's reconstruction.
     """
     import torch
 
