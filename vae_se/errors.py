@@ -47,9 +47,9 @@ class ExecutionError(VaeSeError):
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
-    """A hint with the ``count`` known names nearest to ``name``, or with all names where none is near.
+    """A hint with up to ``count`` of the known names that resemble ``name``, or with all names if none does.
 
-    >>> nearest("mcme", ["mcem", "log-mmse"])
+    >>> nearest("mcme", ["mcem", "om-lsa"])
     'did you mean mcem?'
     """
     names = sorted(known)
