@@ -20,7 +20,7 @@ _PACKAGE = "vae_se"
 #: Old module to new module, both below the package.
 MODULES = {
     "enhancer": "enhancement.enhancer",
-    "channel": "enhancement.channel",
+    "channel": "enhancement.results",
     "separation": "enhancement.segmented_em",
     "chunks": "enhancement.segments",
     "tape": "enhancement.sample_buffer",
@@ -64,6 +64,8 @@ NAMES = {
     "DiskTape": "DiskBuffer",
     "Signal": "SignalSpec",
     "Separator": "SegmentedEM",
+    "Progress": "ProgressCallback",
+    "Frames": "WindowFrames",
     "leaves_noise": "keeps_noise",
     "part_left": "residual_gain",
     "complex_gaussian_misfit": "complex_gaussian_nll",

@@ -365,9 +365,15 @@ def start(*arguments, ignored: bool = False) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize(
-    ("number", "ignored"), [(signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGTERM, True)]
+    ("jobs", "number", "ignored"),
+    [
+        (1, signal.SIGINT, False),
+        (2, signal.SIGINT, False),
+        (1, signal.SIGTERM, False),
+        (2, signal.SIGTERM, False),
+        (1, signal.SIGTERM, True),
+    ],
 )
-@pytest.mark.parametrize("jobs", [1, 2])
 def test_interrupted(wav, make_noisy, tiny_prior, tmp_path, jobs, number, ignored):
     """^C or SIGTERM while the second file is under way: the first is there, whole, and nothing else is."""
     wav("in/a.wav", make_noisy(0.1))

@@ -116,7 +116,7 @@ class LevelMeter:
         self._envelope.write(envelope.astype(np.float64).tobytes())
 
     def _activities(self, thresholds: np.ndarray) -> list[float]:
-        """Per threshold, the part of the time that the envelope is above it or was so a hangover ago."""
+        """Per threshold, the fraction of time that the envelope is above it, with the hangover."""
         counts = [0] * len(thresholds)
         last = [-self._hang - 1] * len(thresholds)
         seen = 0

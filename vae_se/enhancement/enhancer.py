@@ -243,11 +243,11 @@ def _collect(
     speech = np.empty(shape, recording.source.dtype)
     noise = np.empty_like(speech) if return_info else None
     start = 0
-    for heard, removed in add_residual_noise(recording.blocks(), gains):
-        stop = start + heard.shape[1]
-        speech[:, start:stop] = heard
+    for speech_block, noise_block in add_residual_noise(recording.blocks(), gains):
+        stop = start + speech_block.shape[1]
+        speech[:, start:stop] = speech_block
         if noise is not None:
-            noise[:, start:stop] = removed
+            noise[:, start:stop] = noise_block
         start = stop
     if noise is None:
         return _like(item, speech), None
