@@ -71,7 +71,9 @@ class Reader:
                 yield np.ascontiguousarray(part.T)
         if not read:
             raise AudioError(f"{self.label} has no samples", "was it recorded completely?")
-        self.warnings = [f"the file is cut off: {read / self.rate:.1f} s can be read"] if self._cut(read) else []
+        self.warnings = []
+        if self._cut(read):
+            self.warnings.append(f"the file is cut off: {read / self.rate:.1f} s can be read")
 
     def _open(self) -> soundfile.SoundFile:
         # Open by path, not through a Python file object: libsndfile would call the object back from C, which
