@@ -75,26 +75,14 @@ class SegmentedEM:
         length, overlap = self._lengths_in_frames()
         estimates = [self._empty_estimate(channel, new_buffer, keep_posterior) for channel in channels]
         segments = [cut(k, channel.frames, length, overlap) for k, channel in enumerate(channels)]
-        groups = list(self._groups(segments))
+        groups = list(self._batches(segments))
         spectra: dict[int, torch.Tensor | None] = {}  # of the noise, by channel
         for number, group in enumerate(groups):
-            report = None
-            if progress is not None:
-
-                def report(done: int, total: int, number: int = number) -> None:
-                    progress(number * total + done, len(groups) * total)
-
             em = self._em_for(channels[group[0].item])
-            power, mask = self._batch(channels, group)
             keys = [f"{names[segment.item]}#{segment.index}" for segment in group]
             known = [spectra.get(segment.item) for segment in group]
-
-            def continued(noise: Any, known: Any = known, mask: torch.Tensor = mask) -> Any:
-                return start_from_spectra(noise, known, mask)
-
-            frames = [segment.frames for segment in group]
-            streams = Streams.from_seed(self.seed, keys, frames, self.device)
-            estimate = run_em(em, power, mask, streams, continued, report)
+            report = _part_of(progress, number, len(groups))
+            estimate = self._run_batch(em, channels, group, keys, known, report)
             factors = em.noise.factors(estimate.state.noise)
             for row, segment in enumerate(group):
                 channel, found = channels[segment.item], estimates[segment.item]
@@ -109,11 +97,30 @@ class SegmentedEM:
                 spectra[segment.item] = spectra_of(estimate.state.noise, row)
         return estimates
 
+    def _run_batch(
+        self,
+        em: MonteCarloEM,
+        channels: Sequence[Channel],
+        group: Sequence[Segment],
+        keys: Sequence[str],
+        known: Sequence[torch.Tensor | None],
+        progress: ProgressCallback | None,
+    ) -> Estimate:
+        """Run EM on a batch of segments; ``known``: noise spectra of the segments before them, or None."""
+        frames = [segment.frames for segment in group]
+        power = torch.zeros(len(group), max(frames), self.signal.stft.bins, device=self.device)
+        mask = torch.zeros(power.shape[:2], device=self.device)
+        for row, segment in enumerate(group):
+            power[row, : segment.frames] = channels[segment.item].power(segment.start, segment.stop)
+            mask[row, : segment.frames] = 1
+        streams = Streams.from_seed(self.seed, keys, frames, self.device)
+        return run_em(em, power, mask, streams, lambda noise: start_from_spectra(noise, known, mask), progress)
+
     def _empty_estimate(self, channel: Channel, new_buffer: NewBuffer, keep_posterior: bool) -> ChannelEstimate:
         posterior = ChannelInfo.zeros(channel.frames, channel.stft.bins) if keep_posterior else None
         return ChannelEstimate(new_buffer(np.float32, channel.samples.size), posterior=posterior)
 
-    def _groups(self, segments: Sequence[Sequence[Segment]]) -> itertools.chain[list[Segment]]:
+    def _batches(self, segments: Sequence[Sequence[Segment]]) -> itertools.chain[list[Segment]]:
         """Batches of segments, ordered so that each segment comes after the one before it."""
         rounds = itertools.zip_longest(*segments)
         present = [[segment for segment in row if segment is not None] for row in rounds]
@@ -121,18 +128,6 @@ class SegmentedEM:
         if self.noise_segment:  # each recording has a noise model of its own
             present = [[segment] for row in present for segment in row]
         return itertools.chain.from_iterable(batches(row, budget) for row in present)
-
-    def _batch(
-        self, channels: Sequence[Channel], group: Sequence[Segment]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Power (B, N, F) of the segments and the validity of their frames (B, N)."""
-        frames = max(segment.frames for segment in group)
-        power = torch.zeros(len(group), frames, self.signal.stft.bins, device=self.device)
-        mask = torch.zeros(power.shape[:2], device=self.device)
-        for row, segment in enumerate(group):
-            power[row, : segment.frames] = channels[segment.item].power(segment.start, segment.stop)
-            mask[row, : segment.frames] = 1
-        return power, mask
 
     def _em_for(self, channel: Channel) -> MonteCarloEM:
         """The EM loop, with the noise learnt from the channel's noise segment where there is one."""
@@ -150,6 +145,13 @@ class SegmentedEM:
                 "the overlap must be at least one frame and at most a third of the segment",
             )
         return length, overlap
+
+
+def _part_of(progress: ProgressCallback | None, number: int, count: int) -> ProgressCallback | None:
+    """Progress of batch ``number`` of ``count`` batches with the same number of iterations."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(number * total + done, count * total)
 
 
 def run_em(
