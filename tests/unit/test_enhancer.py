@@ -129,7 +129,7 @@ def test_old_names_warn(enhancer):
         ("streaming.window", "sliding_window", "Frames", "WindowFrames"),
     ):
         sys.modules.pop(f"vae_se.{module}", None)
-        with pytest.warns(FutureWarning, match=rf"use vae_se\.enhancement\.{home}"):
+        with pytest.warns(FutureWarning, match=r"use vae_se\.enhancement\."):
             alias = importlib.import_module(f"vae_se.{module}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
