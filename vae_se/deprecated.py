@@ -1,6 +1,6 @@
-"""Names of release 0.1.0 that have changed: each still works for one release and warns.
+"""Names of release 0.1.0 that have changed: each works for one more release, with a warning.
 
-The tables are data: :data:`MODULES` maps old modules to new ones, :data:`NAMES` old names to new names, and
+:data:`MODULES` maps old modules to new ones, :data:`NAMES` old names to new names, and
 :data:`vae_se.config.RENAMED_KEYS` old settings to new ones.
 """
 
@@ -20,7 +20,8 @@ _PACKAGE = "vae_se"
 #: Old module to new module, both below the package.
 MODULES = {
     "enhancer": "enhancement.enhancer",
-    "channel": "enhancement.channel",
+    "channel": "enhancement.results",
+    "separation": "enhancement.segmented_em",
     "chunks": "enhancement.segments",
     "tape": "enhancement.sample_buffer",
     "residue": "enhancement.residual_noise",
@@ -52,7 +53,7 @@ MODULES = {
     "untrusted": "storage.untrusted",
 }
 
-#: Old name to new name, in all modules.
+#: Old name to new name, in every module.
 NAMES = {
     "Recogniser": "NoisyEncoder",
     "Recognition": "NoisyEncoding",
@@ -69,6 +70,11 @@ NAMES = {
     "Signal": "SignalSpec",
     "Penalty": "ActivationPenalty",
     "Weights": "PenaltyWeights",
+    "Separator": "SegmentedEM",
+    "Progress": "ProgressCallback",
+    "Frames": "WindowFrames",
+    "leaves_noise": "keeps_noise",
+    "part_left": "residual_gain",
     "complex_gaussian_misfit": "complex_gaussian_nll",
     "log_normal_misfit": "log_normal_nll",
 }
@@ -82,17 +88,24 @@ MOVED = {
 }
 
 
+class DeprecatedNameWarning(FutureWarning):
+    """An old name was used; the message contains the new one."""
+
+
 def warn(old: str, new: str, stacklevel: int = 3) -> None:
-    """Warn that ``old`` is deprecated; ``new`` is its present name."""
+    """Warn that ``old`` is deprecated in favour of ``new``.
+
+    ``stacklevel``: as for :func:`warnings.warn`; 3 is the caller of the function that calls this one.
+    """
     warnings.warn(
         f"{old} is deprecated and will be removed in the next release: use {new}",
-        FutureWarning,
+        DeprecatedNameWarning,
         stacklevel=stacklevel,
     )
 
 
 def current_name(key: str, renamed: Mapping[str, str]) -> str:
-    """The present name of a setting; warns where ``key`` is one of the old names in ``renamed``."""
+    """The current name of the setting ``key``; warns where it is an old name, a key of ``renamed``."""
     if key not in renamed:
         return key
     warn(key, renamed[key], stacklevel=4)
@@ -125,7 +138,7 @@ def moved_attribute(module: str, name: str) -> Any:
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Imports an old module as an alias that looks everything up in the new one."""
+    """Imports an old module as an alias: an empty module whose attributes are those of the new one."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
@@ -150,10 +163,10 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return alias
 
     def exec_module(self, module: types.ModuleType) -> None:
-        """Nothing: the alias has no code of its own."""
+        """Do nothing: the alias has no code of its own."""
 
 
 def install() -> None:
-    """Let old module names be imported."""
+    """Make old module names importable."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())

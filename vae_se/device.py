@@ -1,4 +1,4 @@
-"""The device that a name asks for."""
+"""The compute device, by name, and its precision."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from .errors import UsageError
 
 
 def choose_device(name: str) -> torch.device:
-    """``auto`` is CUDA where there is one; else "cpu", "cuda" or "cuda:i". UsageError for what is not there."""
+    """The device called ``name``: "cpu", "cuda", "cuda:i", or "auto" for CUDA where it is available.
+
+    Raises UsageError for an unknown name or a missing device.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -22,16 +25,16 @@ def choose_device(name: str) -> torch.device:
         raise UsageError(f"device {name!r} is not supported", "known: auto, cpu, cuda, cuda:0, ...")
     count = torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= count:
-        raise UsageError(f"no device {name!r}: {count} CUDA devices are at hand", "use --device cpu or auto")
+        raise UsageError(f"no device {name!r}: {count} CUDA devices are available", "use --device cpu or auto")
     return device
 
 
 @contextlib.contextmanager
 def mixed_precision(device: torch.device) -> Iterator[None]:
-    """Matrix products on a GPU's tensor cores in TF32: factors of 10 bits, sums in float32.
+    """Compute matrix products in TF32 on a GPU: factors with 10-bit mantissas, sums in float32.
 
-    For training, where draws are far noisier than that. On other devices nothing changes, and afterwards
-    everything is as it was.
+    For training, whose random draws are much noisier than that. Has no effect on other devices. Restores the
+    caller's setting at the end.
     """
     before = torch.get_float32_matmul_precision()
     if device.type == "cuda":

@@ -1,7 +1,7 @@
-"""The errors that a person meets: one line of what, one line of what to do.
+"""Errors for users: one line says what is wrong, one line what to do.
 
-Every error that vae-se raises on purpose derives from :class:`VaeSeError`. The command line prints
-``str(error)`` and the hint and exits with ``exit_code``; the traceback is for ``--debug`` only.
+All errors that vae-se raises on purpose derive from :class:`VaeSeError`. The command line prints ``str(error)``
+and the hint, and exits with ``exit_code``; it shows the traceback with ``--debug`` only.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 
 class VaeSeError(Exception):
-    """Base class. ``hint`` says what to do; ``exit_code`` is that of the command line."""
+    """Base class. ``hint`` says what to do; ``exit_code`` is the exit code of the command line."""
 
     exit_code = 1
 
@@ -21,21 +21,21 @@ class VaeSeError(Exception):
 
 
 class UsageError(VaeSeError, ValueError):
-    """What was asked for cannot be meant: unknown name, key or value."""
+    """An unknown or invalid name, setting or value."""
 
     exit_code = 2
 
 
 class AudioError(VaeSeError):
-    """A file or an array that is not audio which can be processed."""
+    """A file or an array that is not audio, or audio that cannot be processed."""
 
 
 class PriorError(VaeSeError):
-    """Weights or configuration of a prior that cannot be used."""
+    """Weights or a configuration of a prior that cannot be used."""
 
 
 class NoiseError(VaeSeError):
-    """A learnt dictionary of noise that cannot be used."""
+    """A noise dictionary that cannot be used."""
 
 
 class OutputError(VaeSeError):
@@ -43,14 +43,18 @@ class OutputError(VaeSeError):
 
 
 class ExecutionError(VaeSeError):
-    """Workers that cannot be started, or an engine that cannot be reached."""
+    """Workers that cannot be started, or a cluster that cannot be reached."""
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
-    """A sentence naming the known names nearest to ``name`` (all of them where they are few)."""
+    """A hint with up to ``count`` of the known names that resemble ``name``, or with all names if none does.
+
+    >>> nearest("mcme", ["mcem", "om-lsa"])
+    'did you mean mcem?'
+    """
     names = sorted(known)
     if not names:
-        return "none is known"
+        return "there are none"
     close = difflib.get_close_matches(name, names, n=count, cutoff=0.5)
     if close:
         return "did you mean " + " or ".join(close) + "?"

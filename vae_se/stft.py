@@ -1,7 +1,8 @@
-"""Analysis and synthesis, one matched pair. The only place where the bins-by-frames transpose happens.
+"""Short-time Fourier transform: analysis and the matching synthesis.
 
-With a unit-energy analysis window, white noise of variance s gives E|X|^2 = s in every bin, so power
-spectra are in units of the waveform's mean square, whatever the window's length.
+The analysis window has unit energy: white noise of variance s gives E|X|^2 = s in every bin, so power spectra
+are in units of the waveform's mean square, for any window length. Spectrograms are (frames, bins); only this
+module transposes them.
 """
 
 from __future__ import annotations
@@ -18,13 +19,12 @@ from .errors import UsageError
 class STFT:
     """Short-time Fourier transform with a sine window and least-squares synthesis.
 
-    The waveform is padded with zeros by ``window - hop`` samples in front and by as many as needed behind,
-    so that every sample is seen by ``window / hop`` frames; files of any length from one sample up are
-    reconstructed exactly. Synthesis divides by the sum of the squared windows (Griffin and Lim, SignalSpec
-    estimation from modified short-time Fourier transform, 1984, eq. 6), which makes it the
-    pseudo-inverse of the analysis.
+    The waveform is padded with ``window - hop`` zeros in front and with as many as needed behind, so that every
+    sample lies in ``window / hop`` frames; waveforms of any length from one sample are reconstructed exactly.
+    Synthesis divides by the sum of the squared windows (Griffin and Lim, Signal estimation from modified
+    short-time Fourier transform, 1984), which makes it the pseudo-inverse of the analysis.
 
-    ``window`` and ``hop`` are in samples; ``hop`` divides ``window``.
+    ``window`` and ``hop`` in samples; ``hop`` divides ``window`` at least twice. Raises UsageError otherwise.
     """
 
     window: int = 1024
@@ -53,18 +53,18 @@ class STFT:
         return window.to(dtype)
 
     def span(self, start: int, stop: int) -> tuple[int, int]:
-        """The samples that frames ``start`` to ``stop`` see: from below 0 at the first frames of a waveform to
-        beyond its end at the last ones."""
+        """First and last sample (exclusive) of frames ``start`` to ``stop``; below 0 in the first frames of a
+        waveform, and beyond its end in the last ones."""
         front = self.window - self.hop
         return start * self.hop - front, (stop - 1) * self.hop + self.window - front
 
     def transform(self, samples: torch.Tensor) -> torch.Tensor:
-        """The frames (..., N, F) that lie wholly within (..., T) samples."""
+        """Complex spectra (..., N, F) of the frames that lie completely in ``samples`` (..., T)."""
         frames = samples.unfold(-1, self.window, self.hop)
         return torch.fft.rfft(frames * self.taper(samples.dtype, samples.device))
 
     def analyse(self, waveform: torch.Tensor) -> torch.Tensor:
-        """Waveform (..., T) to complex spectrogram (..., N, F)."""
+        """Complex spectrogram (..., N, F) of a waveform (..., T), T at least 1."""
         samples = waveform.shape[-1]
         if samples < 1:
             raise UsageError("an empty waveform has no STFT", "pass at least one sample")
@@ -72,7 +72,10 @@ class STFT:
         return self.transform(torch.nn.functional.pad(waveform, (-first, last - samples)))
 
     def synthesise(self, spectrogram: torch.Tensor, samples: int) -> torch.Tensor:
-        """Complex spectrogram (..., N, F) to the waveform (..., T) of ``samples`` samples."""
+        """Waveform (..., T), T = ``samples``, of a complex spectrogram (..., N, F).
+
+        Raises UsageError where N or F does not belong to ``samples``.
+        """
         expected = (self.frames(samples), self.bins)
         if spectrogram.shape[-2:] != expected:
             raise UsageError(
@@ -85,15 +88,15 @@ class STFT:
         return out
 
     def overlap_add(self, spectrogram: torch.Tensor, start: int, into: torch.Tensor) -> None:
-        """Add to the waveform ``into`` (..., T) what frames ``start`` on, (..., N, F), contribute to it."""
+        """Add the contribution of frames (..., N, F), the first of which is ``start``, to ``into`` (..., T)."""
         first, last = self.span(start, start + spectrogram.shape[-2])
         end = min(last, into.shape[-1])
         into[..., max(0, first) : end] += self.contribution(spectrogram)[..., max(0, -first) : end - first]
 
     def contribution(self, spectrogram: torch.Tensor) -> torch.Tensor:
-        """What frames (..., N, F) contribute to the samples that they see (:meth:`span`).
+        """Contribution of frames (..., N, F) to the samples that they cover (:meth:`span`).
 
-        Synthesis is linear: that of all frames at once is the sum over any parts of them.
+        Synthesis is linear: the waveform is the sum of the contributions of its frames.
         """
         taper = self.taper(spectrogram.real.dtype, spectrogram.device)
         frames = torch.fft.irfft(spectrogram, n=self.window) * taper
@@ -103,7 +106,7 @@ class STFT:
         summed = torch.nn.functional.fold(
             columns, output_size=(1, total), kernel_size=(1, self.window), stride=(1, self.hop)
         )
-        # Every sample that is kept lies under window/hop frames, so the sum of squares is periodic in hop.
+        # Every sample of the waveform lies in window/hop frames, so the sum of squares is periodic in hop.
         weight = taper.square().reshape(-1, self.hop).sum(0)
         weight = weight.repeat(total // self.hop + 1)[:total]
         return summed.reshape(*batch, total) / weight

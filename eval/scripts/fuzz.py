@@ -72,7 +72,7 @@ class Target:
         self.turn += 1
         out = self.folder / "out.wav"
         if self.turn % 3 == 0:
-            enhance_long(self.em, path, out)
+            enhance_long(self.em.segmented_em, self.em.config.output, path, out)
             return
         recording = files.read(path)
         if recording.samples.size > 1 << 22:  # a damaged header that claims hours of audio: harmless, but slow

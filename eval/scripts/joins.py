@@ -20,7 +20,7 @@ import numpy as np
 from vae_se import Enhancer, load_prior
 from vae_se.audio.level import active_rms
 from vae_se.data.files import list_audio, read_at
-from vae_se.enhancement import separation
+from vae_se.enhancement import segmented_em
 from vae_se.enhancement.segments import cut
 from vae_se.priors import SignalSpec
 
@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--forget", action="store_true")
     options = parser.parse_args()
     if options.forget:
-        separation.follow = lambda state, spectra, mask: state
+        segmented_em.start_from_spectra = lambda state, spectra, mask: state
     samples = round(options.minutes * 60 * RATE)
     clean, noisy = recording(options.data, samples)
 

@@ -97,7 +97,7 @@ def stages(seconds: float, repeats: int) -> Iterator[tuple[str, float, str]]:
     """Rows of the second table: stage, seconds per second of audio, number of times that `default` runs it."""
     enhancer = Enhancer.from_pretrained(device="cpu")
     settings, prior = enhancer.config.inference, enhancer.prior
-    estep, rank = enhancer._em.estep, enhancer._em.noise.rank
+    estep, rank = enhancer.em.estep, enhancer.em.noise.rank
     samples, rate = recording(seconds)
     with tempfile.TemporaryDirectory() as folder:
         path, other = Path(folder) / "in.wav", Path(folder) / "out.wav"
@@ -140,7 +140,7 @@ def stages(seconds: float, repeats: int) -> Iterator[tuple[str, float, str]]:
     yield "E-step: Adam", median(lambda: adam.ascend(adam.parameters, 0.1), repeats), every
     samples_drawn = Draws.equal(z, eta)
     with torch.no_grad():
-        log_weight, gain = samples_drawn.log_weight, enhancer._em.gain
+        log_weight, gain = samples_drawn.log_weight, enhancer.em.gain
         each = f"{settings.iterations}"
         yield "M-step: gain", median(lambda: gain.update(target, eta, log_weight), repeats), each
         yield "M-step: speech variance", median(lambda: target.speech_variance(eta), repeats), each

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from vae_se.cli.common import deferred_interrupt
+
 FIELDS = {
     "input": str,
     "output": (str, type(None)),
@@ -351,9 +353,28 @@ def test_batches_give_the_same_files_and_fail_one_by_one(enhance, wav, make_nois
         np.testing.assert_allclose(many, one, atol=1e-5)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_interrupted(wav, make_noisy, tiny_prior, tmp_path, jobs, number):
+def start(*arguments, ignored: bool = False) -> subprocess.Popen[str]:
+    """The command in a process of its own; ``ignored``: SIGINT is ignored, as under nohup or a job runner."""
+    action = signal.SIG_IGN if ignored else signal.SIG_DFL
+    return subprocess.Popen(
+        command(*arguments),
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, action),
+    )
+
+
+@pytest.mark.parametrize(
+    ("jobs", "number", "ignored"),
+    [
+        (1, signal.SIGINT, False),
+        (2, signal.SIGINT, False),
+        (1, signal.SIGTERM, False),
+        (2, signal.SIGTERM, False),
+        (1, signal.SIGTERM, True),
+    ],
+)
+def test_interrupted(wav, make_noisy, tiny_prior, tmp_path, jobs, number, ignored):
     """^C or SIGTERM while the second file is under way: the first is there, whole, and nothing else is."""
     wav("in/a.wav", make_noisy(0.1))
     noise = np.random.default_rng(0).uniform(-0.1, 0.1, 16000 * 90)
@@ -361,15 +382,15 @@ def test_interrupted(wav, make_noisy, tiny_prior, tmp_path, jobs, number):
         wav(f"in/{name}.wav", noise)
     out = tmp_path / "out"
     options = ["--prior", tiny_prior, "--preset", "fast", "--batch", 1]
-    run = subprocess.Popen(
-        command("enhance", tmp_path / "in", "-o", out, *options, "--jobs", jobs),
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    run = start("enhance", tmp_path / "in", "-o", out, *options, "--jobs", jobs, ignored=ignored)
     try:
         deadline = time.monotonic() + 120
         while not (out / "a_enhanced.wav").exists() and time.monotonic() < deadline and run.poll() is None:
             time.sleep(0.02)
+        if ignored:
+            run.send_signal(signal.SIGINT)
+            with pytest.raises(subprocess.TimeoutExpired):
+                run.wait(0.5)
         run.send_signal(number)
         _, errors = run.communicate(timeout=60)
     finally:
@@ -378,3 +399,32 @@ def test_interrupted(wav, make_noisy, tiny_prior, tmp_path, jobs, number):
     assert "Traceback" not in errors
     assert os.listdir(out) == ["a_enhanced.wav"]
     assert soundfile.info(out / "a_enhanced.wav").frames == 1600
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_an_import_waits_for_its_end(number):
+    before, reached = signal.signal(number, signal.default_int_handler), []
+
+    def interrupted():
+        with deferred_interrupt():
+            os.kill(os.getpid(), number)
+            reached.append("the end")
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
+        assert reached
+        assert signal.getsignal(number) is signal.default_int_handler
+    finally:
+        signal.signal(number, before)
+
+
+def test_an_ignored_signal_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with deferred_interrupt():
+            assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+            os.kill(os.getpid(), signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)

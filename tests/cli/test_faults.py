@@ -189,8 +189,8 @@ def test_a_file_that_changes_while_it_is_read(cli, quick, folder, tmp_path, monk
 
 def test_options_of_the_engine(cli, quick, folder, tmp_path):
     for arguments, words in (
-        (("--jobs", "0"), "neither a whole number"),
-        (("--batch", "many"), "neither a whole number"),
+        (("--jobs", "0"), "neither a positive integer"),
+        (("--batch", "many"), "neither a positive integer"),
         (("--executor", "rya"), "ray"),
         (("--executor", "serial", "--address", "auto"), "--executor ray"),
         (("--executor", "ray", "--slurm", "timeout_min=3"), "--executor slurm"),

@@ -107,8 +107,8 @@ def test_what_goes_wrong(cli, wav, make_noisy, options, tiny_prior, tmp_path):
     assert ran.code == 0
     assert "too little sound" in ran.err
     for more, words in (
-        (("--method", "log-mmse"), "learns no noise"),
-        (("--noise-from", "0-0.5"), "known already"),
+        (("--method", "log-mmse"), "has no noise model"),
+        (("--noise-from", "0-0.5"), "a noise that is given"),
     ):
         ran = cli("enhance", *good, "-o", tmp_path / "out", *options, "folder", *more)
         assert ran.code == 2, (more, ran.err)

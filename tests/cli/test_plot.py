@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.cli.test_enhance import enhance, quick  # noqa: F401
-from vae_se.audio.paths import Job, Source
+from vae_se.audio.paths import FileJob, Source
 from vae_se.cli.pictures import plan_pictures
 from vae_se.errors import UsageError
 from vae_se.plots.recording import thin
@@ -59,12 +59,12 @@ def test_noise_without_a_dictionary(enhance, wav, make_noisy, tmp_path):  # noqa
 def test_a_baseline_has_nothing_to_show(cli, wav, make_noisy, tmp_path):
     ran = cli("enhance", wav("x.wav", make_noisy(0.5)), "--method", "log-mmse", "--plot", tmp_path / "x.png")
     assert ran.code == 2
-    assert "log-mmse has none" in ran.err
+    assert "log-mmse does not run" in ran.err
 
 
 def jobs(tmp_path, *names):
     sources = [Source(name, tmp_path / name, (tmp_path / name).relative_to(tmp_path)) for name in names]
-    return [Job(source, tmp_path / "out" / source.tree) for source in sources]
+    return [FileJob(source, tmp_path / "out" / source.tree) for source in sources]
 
 
 def test_names_of_pictures(tmp_path):

@@ -43,7 +43,7 @@ def test_it_is_enhanced_or_refused_in_words(enhancers, path, tmp_path):
     actions = (
         lambda: enhance(em),
         lambda: enhance(baseline),
-        lambda: enhance_long(em, path, tmp_path / "out.wav"),
+        lambda: enhance_long(em.segmented_em, em.config.output, path, tmp_path / "out.wav"),
     )
     for action in actions:
         error = refusal(action)

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from vae_se.audio.paths import Job, Source
+from vae_se.audio.paths import FileJob, Source
 from vae_se.cli.batching import BUDGET, WINDOW, Length, batches, measure
 
 
 def jobs_of(seconds, rate=16000):
     """Jobs and their lengths."""
     jobs = [
-        Job(Source(f"{i}.wav", Path(f"{i}.wav"), Path(f"{i}.wav")), Path(f"out/{i}.wav"))
+        FileJob(Source(f"{i}.wav", Path(f"{i}.wav"), Path(f"{i}.wav")), Path(f"out/{i}.wav"))
         for i in range(len(seconds))
     ]
     return jobs, {job: Length(rate, s) for job, s in zip(jobs, seconds, strict=True)}
@@ -51,5 +51,5 @@ def test_what_the_headers_say(wav, tmp_path):
     good = wav("stereo.wav", np.zeros((2, 8000)), 8000)
     (tmp_path / "text.wav").write_text("no sound")
     paths = [good, tmp_path / "text.wav", tmp_path / "missing.wav", None]
-    jobs = [Job(Source(str(path), path, Path("x.wav")), None) for path in paths]
+    jobs = [FileJob(Source(str(path), path, Path("x.wav")), None) for path in paths]
     assert measure(jobs) == {jobs[0]: Length(8000, 2.0)}

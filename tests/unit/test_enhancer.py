@@ -1,6 +1,9 @@
 """The facade: what goes in comes out, at the same type, shape, rate, level and length."""
 
 import dataclasses
+import importlib
+import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -112,6 +115,33 @@ def test_info_tells(enhancer):
     loud = enhancer.enhance(100 * x, 8000, return_info=True)[1]
     ratio = (loud.uncertainty[0].sum() / info.uncertainty[0].sum()).item()
     assert ratio == pytest.approx(100, rel=1e-2)
+
+
+def test_old_names_warn(enhancer):
+    _, info = enhancer.enhance(noisy_like(0.3), 16000, return_info=True)
+    with pytest.warns(FutureWarning, match=r"use ChannelInfo\.wiener"):
+        assert info.channels[0].mask is info.channels[0].wiener
+    for module, home, old, new in (
+        ("separation", "segmented_em", "Separator", "SegmentedEM"),
+        ("separation", "segmented_em", "Progress", "ProgressCallback"),
+        ("channel", "results", "ChannelInfo", "ChannelInfo"),
+        ("residue", "residual_noise", "part_left", "residual_gain"),
+        ("streaming.window", "sliding_window", "Frames", "WindowFrames"),
+    ):
+        sys.modules.pop(f"vae_se.{module}", None)
+        with pytest.warns(FutureWarning, match=r"use vae_se\.enhancement\."):
+            alias = importlib.import_module(f"vae_se.{module}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            found = getattr(alias, old)
+        assert found is getattr(importlib.import_module(f"vae_se.enhancement.{home}"), new)
+
+
+def test_a_baseline_has_no_loop_and_no_signal():
+    baseline = Enhancer.from_pretrained(method="log-mmse")
+    for name in ("em", "signal", "segmented_em"):
+        with pytest.raises(UsageError, match="log-mmse has no EM loop"):
+            getattr(baseline, name)
 
 
 def test_long_recordings_are_cut_without_a_seam():

@@ -21,7 +21,7 @@ def test_unknown_name_says_the_nearest():
     assert "stationary" in caught.value.hint
     with pytest.raises(ValueError, match="twice"):
         registry.add("nmf")
-    assert nearest("x", []) == "none is known"
+    assert nearest("x", []) == "there are none"
 
 
 def test_names_make_streams():

@@ -11,12 +11,12 @@ import pytest
 import soundfile
 
 from tests.conftest import noisy_like
-from vae_se.enhancement import long_file
 from vae_se.audio import files
 from vae_se.audio.level import LevelMeter, active_rms, rms
 from vae_se.audio.resample import Resampler, resample
+from vae_se.enhancement import long_file
 from vae_se.enhancement.enhancer import Enhancer
-from vae_se.enhancement.sample_buffer import DiskBuffer
+from vae_se.enhancement.sample_buffer import DiskBuffer, MemoryBuffer
 from vae_se.errors import AudioError, OutputError
 
 QUICK = {"inference__iterations": 2, "inference__averaging": 1, "inference__segment": 1.5,
@@ -26,6 +26,10 @@ QUICK = {"inference__iterations": 2, "inference__averaging": 1, "inference__segm
 @pytest.fixture(scope="module")
 def enhancer(tiny_prior):
     return Enhancer.from_pretrained(tiny_prior, **QUICK)
+
+
+def enhance_long(enhancer, *paths, **options):
+    return long_file.enhance_long(enhancer.segmented_em, enhancer.config.output, *paths, **options)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +51,7 @@ def test_in_parts_it_is_what_it_is_in_one_piece(
     recording = files.read(path)
     speech, told = enhancer.enhance(recording.samples, rate, return_info=True, posterior=False)
     warnings = files.write(whole, speech, recording, clip)
-    _, info = long_file.enhance_long(enhancer, path, parts, clip=clip, noise=noise)
+    _, info = enhance_long(enhancer, path, parts, clip=clip, noise=noise)
     assert parts.read_bytes() == whole.read_bytes()
     assert info.warnings == [*told.warnings, *warnings]
     assert info.objective == told.objective
@@ -73,7 +77,7 @@ def test_a_file_that_changes_meanwhile(enhancer, wav, tmp_path):
         os.utime(path, ns=(0, done))
 
     with pytest.raises(AudioError, match="changed while it was read"):
-        long_file.enhance_long(enhancer, path, tmp_path / "out.wav", progress=touch)
+        enhance_long(enhancer, path, tmp_path / "out.wav", progress=touch)
     assert os.listdir(tmp_path) == ["x.wav"]
 
 
@@ -81,26 +85,48 @@ def test_a_full_disk(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    tape = DiskBuffer(tmp_path, np.float32)
+    buffer = DiskBuffer(tmp_path, np.float32)
     monkeypatch.setattr(os, "pwrite", full)
     with pytest.raises(OutputError, match="No space left") as error:
-        tape.append(np.zeros(5))
+        buffer.append(np.zeros(5))
     assert "12 bytes" in error.value.hint
 
 
-def test_a_tape_on_disk_is_one_in_memory(tmp_path):
+@pytest.mark.parametrize("kind", ["disk", "memory"])
+def test_buffers_are_arrays(tmp_path, kind):
     rng = np.random.default_rng(0)
-    tape, truth = DiskBuffer(tmp_path, np.float32, 1000), np.zeros(1000, np.float32)
+    new_buffer = DiskBuffer.in_folder(tmp_path) if kind == "disk" else MemoryBuffer
+    buffer, truth = new_buffer(np.float32, 1000), np.zeros(1000, np.float32)
     for _ in range(30):
         start = int(rng.integers(0, 900))
         part = rng.standard_normal(100).astype(np.float32)
-        tape.add(start, part)
+        buffer.add(start, part)
         truth[start : start + 100] += part
-    np.testing.assert_array_equal(tape.read(0, 2000), truth)
-    tape.append(np.ones(7))
-    assert tape.size == 1007
-    np.testing.assert_array_equal(tape.read(999, 5000), [truth[-1], *np.ones(7)])
+    np.testing.assert_array_equal(buffer.read(0, 2000), truth)
+    buffer.append(np.ones(7, np.float32))
+    assert buffer.size == 1007
+    np.testing.assert_array_equal(buffer.read(999, 5000), [truth[-1], *np.ones(7)])
     assert os.listdir(tmp_path) == []
+
+
+def test_positions_stay_when_samples_are_discarded():
+    buffer = MemoryBuffer(np.float32)
+    buffer.append(np.arange(10, dtype=np.float32))
+    buffer.discard(4)
+    buffer.append(np.arange(10, 12, dtype=np.float32))
+    buffer.add(9, np.ones(2, np.float32))
+    assert buffer.size == 12
+    assert buffer.read(4, 50).tolist() == [4, 5, 6, 7, 8, 10, 11, 11]
+    buffer.discard(12)
+    assert buffer.read(12, 12).size == 0
+
+
+def test_buffers_do_not_change_what_is_appended():
+    samples = np.zeros(5, np.float32)
+    buffer = MemoryBuffer(np.float32)
+    buffer.append(samples)
+    buffer.add(0, np.ones(5, np.float32))
+    assert not samples.any()
 
 
 @pytest.mark.parametrize("rates", [(48000, 16000), (16000, 44100), (11025, 16000), (8000, 8000)])
@@ -133,7 +159,7 @@ torch.set_num_threads(1)
 settings = {"inference__iterations": 0, "inference__averaging": 1, "inference__segment": 6.0, "estep__draws": 1}
 enhancer = Enhancer.from_pretrained(sys.argv[1], device="cpu", **settings)
 for name in sys.argv[2:]:
-    enhance_long(enhancer, Path(name), Path(name).with_name("out.wav"))
+    enhance_long(enhancer.segmented_em, enhancer.config.output, Path(name), Path(name).with_name("out.wav"))
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 

@@ -100,7 +100,7 @@ def test_one_input_goes_beside_itself_or_where_told(tree):
 def test_extensions_that_cannot_be_written_become_wav(tree):
     Path("talk").write_bytes(b"x")
     assert targets(["talk"]) == ["talk_enhanced.wav"]
-    with pytest.raises(UsageError, match="does not say an audio format"):
+    with pytest.raises(UsageError, match="does not have the extension of an audio format"):
         targets(["in/a.wav"], "x.doc")
 
 
@@ -119,18 +119,18 @@ def test_names_cannot_leave_the_output_folder(tree, name):
 
 
 def test_an_input_is_never_an_output(tree):
-    with pytest.raises(UsageError, match="an input itself"):
+    with pytest.raises(UsageError, match="is an input and would be the output"):
         targets(["in/a.wav"], "in/a.wav", overwrite=True)
-    with pytest.raises(UsageError, match="an input itself"):
+    with pytest.raises(UsageError, match="is an input and would be the output"):
         targets(["in/a.wav"], name="{stem}{ext}")
     os.symlink("a.wav", "in/link.wav")
-    with pytest.raises(UsageError, match="an input itself"):
+    with pytest.raises(UsageError, match="is an input and would be the output"):
         targets(["in/a.wav"], "in/link.wav", overwrite=True)
     Path("in/a_enhanced.wav").write_bytes(b"x")
-    with pytest.raises(UsageError, match="an input itself"):
+    with pytest.raises(UsageError, match="is an input and would be the output"):
         targets(["in/a.wav", "in/a_enhanced.wav"])
     Path("y_noise.wav").write_bytes(b"x")
-    with pytest.raises(UsageError, match="an input itself"):
+    with pytest.raises(UsageError, match="is an input and would be the output"):
         paths.plan(paths.collect(["y_noise.wav"]), "y.wav", with_noise=True)
 
 

@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import speech_like
 from vae_se.audio.level import active_rms
 from vae_se.config import OutputConfig
-from vae_se.enhancement.residual_noise import noise_left
+from vae_se.enhancement.residual_noise import add_residual_noise, residual_gains
 
 RATE = 16000
 
@@ -21,7 +21,8 @@ def test_noise_ends_up_at_the_floor(snr, floor, expected, scale):
     speech = scale * speech_like(2.0)
     noise = np.random.default_rng(0).standard_normal(speech.size)
     noise *= active_rms(speech, RATE) / np.sqrt(np.mean(noise**2)) * 10 ** (-snr / 20)
-    left = noise_left(OutputConfig(floor_db=floor), speech[None], noise[None], RATE)
+    noisy = speech + noise
+    left = residual_gains(OutputConfig(floor_db=floor), [(noisy[None], speech[None])], RATE)
     assert left.shape == (1, 1)
     assert 20 * math.log10(left[0, 0]) == pytest.approx(expected, abs=0.1)
 
@@ -30,6 +31,19 @@ def test_channels_are_apart_and_the_most_of_all_settings_counts():
     speech = np.stack([speech_like(1.0), np.zeros(RATE)])
     noise = np.stack([1e-6 * np.ones(RATE), np.ones(RATE)])
     output = OutputConfig(floor_db=40, atten_lim_db=20)
-    np.testing.assert_allclose(noise_left(output, speech, noise, RATE), [[1.0], [0.1]])
-    np.testing.assert_allclose(noise_left(OutputConfig(dry=0.3, floor_db=math.inf), speech, noise, RATE), 0.3)
-    assert np.isfinite(noise_left(output, speech, np.zeros_like(noise), RATE)).all()
+    blocks = [(speech + noise, speech)]
+    np.testing.assert_allclose(residual_gains(output, blocks, RATE), [[1.0], [0.1]])
+    np.testing.assert_allclose(residual_gains(OutputConfig(dry=0.3, floor_db=math.inf), blocks, RATE), 0.3)
+    assert np.isfinite(residual_gains(output, [(speech, speech)], RATE)).all()
+
+
+def test_levels_do_not_depend_on_the_blocks_and_no_noise_means_no_gain():
+    speech, rng = speech_like(1.0)[None], np.random.default_rng(0)
+    noisy = speech + 0.01 * rng.standard_normal(speech.shape)
+    whole = residual_gains(OutputConfig(), [(noisy, speech)], RATE)
+    blocks = [(noisy[:, s : s + 700], speech[:, s : s + 700]) for s in range(0, RATE, 700)]
+    np.testing.assert_array_equal(residual_gains(OutputConfig(), blocks, RATE), whole)
+    assert residual_gains(OutputConfig(floor_db=math.inf), blocks, RATE) is None
+    (heard, noise), *_ = add_residual_noise(blocks, None)
+    assert heard is blocks[0][1]
+    np.testing.assert_array_equal(noise, noisy[:, :700] - speech[:, :700])

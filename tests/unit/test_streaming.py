@@ -144,7 +144,7 @@ def test_wrong_arguments(enhancer, tiny_prior):
         OnlineEnhancer(enhancer, 16000, 65535)
     with pytest.raises(AudioError, match="rate of 5 Hz"):
         OnlineEnhancer(enhancer, 5)
-    with pytest.raises(UsageError, match="whole recordings"):
+    with pytest.raises(UsageError, match="log-mmse needs the whole recording"):
         OnlineEnhancer(Enhancer.from_pretrained(method="log-mmse"), 16000)
     noise = {"noise__name": "dictionary", "noise__noise_segment": "0-1"}
     with pytest.raises(UsageError, match="noise segment"):

@@ -1,1 +1,1 @@
-"""Audio in and out: files, rates and levels. NumPy only."""
+"""Audio files, sampling rates and levels. NumPy only."""

@@ -1,4 +1,4 @@
-"""Read and write whole audio files, as arrays of shape (C, T)."""
+"""Read and write whole audio files as arrays (C, T)."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ __all__ = [
     "CLIP_MODES", "RawFormat", "Recording", "fingerprint", "fit", "prepare_folder", "read", "to_bytes", "write",
 ]  # fmt: skip
 
-_PART = 1 << 20  # frames that are converted at once when a file is written
-# A header may promise this many bytes of samples for every byte of the file before it is mistrusted.
+_BLOCK = 1 << 20  # samples per channel that are converted at once when a file is written
+# Largest ratio of decoded bytes, as announced by a header, to bytes of the file that memory is reserved for.
 _EXPANSION = 256
 
 
 @dataclasses.dataclass(frozen=True)
 class Recording:
-    """Audio as it was read.
+    """Contents of an audio file.
 
-    ``samples`` has shape (C, T), full scale 1.0, float32 or (where float32 would lose bits) float64.
-    ``rate`` is in Hz; ``container`` and ``subtype`` are libsndfile's names, such as WAV and PCM_16.
-    ``warnings`` says in words what is wrong with the file and did not keep it from being read.
+    ``samples``: (C, T), full scale 1.0, float32, or float64 where float32 would lose bits. ``rate`` in Hz.
+    ``container`` and ``subtype``: libsndfile's names, such as WAV and PCM_16. ``warnings``: defects of the file
+    that did not prevent reading it.
     """
 
     samples: np.ndarray
@@ -42,15 +42,15 @@ class Recording:
 
     @property
     def seconds(self) -> float:
-        """Duration."""
+        """Duration in seconds."""
         return self.samples.shape[-1] / self.rate
 
 
 def read(source: str | Path | bytes, name: str | None = None, raw: RawFormat | None = None) -> Recording:
-    """Read a whole file, or the bytes of one; ``raw`` says how to read what has no header.
+    """Read a whole file, or the bytes of a file.
 
-    ``name`` is what error messages call it. Raises AudioError, with a hint, for what is missing, empty,
-    not audio, damaged, without samples, or not finite.
+    ``name``: of the file in error messages. ``raw``: format of a file without a header. Raises AudioError for a
+    file that is missing, empty, damaged, no audio, without samples, or with samples that are not finite.
     """
     label = name or ("<stdin>" if isinstance(source, bytes) else str(source))
     if not isinstance(source, bytes) and Path(source).is_fifo():
@@ -64,7 +64,7 @@ def read(source: str | Path | bytes, name: str | None = None, raw: RawFormat | N
 
 
 def _read(reader: Reader) -> Recording:
-    """Everything into one array, which is as long as the header promises where that can be."""
+    """Read all samples into one array, whose initial length is that of the header, if it is plausible."""
     most = _EXPANSION * reader.path.stat().st_size // (reader.channels * reader.dtype.itemsize)
     samples = np.empty((reader.channels, max(1, min(reader.frames, most))), reader.dtype)
     length = 0
@@ -83,35 +83,34 @@ def _read(reader: Reader) -> Recording:
 def fit(
     samples: np.ndarray, subtype: str, clip: str = "clamp", full_scale: float = 1.0
 ) -> tuple[np.ndarray, list[str]]:
-    """Bring samples (C, T) into the range that ``subtype`` holds, as :class:`Limiter` says.
-
-    Returns the samples and warnings.
-    """
+    """Bring samples (C, T) into the range of ``subtype``, see :class:`Limiter`. Returns samples and
+    warnings."""
     limiter = Limiter(subtype, clip, peak(samples), full_scale)
     return limiter.apply(samples), limiter.warnings()
 
 
 def write(path: str | Path, samples: np.ndarray, like: Recording, clip: str = "clamp") -> list[str]:
-    """Write samples (C, T) at ``like.rate`` to ``path``, in ``like``'s container and subtype where it can.
+    """Write samples (C, T) at ``like.rate`` to ``path``, in the container and subtype of ``like`` if possible.
 
-    The extension of ``path`` decides about the container, see formats.output_format. Integers are rounded
-    and saturate, they never wrap. The file appears complete or not at all. Returns warnings (clipping).
+    The extension of ``path`` determines the container, see :func:`~vae_se.audio.formats.output_format`.
+    Integers are rounded and saturate. The file appears when it is complete. Returns warnings about clipping.
     Raises OutputError.
     """
     path = Path(path)
     container, subtype = output_format(path, like.container, like.subtype)
     limiter = Limiter(subtype, clip, peak(samples), peak(like.samples))
     with Writer(path, like.rate, samples.shape[0], container, subtype) as writer:
-        # In parts, since what is stored is another copy, at times in double precision.
-        for start in range(0, samples.shape[-1], _PART):
-            writer.write(limiter.apply(samples[:, start : start + _PART]))
+        # In blocks, since the conversion makes a copy, partly in double precision.
+        for start in range(0, samples.shape[-1], _BLOCK):
+            writer.write(limiter.apply(samples[:, start : start + _BLOCK]))
     return limiter.warnings()
 
 
 def to_bytes(samples: np.ndarray, like: Recording, clip: str = "clamp") -> tuple[bytes, list[str]]:
-    """Samples (C, T) for a pipe, and warnings: a complete WAV, or bare samples where they came so.
+    """Samples (C, T) as bytes for a pipe, and warnings: a WAV, or samples without a header if ``like`` has
+    none.
 
-    A WAV cannot be written straight to a pipe, since its header is filled in at the end.
+    A WAV cannot be written to a pipe directly, since its header is completed at the end.
     """
     with tempfile.TemporaryDirectory(prefix="vae-se-") as folder:
         path = Path(folder) / ("stdout.raw" if like.container == "RAW" else "stdout.wav")
@@ -120,24 +119,24 @@ def to_bytes(samples: np.ndarray, like: Recording, clip: str = "clamp") -> tuple
 
 
 def peak(samples: np.ndarray) -> float:
-    """The largest magnitude, without a copy."""
+    """Largest magnitude, computed without a copy."""
     return float(max(samples.max(initial=0.0), -samples.min(initial=0.0)))
 
 
 def fingerprint(path: Path) -> tuple[int, ...] | None:
-    """What is another after a file has changed; None where there is no file, or a pipe."""
+    """Values that differ after a file has changed; None for a missing file or a pipe."""
     try:
         found = path.stat()
     except OSError:
-        return None  # what is wrong with it is said by the one who reads it
-    # A pipe has no size, and its times change as it is read.
+        return None  # reading the file reports the error
+    # A pipe has no size, and its times change while it is read.
     return (found.st_ino, found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
 
 
 def prepare_folder(path: Path) -> None:
-    """Make the folder that ``path`` goes into and see that it can be written to. Raises OutputError.
+    """Make the folder of ``path`` and check that it can be written to. Raises OutputError.
 
-    Called before the computing starts: hours of work should not end in a full stop.
+    Call it before a long computation, so that it does not fail at its end.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Containers and subtypes: which extension means which, and what is written where one cannot be."""
+"""Containers and subtypes: their file extensions, and substitutes for those that cannot be written."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import soundfile
 
 from ..errors import UsageError
 
-# Extensions that are no container's own name in libsndfile.
+# Extensions that differ from libsndfile's name of the container.
 _ALIASES = {
     "aif": "AIFF",
     "aifc": "AIFF",
@@ -21,13 +21,13 @@ _ALIASES = {
     "sph": "NIST",
     "wave": "WAV",
 }
-# No header (RAW), two files (SD2), or data that happen to be numbers: never taken for audio in a folder.
+# No header (RAW), two files (SD2), or general numeric data: not taken for audio in a folder.
 _NOT_LISTED = {"RAW", "SD2", "MAT4", "MAT5", "HTK", "XI", "SDS", "MPC2K"}
 
-# One of these may be read under another's extension and is written back as it was.
+# Containers that share the extension .wav: a file is written back in the container that it was read in.
 _RIFF = {"WAV", "WAVEX", "RF64"}
 
-# What comes next when a container has no room for a subtype: the nearest that loses least, in order.
+# Substitutes for a subtype that a container does not have, in order of preference.
 _NEXT_BEST = {
     "PCM_S8": ("PCM_U8", "PCM_16"),
     "PCM_U8": ("PCM_S8", "PCM_16"),
@@ -43,40 +43,44 @@ FALLBACK = ".wav"
 
 @functools.cache
 def extensions() -> dict[str, str]:
-    """Extension, lower case with its dot, to libsndfile's container: what a folder is searched for."""
+    """Lower-case extension with its dot to libsndfile's container, for all files that count as audio."""
     own = {f".{name.lower()}": name for name in soundfile.available_formats() if name not in _NOT_LISTED}
     return own | {f".{alias}": name for alias, name in _ALIASES.items()}
 
 
 def is_audio_name(path: PurePath) -> bool:
-    """Whether the name looks like audio that libsndfile reads."""
+    """Whether the extension is that of an audio file."""
     return path.suffix.lower() in extensions()
 
 
 def writable_extension(extension: str) -> str:
-    """``extension`` where it names a container that can be written, otherwise ``.wav``."""
+    """``extension`` if it is that of a container, otherwise ``.wav``."""
     return extension if extension.lower() in extensions() else FALLBACK
 
 
 def container_of(path: PurePath) -> str:
-    """The container that a file name asks for; UsageError where it asks for none."""
+    """The container of a file name. Raises UsageError for an unknown extension."""
     suffix = path.suffix.lower()
     try:
         return extensions()[suffix]
     except KeyError:
         raise UsageError(
-            f"{path.name!r} does not say an audio format that can be written",
+            f"{path.name!r} does not have the extension of an audio format",
             "end it with .wav, .flac, .ogg, .opus, .mp3, .aiff, .w64 or .caf",
         ) from None
 
 
 def output_format(path: PurePath, container: str, subtype: str) -> tuple[str, str]:
-    """Container and subtype to write to ``path`` what was read as ``container`` and ``subtype``.
+    """Container and subtype of the output ``path`` for an input in ``container`` and ``subtype``.
 
-    The extension decides about the container. The subtype stays where the container has it; otherwise it
-    is the nearest in depth (a float WAV becomes a 24-bit FLAC), or the container's own default. MPEG
-    audio is always written as layer III, and ``.opus`` always holds Opus. Bare samples go to
-    ``.raw`` as they came.
+    The extension determines the container. The subtype stays the same if the container has it; otherwise it is
+    the nearest in bit depth (a float WAV becomes a 24-bit FLAC), or the container's default. MPEG audio is
+    always layer III, and ``.opus`` is always Opus. Samples without a header are written to ``.raw`` in their
+    own format.
+
+    >>> from pathlib import PurePath
+    >>> output_format(PurePath("out.flac"), "WAV", "FLOAT")
+    ('FLAC', 'PCM_24')
     """
     if container == "RAW" and path.suffix.lower() == ".raw":
         return container, subtype

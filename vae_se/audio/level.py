@@ -1,4 +1,4 @@
-"""Active level: how loud the sound is while there is any (ITU-T P.56)."""
+"""Active speech level: the level of a recording in its active parts (ITU-T P.56)."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.signal import lfilter
 
-TIME_CONSTANT = 0.03  # seconds, of each of the two smoothing poles
+TIME_CONSTANT = 0.03  # seconds, of both smoothing poles
 HANGOVER = 0.2  # seconds
-_BLOCK = 1 << 18  # samples: what comes is looked at in parts of some seconds
+_BLOCK = 1 << 18  # samples that are processed at once
 MARGIN_DB = 15.9  # between the active level and the activity threshold
-_IN_MEMORY = 1 << 24  # bytes of envelope, half an hour of it: more goes to disk
+_IN_MEMORY = 1 << 24  # bytes of envelope in memory, about half an hour; a longer one goes to disk
 
 
 def active_rms(waveform: np.ndarray, rate: int) -> float:
-    """Root mean square of a mono waveform (T,) over its active part; 0.0 for silence.
+    """Root mean square of a mono waveform (T,) over its active parts; 0.0 for silence.
 
-    ITU-T Recommendation P.56 (2011), method B: the envelope is smoothed by two poles, the time above each
-    of a ladder of thresholds is counted with a hangover, and the level is read where it lies 15.9 dB
-    above the threshold. Departure: the envelope (which is smooth over 30 ms) is looked at once a
-    millisecond, which makes the ladder cheap for hours of sound.
+    ITU-T Recommendation P.56 (2011), method B: the envelope is smoothed by two poles; for each of a set of
+    thresholds, the time that the envelope spends above it is measured with a hangover; the result is the level
+    that lies 15.9 dB above its threshold. Departure: the envelope, which is smooth over 30 ms, is sampled once
+    per millisecond, which makes hours of sound cheap.
     """
     meter = LevelMeter(rate)
     meter.push(waveform)
@@ -29,15 +29,15 @@ def active_rms(waveform: np.ndarray, rate: int) -> float:
 
 
 def rms(waveform: np.ndarray, rate: int) -> float:
-    """Root mean square of all of a mono waveform (T,)."""
+    """Root mean square of a mono waveform (T,)."""
     meter = LevelMeter(rate)
     meter.push(waveform)
     return meter.rms()
 
 
 def _read_ladder(power: float, thresholds: Sequence[float], activities: Sequence[float]) -> float:
-    """The active level, from the mean square of a sound and the part of the time that its envelope is above
-    each of ``thresholds``, which fall."""
+    """The active level, from the mean square ``power`` of a sound and the fraction of time that its envelope
+    spends above each of the decreasing ``thresholds``."""
     levels_db, margins = [], []
     for threshold, activity in zip(thresholds, activities, strict=True):
         if activity == 0.0:
@@ -46,22 +46,22 @@ def _read_ladder(power: float, thresholds: Sequence[float], activities: Sequence
         levels_db.append(level)
         margins.append(level - 20 * np.log10(threshold))
     if not margins or margins[0] >= MARGIN_DB:
-        # A sound so short or so even that the margin is passed at the top already.
+        # A sound so short or so steady that the highest threshold already has the margin.
         return float(np.sqrt(power)) if not levels_db else float(10 ** (levels_db[0] / 20))
     level = np.interp(MARGIN_DB, margins, levels_db)
     return float(10 ** (level / 20))
 
 
 def smooth_envelope(part: np.ndarray, pole: float, memory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The magnitude of (T,) smoothed by two equal poles, and the filter's memory after it."""
+    """Smooth the magnitude of (T,) by two equal poles. Returns the envelope and the filter state."""
     smooth, memory = lfilter([(1 - pole) ** 2], [1, -2 * pole, pole**2], np.abs(part), zi=memory)
     return smooth, memory
 
 
 class LevelMeter:
-    """Levels of a mono waveform that comes in parts: the same, to the last bit, whatever the parts.
+    """Measures the levels of a mono waveform block by block; the blocks make no difference, to the last bit.
 
-    Memory is bounded: the envelope of a long recording is kept in a temporary file.
+    Memory is bounded: the envelope of a long recording goes to a temporary file.
     """
 
     def __init__(self, rate: int) -> None:
@@ -75,7 +75,7 @@ class LevelMeter:
         self._samples, self._energy, self._top = 0, 0.0, 0.0
 
     def push(self, samples: np.ndarray) -> None:
-        """The next samples (T,), any number of them."""
+        """Take the next samples (T,), any number of them."""
         if self._rest.size:
             take = self._length - self._rest.size
             self._rest = np.concatenate([self._rest, samples[:take]])
@@ -89,25 +89,25 @@ class LevelMeter:
         self._rest = samples[whole:].copy()
 
     def rms(self) -> float:
-        """Root mean square of all that was pushed; 0.0 where that is nothing."""
+        """Root mean square of all samples so far; 0.0 if there are none."""
         energy = self._energy + float(np.sum(np.square(self._rest, dtype=np.float64)))
         samples = self._samples + self._rest.size
         return float(np.sqrt(energy / samples)) if samples else 0.0
 
     def active_rms(self) -> float:
-        """The active level of all that was pushed, after which nothing more can be."""
+        """Active level of all samples. Call it once, after the last :meth:`push`."""
         if self._rest.size:
             self._add(self._rest)
             self._rest = np.zeros(0)
         power = self._energy / self._samples if self._samples else 0.0
         if power == 0.0:
             return 0.0
-        # One threshold every 6.02 dB, from far below any envelope up to its maximum.
+        # One threshold every 6.02 dB, from the maximum of the envelope down to far below it.
         thresholds = max(self._top, 1e-20) * 2.0 ** -np.arange(1, 18)
         return _read_ladder(power, thresholds.tolist(), self._activities(thresholds))
 
     def _add(self, part: np.ndarray) -> None:
-        """``_length`` samples, or fewer at the end: energy, and the magnitude smoothed by two equal poles."""
+        """Add ``_length`` samples, or fewer at the end, to the energy and the envelope."""
         self._energy += float(np.sum(np.square(part, dtype=np.float64)))
         self._samples += part.size
         smooth, self._smoothing = smooth_envelope(part, self._pole, self._smoothing)
@@ -116,7 +116,7 @@ class LevelMeter:
         self._envelope.write(envelope.astype(np.float64).tobytes())
 
     def _activities(self, thresholds: np.ndarray) -> list[float]:
-        """Per threshold, the part of the time that the envelope is above it or was so a hangover ago."""
+        """Per threshold, the fraction of time that the envelope is above it, with the hangover."""
         counts = [0] * len(thresholds)
         last = [-self._hang - 1] * len(thresholds)
         seen = 0

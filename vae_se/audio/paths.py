@@ -1,4 +1,4 @@
-"""Which files come in, and where each goes out."""
+"""Inputs of the command line, and the output of each."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _FIELDS = ("stem", "ext", "method", "parent")
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """One input. ``path`` is None for stdin; ``tree`` is its place below the folder that was named.
+    """One input. ``path``: None for stdin. ``tree``: path relative to the folder that the user named.
 
-    ``problem`` says why there is nothing to read; such an input is reported as failed, and the others go on.
+    ``problem``: why the input cannot be read; it is reported as failed and does not stop the others.
     """
 
     label: str
@@ -31,8 +31,8 @@ class Source:
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
-    """One input and its output; ``target`` is None for stdout. ``exists``: the output is there already."""
+class FileJob:
+    """One input and its output; ``target``: None for stdout. ``exists``: the output exists and is kept."""
 
     source: Source
     target: Path | None
@@ -40,10 +40,11 @@ class Job:
 
 
 def collect(inputs: Sequence[str], below: Path | None = None) -> list[Source]:
-    """Expand files, folders (recursive), globs, ``@list.txt`` and ``-`` into inputs, in order, each once.
+    """Expand files, folders (recursively), globs, ``@list.txt`` and ``-`` into inputs, in order, without
+    duplicates.
 
-    ``below`` is the output folder: what lies in it is not an input when a folder is walked, so that a
-    second run finds the same inputs as the first.
+    ``below``: the output folder. It is left out when a folder is searched, so that a second run finds the same
+    inputs as the first.
     """
     found: list[Source] = []
     for item in inputs:
@@ -60,7 +61,7 @@ def collect(inputs: Sequence[str], below: Path | None = None) -> list[Source]:
 
 
 def several(inputs: Sequence[str]) -> bool:
-    """Whether the inputs as typed may be many, so that ``-o`` names a folder."""
+    """Whether the arguments may stand for several inputs, so that ``-o`` is a folder."""
     if len(inputs) != 1:
         return True
     item = inputs[0]
@@ -77,12 +78,12 @@ def _expand(item: str, below: Path | None) -> list[Source]:
         return [Source("<stdin>", None, Path("stdin" + FALLBACK))]
     if path.is_dir():
         return _walk(path, below)
-    # A file whose name starts with @ or holds [ or * is that file.
+    # An existing file whose name starts with @ or contains [ or * is that file.
     if not path.exists() and item.startswith("@"):
         return _listed(Path(item[1:]), below)
     if not path.exists() and glob.has_magic(item):
         return _matched(item, below)
-    # Said before anything heavy is loaded.
+    # Reported before any model is loaded.
     problem = None if path.exists() else AudioError(f"{item} does not exist", "check the path")
     return [Source(item, path, Path(path.name), problem)]
 
@@ -101,25 +102,25 @@ def _walk(folder: Path, below: Path | None) -> list[Source]:
 
 
 def _listed(path: Path, below: Path | None) -> list[Source]:
-    """Paths in a text file, one a line, relative to the working directory; # starts a comment line."""
+    """Inputs of a text file, one path per line, relative to the working directory; # starts a comment line."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the list {path}: {error}", "one path a line, UTF-8") from None
+        raise UsageError(f"cannot read the list {path}: {error}", "give one path per line, in UTF-8") from None
     items = [line.strip() for line in lines]
     found: list[Source] = []
     for item in items:
         if item.startswith("@"):
-            raise UsageError(f"{path} names another list, {item}", "a list holds paths only")
+            raise UsageError(f"{path} names another list, {item}", "a list contains paths only")
         if item and not item.startswith("#"):
             found += _expand(item, below)
     if not found:
-        raise UsageError(f"the list {path} names nothing", "one path a line")
+        raise UsageError(f"the list {path} is empty", "give one path per line")
     return found
 
 
 def _matched(pattern: str, below: Path | None) -> list[Source]:
-    # The tree that is kept starts at the last folder before the first wildcard.
+    # Output paths are relative to the last folder before the first wildcard.
     parts = Path(pattern).parts
     fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
     base = Path(*parts[:fixed])
@@ -129,7 +130,7 @@ def _matched(pattern: str, below: Path | None) -> list[Source]:
         if path.is_file():
             found.append(Source(match, path, path.relative_to(base)))
         elif "**" not in pattern:
-            # '*' may match folders, which then are meant; '**' lists what is in them by itself.
+            # '*' may match folders, whose files are then inputs; '**' matches these files itself.
             found += [dataclasses.replace(s, tree=path.relative_to(base) / s.tree) for s in _walk(path, below)]
     if not found:
         return [
@@ -139,7 +140,10 @@ def _matched(pattern: str, below: Path | None) -> list[Source]:
 
 
 def output_name(source: Source, name: str, method: str) -> str:
-    """The file name of an output, from a template with {stem}, {ext}, {method} and {parent}."""
+    """File name of an output, from a template ``name`` with {stem}, {ext}, {method} and {parent}.
+
+    Raises UsageError for an invalid template.
+    """
     tree = source.tree
     values = {
         "stem": tree.stem,
@@ -152,12 +156,12 @@ def output_name(source: Source, name: str, method: str) -> str:
     except ValueError as error:
         raise UsageError(f"--name {name!r}: {error}", "for example {stem}_{method}{ext}") from None
     for _, field, spec, conversion in parts:
-        # {stem} and no more: an attribute says what nobody asked for, a width may be a gigabyte.
+        # Plain fields only: an attribute would reveal internals, and a width could take gigabytes.
         if field is not None and (field not in values or spec or conversion):
             raise UsageError(f"unknown field {{{field}}} in --name", nearest(field, _FIELDS))
     made = name.format_map(values)
     if made in ("", ".", "..") or "/" in made or os.sep in made or "\0" in made:
-        raise UsageError(f"--name makes {made!r}, which is no file name", "folders go into -o")
+        raise UsageError(f"--name gives {made!r}, which is not a file name", "use -o for folders")
     container_of(Path(made))
     return made
 
@@ -171,21 +175,22 @@ def plan(
     many: bool = False,
     overwrite: bool = False,
     with_noise: bool = False,
-) -> list[Job]:
-    """An output for every input.
+) -> list[FileJob]:
+    """The jobs: an output for every input.
 
-    ``output`` is None (beside the input), ``-`` (stdout), a file, or a folder: it is a folder when
-    ``many``, when it is one already, when it ends with a slash or has no extension. No output is an input,
-    and no two are the same: UsageError. Inputs with a problem have no target.
+    ``output``: None (in the folder of the input), ``-`` (stdout), a file, or a folder. It is a folder if there
+    may be ``many`` inputs, if the folder exists, if it ends with a slash or has no extension. ``name``:
+    template of output names. Inputs with a problem have no target. Raises UsageError where an output is also an
+    input, or two outputs are the same.
     """
     if output == STDIN or (output is None and any(_is_stdin(s) for s in sources)):
         if len(sources) != 1:
-            raise UsageError("several inputs and one stdout", "give -o DIR")
-        return [Job(sources[0], None)]
+            raise UsageError("several inputs cannot go to one stdout", "give -o DIR")
+        return [FileJob(sources[0], None)]
     jobs = []
     for source in sources:
         if source.problem is not None:
-            jobs.append(Job(source, None))
+            jobs.append(FileJob(source, None))
             continue
         if output is None:
             assert source.path is not None
@@ -195,15 +200,15 @@ def plan(
             target = Path(output)
         else:
             if Path(output).exists() and not Path(output).is_dir():
-                raise UsageError(f"several inputs and {output} is a file", "give a folder with -o")
+                raise UsageError(f"several inputs, but {output} is a file", "give a folder with -o")
             target = _inside(Path(output), source) / output_name(source, name, method)
-        jobs.append(Job(source, target, exists=target.exists() and not overwrite))
+        jobs.append(FileJob(source, target, exists=target.exists() and not overwrite))
     _check(jobs, with_noise)
     return jobs
 
 
 def _inside(folder: Path, source: Source) -> Path:
-    """Where below ``folder`` the output of ``source`` goes; UsageError where its tree would lead out."""
+    """The folder of the output of ``source`` below ``folder``. Raises UsageError where it would lie outside."""
     parent = Path(os.path.normpath(source.tree.parent))
     if parent.is_absolute() or ".." in parent.parts:
         raise UsageError(f"{source.label} would be written outside of {folder}", "give a pattern without ..")
@@ -211,7 +216,7 @@ def _inside(folder: Path, source: Source) -> Path:
 
 
 def noise_target(target: Path) -> Path:
-    """Where the noise estimate that belongs to an output goes."""
+    """Path of the noise estimate that belongs to an output."""
     return target.with_name(f"{target.stem}_noise{target.suffix}")
 
 
@@ -223,8 +228,8 @@ def _is_folder(output: str) -> bool:
     return output.endswith(("/", os.sep)) or Path(output).is_dir() or not Path(output).suffix
 
 
-def _check(jobs: Iterable[Job], with_noise: bool) -> None:
-    """No output replaces an input, and no two outputs are one file (links resolved)."""
+def _check(jobs: Iterable[FileJob], with_noise: bool) -> None:
+    """Raise UsageError where an output is also an input, or two outputs are the same file (links resolved)."""
     jobs = [job for job in jobs if job.source.problem is None and job.target is not None]
     inputs = {str(job.source.path.resolve()) for job in jobs if job.source.path is not None}
     outputs: dict[str, str] = {}
@@ -234,12 +239,12 @@ def _check(jobs: Iterable[Job], with_noise: bool) -> None:
             key = str(target.resolve())
             if key in inputs:
                 raise UsageError(
-                    f"{target} would be the output of {job.source.label} and is an input itself",
-                    "leave it out, or give -o DIR or --name",
+                    f"{target} is an input and would be the output of {job.source.label}",
+                    "omit it, or give -o DIR or --name",
                 )
             if key in outputs:
                 raise UsageError(
                     f"{outputs[key]} and {job.source.label} would both be written to {target}",
-                    "tell them apart, for example with --name '{parent}_{stem}{ext}'",
+                    "give them different names, for example --name '{parent}_{stem}{ext}'",
                 )
             outputs[key] = job.source.label

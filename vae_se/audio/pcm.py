@@ -1,4 +1,4 @@
-"""Samples as they go through a pipe: bare, or behind the header of a WAV whose length nobody knows yet."""
+"""Samples in a pipe: without a header, or after the header of a WAV of unknown length."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _SUBTYPES = {
     (_WAV_FLOAT, 32): "FLOAT",
 }
 _UNKNOWN = 0xFFFFFFFF
-# No header that is one has a chunk longer than this before its samples.
+# Longest chunk before the samples of a valid WAV.
 _LONGEST_CHUNK = 1 << 20
 
 
 class Decoder:
-    """Bytes of little-endian samples, in parts of any size, to samples (C, T) in float32."""
+    """Decodes little-endian samples, in blocks of bytes of any size, to float32 (C, T)."""
 
     def __init__(self, form: RawFormat) -> None:
         self._form, self._rest = form, b""
 
     def push(self, data: bytes) -> np.ndarray:
-        """The samples that are complete now; the rest waits for its other bytes."""
+        """Take bytes; return the complete samples. The remaining bytes wait for the next call."""
         width, channels = _WIDTH[self._form.subtype], self._form.channels
         data = self._rest + data
         whole = len(data) - len(data) % (width * channels)
@@ -39,7 +39,7 @@ class Decoder:
         if self._form.subtype == "FLOAT":
             flat = np.frombuffer(data[:whole], "<f4").astype(np.float32)
         else:
-            # Left-aligned in 32 bits.
+            # Integers are left-aligned in 32 bits.
             raw = np.zeros((whole // width, 4), np.uint8)
             raw[:, 4 - width :] = np.frombuffer(data[:whole], np.uint8).reshape(-1, width)
             flat = (raw.view("<i4")[:, 0] / 2.0**31).astype(np.float32)
@@ -47,7 +47,7 @@ class Decoder:
 
 
 def encode(samples: np.ndarray, subtype: str) -> bytes:
-    """Samples (C, T) as little-endian bytes; integers are rounded and saturate, they never wrap."""
+    """Encode samples (C, T) as little-endian bytes; integers are rounded and saturate."""
     frames = np.ascontiguousarray(samples.T)
     if subtype == "FLOAT":
         return frames.astype("<f4").tobytes()
@@ -59,32 +59,38 @@ def encode(samples: np.ndarray, subtype: str) -> bytes:
 
 @dataclasses.dataclass(frozen=True)
 class WavStart:
-    """The format of a WAV, and how many bytes of samples its header promises; None where it does not know."""
+    """The format of a WAV, and the number of bytes of its samples; None if the header does not contain it."""
 
     form: RawFormat
     length: int | None
 
 
 def read_wav_header(stream: BinaryIO, label: str = "<stdin>") -> WavStart:
-    """Read a stream up to the first sample. Raises AudioError for what is no WAV of 16, 24, 32 bits or
-    floats."""
+    """Read the header of a WAV up to the first sample.
+
+    Raises AudioError unless the samples have 16, 24 or 32 bits or are floats.
+    """
 
     def take(count: int) -> bytes:
         data = stream.read(count)
         if len(data) < count:
-            raise AudioError(f"{label} ends within its header", "is it a WAV? give --raw for bare samples")
+            raise AudioError(
+                f"{label} ends within its header", "is it a WAV? give --raw for samples without a header"
+            )
         return data
 
     riff = take(12)
     if riff[:4] not in (b"RIFF", b"RF64") or riff[8:] != b"WAVE":
-        raise AudioError(f"{label} does not start like a WAV", "give --raw for bare samples, or name a file")
+        raise AudioError(
+            f"{label} does not start like a WAV", "give --raw for samples without a header, or name a file"
+        )
     form = None
     while True:
         name, length = struct.unpack("<4sI", take(8))
         if name == b"data":
             if form is None:
                 raise AudioError(f"{label} has samples before their format", "export it again")
-            # Programs that write into a pipe promise about as much as the field holds.
+            # Programs that write to a pipe announce about as much as the field can hold.
             return WavStart(form, length if 0 < length < 0x7FFF0000 else None)
         if length > _LONGEST_CHUNK:
             raise AudioError(f"{label} has a damaged header", "export it again")
@@ -103,7 +109,7 @@ def _format(chunk: bytes, label: str) -> RawFormat:
     if subtype is None or channels < 1:
         raise AudioError(
             f"{label} has {bits} bits in format {code}, {channels} channels",
-            "a stream has 16, 24 or 32 bits, or floats; name a file for other formats",
+            "a stream can have 16, 24 or 32 bits, or floats; name a file for other formats",
         )
     return RawFormat(subtype, rate, channels)
 

@@ -1,4 +1,4 @@
-"""Audio files in parts, through libsndfile: neither an hour nor a header that lies costs memory."""
+"""Read audio files in blocks, with libsndfile: memory grows neither with the file nor with a false header."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ from ..errors import AudioError
 from .raw import RawFormat
 from .resample import check_rate
 
-#: Samples (of all channels together) that are read at once.
+#: Samples of all channels together that are read at once.
 BLOCK = 1 << 18
 
-#: 300 dB over full scale: what exceeds it is damage, and its square would overflow.
+#: 300 dB over full scale. Larger samples come from damage, and their squares would overflow.
 LOUDEST = 1e15
-# float32 holds every other subtype exactly, or better than its codec does.
+# float32 represents all other subtypes exactly, or more precisely than their codec.
 _NEED_DOUBLE = {"PCM_32", "DOUBLE", "ALAC_32"}
-# What libsndfile notes where a header promises more bytes than there are.
+# Notes of libsndfile about a header that announces more bytes than the file has.
 _MISSING = re.compile(r"(?:data|SSND|Data Size|riff)\s*: (\d+) \(should be (\d+)\)")
-# libsndfile says what it thinks of a damaged one on stdout, in the middle of the data.
+# First bytes of a MIDI sample dump. libsndfile prints to stdout, among the data, if such a file is damaged.
 _SAMPLE_DUMP = b"\xf0\x7e"
-# Programs that write into a pipe cannot know the length, and promise about as much as the field holds.
+# Programs that write to a pipe do not know the length and announce about as much as the field can hold.
 _UNKNOWN_LENGTH = 0x7FFF0000
 
 
 def is_sound(samples: np.ndarray) -> bool:
-    """Whether all samples are finite, and no larger than LOUDEST."""
-    # False for NaN, too.
+    """Whether all samples are finite and their magnitudes at most LOUDEST."""
+    # Comparisons with NaN are false.
     return bool(samples.size == 0 or (samples.max() <= LOUDEST and samples.min() >= -LOUDEST))
 
 
 class Reader:
-    """One audio file; ``rate`` in Hz, ``channels``, and libsndfile's names of ``container`` and ``subtype``.
+    """An audio file that is read in blocks.
 
-    ``frames`` is the length that the header claims. ``dtype`` is float32 or, where float32 would lose bits,
-    float64. ``label`` is what messages call the file. Raises AudioError, with a hint, for what is missing,
-    empty, or not audio.
+    ``rate`` in Hz; number of ``channels``; libsndfile's names of ``container`` and ``subtype``. ``frames``:
+    samples per channel according to the header. ``dtype``: float32, or float64 where float32 would lose bits.
+    ``label``: name of the file in messages. Raises AudioError for a file that is missing, empty or no audio.
     """
 
     def __init__(self, path: Path, label: str | None = None, raw: RawFormat | None = None) -> None:
         self.path, self.label, self._raw = path, label or str(path), raw
-        _see_that_there_is_something(path, self.label)
+        _check_readable(path, self.label)
         with self._open() as file:
             self.rate, self.channels, self.frames = file.samplerate, file.channels, file.frames
             self.container, self.subtype = file.format, file.subtype
@@ -54,10 +54,10 @@ class Reader:
         self.warnings: list[str] = []
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """All samples from the first on, in parts (C, T), full scale 1.0; every call starts anew.
+        """All samples in blocks (C, T), full scale 1.0; each call starts at the first sample.
 
-        At the end ``warnings`` says whether there was less than the header promises. Raises AudioError for
-        what is damaged, holds no samples, or samples that are not finite.
+        At the end, ``warnings`` says whether the file is shorter than its header announces. Raises AudioError
+        for a file that is damaged or has no samples, and for samples that are not finite.
         """
         length, read = max(1, BLOCK // self.channels), 0
         with self._open() as file:
@@ -70,12 +70,14 @@ class Reader:
                 read += len(part)
                 yield np.ascontiguousarray(part.T)
         if not read:
-            raise AudioError(f"{self.label} holds no samples", "was it recorded to its end?")
-        self.warnings = [f"the file is cut off: {read / self.rate:.1f} s are there"] if self._cut(read) else []
+            raise AudioError(f"{self.label} has no samples", "was it recorded completely?")
+        self.warnings = []
+        if self._cut(read):
+            self.warnings.append(f"the file is cut off: {read / self.rate:.1f} s can be read")
 
     def _open(self) -> soundfile.SoundFile:
-        # By path, never through a Python file object: libsndfile calls that back from C, where an exception
-        # (^C, a read error) is swallowed, and the file would silently be shorter.
+        # Open by path, not through a Python file object: libsndfile would call the object back from C, which
+        # swallows exceptions (^C, a read error), so that the file would silently be shorter.
         try:
             if self._raw is None:
                 return soundfile.SoundFile(self.path)
@@ -84,10 +86,10 @@ class Reader:
                 self.path, "r", raw.rate, raw.channels, raw.subtype, endian="LITTLE", format="RAW"
             )
         except (soundfile.LibsndfileError, TypeError, ValueError):
-            # A TypeError is soundfile's answer to .raw: no header says its rate.
+            # soundfile raises TypeError for .raw, which has no header with a rate.
             raise AudioError(
                 f"{self.label} is not audio that can be read",
-                "WAV, FLAC, OGG, MP3, AIFF and more can; convert it first, or give --raw for bare samples",
+                "use WAV, FLAC, OGG, MP3, AIFF and the like, or give --raw for samples without a header",
             ) from None
 
     def _part(self, file: soundfile.SoundFile, length: int) -> np.ndarray:
@@ -98,7 +100,7 @@ class Reader:
         return part
 
     def _complain(self, file: soundfile.SoundFile, part: np.ndarray, read: int, length: int) -> None:
-        """AudioError with how many samples are no sound in the rest of the file."""
+        """Raise AudioError with the number of invalid samples in the rest of the file."""
         first, count, finite = None, 0, True
         while len(part):
             bad = ~(np.abs(part) <= LOUDEST).all(axis=1)
@@ -114,7 +116,8 @@ class Reader:
         )
 
     def _cut(self, read: int) -> bool:
-        # MPEG headers count frames; the others bytes, and libsndfile has corrected the number of frames.
+        # MPEG headers count frames. The others count bytes, and libsndfile corrects the number of frames
+        # itself.
         if read < self.frames:
             return True
         return any(
@@ -122,8 +125,8 @@ class Reader:
         )
 
 
-def _see_that_there_is_something(path: Path, label: str) -> None:
-    """AudioError in plain words for what libsndfile would only call a system error."""
+def _check_readable(path: Path, label: str) -> None:
+    """Raise AudioError with the reason where libsndfile would only report a system error."""
     if path.is_dir():
         raise AudioError(f"{label} is a folder", "name a file in it")
     try:
@@ -136,4 +139,4 @@ def _see_that_there_is_something(path: Path, label: str) -> None:
     if start == _SAMPLE_DUMP:
         raise AudioError(f"{label} is a MIDI sample dump", "convert it to WAV first")
     if not start:
-        raise AudioError(f"{label} is empty (0 bytes)", "was it recorded or copied to its end?")
+        raise AudioError(f"{label} is empty (0 bytes)", "was it recorded or copied completely?")

@@ -1,4 +1,4 @@
-"""Change of sampling rate, with exact lengths."""
+"""Resampling, with exact lengths."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ import soxr
 
 from ..errors import AudioError
 
-#: Rates in Hz of what can be sound: others are those of damaged headers, and would cost memory without end.
+#: Range of sampling rates in Hz. Others come from damaged headers and could take any amount of memory.
 RATES = (1000, 1_000_000)
 
 
 def check_rate(rate: int, label: str = "the recording") -> None:
-    """AudioError unless ``rate`` is one that sound is recorded at."""
+    """Raise AudioError unless ``rate`` in Hz lies in :data:`RATES`."""
     if not RATES[0] <= rate <= RATES[1]:
         raise AudioError(
-            f"{label} has a rate of {rate} Hz", f"sound has {RATES[0]} to {RATES[1]} Hz: is its header damaged?"
+            f"{label} has a rate of {rate} Hz", f"rates are {RATES[0]} to {RATES[1]} Hz: is the header damaged?"
         )
 
 
 class Resampler:
-    """Resamples (C, T) in parts: whatever the parts, the same samples as :func:`resample` to the last bit.
+    """Resamples (C, T) block by block, with the same result as :func:`resample` to the last bit.
 
-    The filter looks ahead, so that what :meth:`push` gives lags behind, and :meth:`finish` gives the rest. The
-    total is cut or padded with zeros to ``samples``, where that is given.
+    The filter looks ahead, so the output of :meth:`push` is delayed, and :meth:`finish` returns the rest. If
+    ``samples`` is given, the total is cut or padded with zeros to this length.
     """
 
     def __init__(
@@ -35,11 +35,11 @@ class Resampler:
             self._stream = soxr.ResampleStream(rate_in, rate_out, channels, dtype=self._dtype, quality="HQ")
 
     def push(self, part: np.ndarray) -> np.ndarray:
-        """The next samples (C, T), and what is certain after them."""
+        """Take the next samples (C, T); return the output that is complete."""
         return self._count(self._next(part, last=False))
 
     def finish(self) -> np.ndarray:
-        """What is left, (C, T)."""
+        """The rest of the output, (C, T)."""
         out = self._count(self._next(np.zeros((self._channels, 0), self._dtype), last=True))
         if self._left:
             out = np.pad(out, [(0, 0), (0, self._left)])
@@ -48,7 +48,7 @@ class Resampler:
     def _next(self, part: np.ndarray, last: bool) -> np.ndarray:
         if self._stream is None:
             return part
-        # soxr wants (T, C).
+        # soxr expects (T, C).
         out = self._stream.resample_chunk(np.ascontiguousarray(part.T, self._dtype), last=last)
         return np.ascontiguousarray(out.T)
 
@@ -63,13 +63,13 @@ class Resampler:
 def resample(waveform: np.ndarray, rate_in: int, rate_out: int, samples: int | None = None) -> np.ndarray:
     """Resample the last axis of (T,) or (C, T) from ``rate_in`` to ``rate_out`` Hz.
 
-    ``samples`` is the exact length of the result: soxr may be off by one when a file goes to another rate
-    and back, so the result is cut or padded with zeros to it.
+    If ``samples`` is given, the result is cut or padded with zeros to this length: resampling to another rate
+    and back may change the length by one sample.
     """
     if rate_in == rate_out:
         out = waveform
     else:
-        # soxr wants (T,) or (T, C).
+        # soxr expects (T,) or (T, C).
         out = soxr.resample(np.ascontiguousarray(waveform.T), rate_in, rate_out, quality="HQ").T
     if samples is None or out.shape[-1] == samples:
         return out

@@ -1,4 +1,4 @@
-"""Audio files written in parts, through libsndfile; they appear complete or not at all."""
+"""Write audio files in blocks, with libsndfile; a file appears when it is complete."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from ..storage.atomic import sync_folder
 
 CLIP_MODES = ("clamp", "rescale", "none")
 
-# Bits of the integer subtypes that are converted here, exactly: what was read comes back unchanged.
-# (libsndfile reads 16 bits with 1/32768 and writes them with 32767.)
+# Bits of the integer subtypes. They are converted here, so that samples that were read are written back
+# unchanged: libsndfile reads 16 bits with a factor of 1/32768 and writes them with 32767.
 _INTEGER_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
 _FLOAT = {"FLOAT", "DOUBLE"}
-_ADD_PEAK_CHUNK = 0x1050  # of sndfile.h, which soundfile does not name
+_ADD_PEAK_CHUNK = 0x1050  # constant of sndfile.h that soundfile does not define
 
 
 class Limiter:
-    """Brings samples of a known ``peak`` into the range that ``subtype`` holds, part by part.
+    """Brings samples with a known ``peak`` into the range of ``subtype``, block by block.
 
-    ``clamp`` limits what exceeds full scale, ``rescale`` turns the whole file down, ``none`` leaves it
-    (integers then saturate when written). ``full_scale`` is what floats may reach: above 1 where the
-    input did so itself.
+    ``clip``: "clamp" limits samples beyond full scale, "rescale" scales the whole file down, "none" leaves them
+    (integers saturate when they are written). ``full_scale``: largest magnitude of float samples, above 1 if
+    the input exceeds 1. Raises UsageError for an unknown mode.
     """
 
     def __init__(self, subtype: str, clip: str, peak: float, full_scale: float = 1.0) -> None:
@@ -37,7 +37,7 @@ class Limiter:
         self._count = 0
 
     def apply(self, samples: np.ndarray) -> np.ndarray:
-        """The samples in range; the array is not changed in place."""
+        """The samples in range; does not change its argument."""
         if self._peak <= self._limit:
             return samples
         self._count += int(np.count_nonzero(np.abs(samples) > self._limit))
@@ -46,7 +46,7 @@ class Limiter:
         return np.clip(samples, -self._limit, self._limit) if self._clip == "clamp" else samples
 
     def warnings(self) -> list[str]:
-        """What was done, in words."""
+        """A warning with the number of changed samples, or none."""
         if self._peak <= self._limit:
             return []
         over = 20 * np.log10(self._peak / self._limit)
@@ -59,11 +59,11 @@ class Limiter:
 
 
 class Writer:
-    """``with Writer(...) as writer: writer.write(samples)``: the file is there when the block is left in peace.
+    """``with Writer(...) as writer: writer.write(samples)``: the file appears at the end of the block.
 
-    It is written under a temporary name in the same folder, synced and renamed. ``container`` and ``subtype``
-    are libsndfile's names. Raises OutputError where the file cannot be written, or the container cannot hold
-    the channels or the rate.
+    It is written under a temporary name in the same folder, synced and renamed; an exception in the block
+    removes it. ``container`` and ``subtype`` are libsndfile's names. Raises OutputError where the file cannot
+    be written, or the container does not support the channels or the rate.
     """
 
     def __init__(self, path: Path, rate: int, channels: int, container: str, subtype: str) -> None:
@@ -79,12 +79,12 @@ class Writer:
         except OSError as error:
             raise cannot_write(self.path, error) from None
         try:
-            # By path, for the reason given in Reader.
+            # Open by path, for the reason given in Reader.
             self._file = soundfile.SoundFile(
                 self._temporary, "w", rate, channels, self._subtype,
                 endian="LITTLE" if container == "RAW" else None, format=container,
             )  # fmt: skip
-            # No chunk with the peak and the time of day: equal samples make equal files.
+            # No chunk with the peak and the time: the same samples give the same file.
             soundfile._snd.sf_command(self._file._file, _ADD_PEAK_CHUNK, soundfile._ffi.NULL, 0)
         except (soundfile.LibsndfileError, ValueError, TypeError):
             self._temporary.unlink(missing_ok=True)
@@ -99,7 +99,10 @@ class Writer:
         return self
 
     def write(self, samples: np.ndarray) -> None:
-        """The next samples (C, T); integers are rounded and saturate, they never wrap."""
+        """Write the next samples (C, T); integers are rounded and saturate.
+
+        Raises AudioError for samples that are not finite, OutputError where the file cannot be written.
+        """
         if not np.isfinite(samples).all():
             raise AudioError(
                 "the samples to write are not finite", "this is a bug: report it with the recording"
@@ -133,18 +136,18 @@ class Writer:
 
 
 def _as_stored(samples: np.ndarray, subtype: str) -> np.ndarray:
-    """Samples (C, T) as frames (T, C) of what ``subtype`` holds."""
+    """Samples (C, T) as (T, C) in the number format of ``subtype``."""
     frames = np.ascontiguousarray(samples.T)
     bits = _INTEGER_BITS.get(subtype)
     if bits is None:
         return frames if subtype in _FLOAT else np.clip(frames, -1.0, 1.0)
     scale = 2.0 ** (bits - 1)
     integers = np.clip(np.rint(frames.astype(np.float64) * scale), -scale, scale - 1)
-    # libsndfile takes integers left-aligned in 16 or 32 bits.
+    # libsndfile expects integers left-aligned in 16 or 32 bits.
     width = 16 if bits <= 16 else 32
     return (integers * 2.0 ** (width - bits)).astype(np.int16 if width == 16 else np.int32)
 
 
 def cannot_write(path: Path, error: OSError) -> OutputError:
-    """An OSError in words."""
+    """An OutputError for an OSError."""
     return OutputError(f"cannot write {path}: {error.strerror or error}", "choose another place with -o")

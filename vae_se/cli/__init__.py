@@ -1,4 +1,4 @@
-"""The command line. Subcommands are imported when they are run, so that ``vae-se --help`` is quick."""
+"""The command line. A subcommand is imported when it runs, so that ``vae-se --help`` is quick."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from .. import __version__
 from ..errors import UsageError, nearest
 from .common import debug_option, run
 
-#: Subcommand: where it lives, and the line that ``vae-se --help`` shows without importing it.
+#: Subcommand: its function, and its line in ``vae-se --help``, which is shown without an import.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "enhance": ("vae_se.cli.enhance:enhance", "Noisy recordings in, clean speech out."),
-    "stream": ("vae_se.cli.stream:stream", "Sound that is still going on, enhanced as it comes."),
+    "enhance": ("vae_se.cli.enhance:enhance", "Remove the noise from recordings of speech."),
+    "stream": ("vae_se.cli.stream:stream", "Remove the noise from a stream while it is running."),
     "train": ("vae_se.cli.train:train", "Train a speech prior on a folder of clean speech."),
-    "prior": ("vae_se.cli.prior:prior", "List, show, verify, hear and see speech priors."),
-    "noise": ("vae_se.cli.noise:noise", "Learn what a noise is like from recordings of it."),
-    "benchmark": ("vae_se.cli.benchmark:benchmark", "Mix, enhance and score, as a protocol says."),
-    "report": ("vae_se.cli.report:report", "Tables from the results of a benchmark."),
-    "info": ("vae_se.cli.info:info", "Versions, devices and what is installed."),
+    "prior": ("vae_se.cli.prior:prior", "List, show, verify, sample and plot speech priors."),
+    "noise": ("vae_se.cli.noise:noise", "Learn a noise dictionary from recordings of noise."),
+    "benchmark": ("vae_se.cli.benchmark:benchmark", "Mix, enhance and score according to a protocol."),
+    "report": ("vae_se.cli.report:report", "Make tables from the results of a benchmark."),
+    "info": ("vae_se.cli.info:info", "Show versions, devices and installed extras."),
 }
 
 
 class LazyGroup(click.Group):
-    """A group whose subcommands are import strings."""
+    """A group that imports its subcommands when they are needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -62,18 +62,18 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="vae-se COMMAND --help explains a command.",
+    epilog="vae-se COMMAND --help describes a command.",
 )
 @click.version_option(__version__, "-V", "--version", prog_name="vae-se", message="%(prog)s %(version)s")
 @debug_option
 def group() -> None:
-    """Remove noise from speech with a model of clean speech alone.
+    """Remove noise from speech with a model of clean speech.
 
-    A variational autoencoder knows what clean speech is like; what the noise is like is learned from the
-    recording itself. Start with: vae-se enhance noisy.wav
+    A variational autoencoder, trained on clean speech, is the prior of the speech; the model of the noise is
+    learned from the recording itself. Start with: vae-se enhance noisy.wav
     """
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Entry point of the console script: runs a command and exits with its code."""
+    """Entry point of the console script: run a command and exit with its code."""
     run(group, argv)

@@ -1,4 +1,4 @@
-"""``--batch``: recordings of like length that are enhanced together."""
+"""``--batch``: batches of recordings of similar length."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from typing import NamedTuple
 
 import soundfile
 
-from ..audio.paths import Job
+from ..audio.paths import FileJob
 
-#: What a batch of ``--batch auto`` holds at most, in seconds of sound, padded to its longest (or one file):
-#: some tens of megabytes. On one thread it takes a tenth to a half off, the more the shorter the files are,
-#: and larger ones are no faster (docs/scaling.md).
+#: Largest batch of ``--batch auto``, in seconds of sound, padded to its longest file (a batch of one file may
+#: be larger): some tens of megabytes. On one thread this saves a tenth to a half of the time, more for shorter
+#: files; larger batches are no faster (docs/scaling.md).
 BUDGET = 32.0
-#: So many inputs in a row are sorted by length; rows come in the order of the inputs, hence not all of them.
+#: Number of consecutive inputs that are sorted by length. Outcomes are reported in the order of the inputs, so
+#: sorting all of them would delay the first.
 WINDOW = 256
 
 
 class Length(NamedTuple):
-    """What the header of a recording says: rate in Hz, and seconds of sound, of all channels together."""
+    """Rate in Hz and duration in seconds, summed over channels, from the header of a recording."""
 
     rate: int
     seconds: float
 
 
-def measure(jobs: Sequence[Job]) -> dict[Job, Length]:
-    """The lengths of those whose header can be read; the others have their say when they are read."""
+def measure(jobs: Sequence[FileJob]) -> dict[FileJob, Length]:
+    """The lengths of the recordings whose header can be read; errors are reported later, when they are read."""
     lengths = {}
     for job in jobs:
         path = job.source.path
@@ -41,12 +42,15 @@ def measure(jobs: Sequence[Job]) -> dict[Job, Length]:
     return lengths
 
 
-def batches(jobs: Sequence[Job], lengths: Mapping[Job, Length], size: int | None) -> Iterator[list[Job]]:
-    """Jobs of one rate and of like length, ``size`` at most together, or as many as :data:`BUDGET` allows.
+def batches(
+    jobs: Sequence[FileJob], lengths: Mapping[FileJob, Length], size: int | None
+) -> Iterator[list[FileJob]]:
+    """Batches of jobs of one rate and similar length: at most ``size`` jobs, or as many as :data:`BUDGET`
+    allows.
 
-    Those without a length are alone. The longest of a window come first; with a ``size`` of 1 the order stays.
-    It does not depend on which outputs exist, nor on how many workers there are: nor then do the results, to
-    the last bit.
+    Jobs without a length are batches of their own. The longest jobs of a window come first; a ``size`` of 1
+    keeps the order. The batches depend neither on existing outputs nor on the number of workers, so the results
+    do not either, to the last bit.
     """
     if size == 1:
         yield from ([job] for job in jobs)
@@ -60,8 +64,10 @@ def batches(jobs: Sequence[Job], lengths: Mapping[Job, Length], size: int | None
             yield from _fill(list(alike), lengths, size)
 
 
-def _fill(jobs: Sequence[Job], lengths: Mapping[Job, Length], size: int | None) -> Iterator[list[Job]]:
-    batch: list[Job] = []
+def _fill(
+    jobs: Sequence[FileJob], lengths: Mapping[FileJob, Length], size: int | None
+) -> Iterator[list[FileJob]]:
+    batch: list[FileJob] = []
     for job in jobs:
         if batch:
             padded = lengths[batch[0]].seconds * (len(batch) + 1)

@@ -1,4 +1,4 @@
-"""What every subcommand shares: errors in two lines, exit codes, messages on stderr."""
+"""What all subcommands share: errors in two lines, exit codes, signals, messages on stderr."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
@@ -14,6 +15,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from ..audio.raw import RAW, RawFormat
+from ..deprecated import DeprecatedNameWarning
 from ..errors import UsageError, VaeSeError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -22,61 +24,84 @@ INTERRUPTED = 130
 
 
 def debug_option(command: F) -> F:
-    """``--debug``, for the help text: :func:`run` takes it out of the arguments, wherever it stands."""
+    """``--debug`` for the help text; :func:`run` removes it from the arguments, wherever it stands."""
     return click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")(
         command
     )
 
 
 def raw_options(command: F) -> F:
-    """``--raw``, ``--rate`` and ``--channels``, which say what samples without a header are."""
+    """``--raw``, ``--rate`` and ``--channels``: the format of samples without a header."""
     for option in (
         click.option(
             "--channels", type=click.IntRange(1, 1024), default=1, show_default=True, help="Channels of --raw."
         ),
         click.option("--rate", type=int, metavar="HZ", help="Sampling rate of --raw."),
-        click.option("--raw", type=click.Choice(list(RAW)), help="Inputs are bare samples, without a header."),
+        click.option(
+            "--raw", type=click.Choice(list(RAW)), help="Inputs are samples of this format, without a header."
+        ),
     ):
         command = option(command)
     return command
 
 
 def raw_format(name: str | None, rate: int | None, channels: int) -> RawFormat | None:
-    """What those options say; UsageError where one lacks the other."""
+    """The format that these options give, or None. Raises UsageError where --raw or --rate is missing."""
     if (name is None) != (rate is None):
         raise UsageError("--raw and --rate belong together", "for example --raw s16le --rate 16000")
     return None if name is None or rate is None else RawFormat(RAW[name], rate, channels)
 
 
 def say(message: str) -> None:
-    """One line on stderr; stdout is for data."""
+    """Print one line on stderr; stdout is for data."""
     click.echo(message, err=True)
 
 
 def complain(message: str, hint: str = "") -> None:
-    """An error: one line what, one line what to do."""
+    """Print an error: one line says what is wrong, one line what to do."""
     say(f"error: {message}")
     if hint:
         say(f"hint: {hint}")
 
 
 def run(command: click.Command, argv: list[str] | None = None) -> NoReturn:
-    """Run a command and exit: 0 done, 1 failed, 2 usage, 130 interrupted."""
+    """Run a command and exit: 0 done, 1 failed, 2 usage, 130 interrupted by SIGINT (^C) or SIGTERM."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    # Wherever it stands before a bare --, as in `vae-se enhance x.wav --debug`.
+    # --debug may stand anywhere before a bare --, as in `vae-se enhance x.wav --debug`.
     end = arguments.index("--") if "--" in arguments else len(arguments)
     debug = "--debug" in arguments[:end]
     arguments = [a for i, a in enumerate(arguments) if i >= end or a != "--debug"]
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        sys.exit(_guarded(command, arguments, debug))
+        with deprecations_in_one_line():
+            code = _guarded(command, arguments, debug)
+        sys.exit(code)
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
 def _interrupt(*_: object) -> None:
-    """SIGTERM is taken as ^C is: no temporary file stays behind."""
+    """Treat SIGTERM like SIGINT, so that temporary files are removed."""
     raise KeyboardInterrupt
+
+
+@contextmanager
+def deprecations_in_one_line() -> Iterator[None]:
+    """Print each deprecation warning of vae_se once, in one line on stderr; other warnings as usual."""
+    shown: set[str] = set()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", category=DeprecatedNameWarning)
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+            if not issubclass(category, DeprecatedNameWarning):
+                usual(message, category, *place)
+            elif str(message) not in shown:
+                shown.add(str(message))
+                say(f"vae-se: warning: {message}")
+
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
 
 
 def _guarded(command: click.Command, arguments: list[str], debug: bool) -> int:
@@ -94,7 +119,7 @@ def _guarded(command: click.Command, arguments: list[str], debug: bool) -> int:
         return 2
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "vae-se"
-        complain(error.format_message(), f"{where} --help lists what can be given")
+        complain(error.format_message(), f"{where} --help lists the arguments and options")
         return 2
     except click.ClickException as error:
         complain(error.format_message())
@@ -105,7 +130,7 @@ def _guarded(command: click.Command, arguments: list[str], debug: bool) -> int:
         say("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader went away; nothing may be flushed into the pipe at exit.
+        # The reader of stdout is gone: nothing may be flushed into the pipe at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except MemoryError:
@@ -114,29 +139,34 @@ def _guarded(command: click.Command, arguments: list[str], debug: bool) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        complain(
-            f"unexpected {type(error).__name__}: {error}", "run again with --debug and report what it shows"
-        )
+        complain(f"unexpected {type(error).__name__}: {error}", "run again with --debug and report the output")
         return 1
 
 
 @contextmanager
 def deferred_interrupt() -> Iterator[None]:
-    """Hold a ^C, or a SIGTERM, back until the block is over.
+    """Defer SIGINT (^C) and SIGTERM until the end of the block.
 
-    For imports of compiled libraries: an exception that a signal raises in the middle of one may be
-    swallowed there, and the ^C would be lost.
+    For the import of compiled libraries, which may swallow an exception that a signal handler raises: the
+    signal would be lost. A signal that the program ignores (as nohup and job runners arrange for SIGINT) stays
+    ignored.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    came: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda number, _: came.append(number)) for number in numbers]
+    received: list[int] = []
+
+    def remember(number: int, _: object) -> None:
+        received.append(number)
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    deferred = {number: handler for number, handler in handlers.items() if handler != signal.SIG_IGN}
+    for number in deferred:
+        signal.signal(number, remember)
     try:
         yield
     finally:
-        for number, handler in zip(numbers, before, strict=True):
+        for number, handler in deferred.items():
             signal.signal(number, handler)
-    if came:
+    if received:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""``--jobs``, ``--executor``, ``--address``, ``--slurm``, ``--shard``: where the work of a command is done."""
+"""``--jobs``, ``--executor``, ``--address``, ``--slurm``, ``--shard``: where a command does its work."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class CountOrAuto(click.ParamType):
-    """A whole number from 1, or ``auto``, which becomes None."""
+    """A positive integer, or ``auto``, which becomes None."""
 
     name = "N|auto"
 
@@ -25,30 +25,30 @@ class CountOrAuto(click.ParamType):
         if value == "auto":
             return None
         if not str(value).isdecimal() or int(value) < 1:
-            self.fail(f"{value!r} is neither a whole number from 1 nor auto", param, ctx)
+            self.fail(f"{value!r} is neither a positive integer nor auto", param, ctx)
         return int(value)
 
 
 def engine_options(jobs: str) -> Callable[[F], F]:
-    """The options, as a decorator; ``jobs`` is what ``--jobs`` says when it is not given."""
+    """Decorator that adds the options; ``jobs`` is the default of ``--jobs``."""
     options = [
         click.option(
             "-j", "--jobs", type=CountOrAuto(), default=jobs, show_default=True, metavar="N|auto",
-            help="Workers, one thread each; results do not depend on their number.",
+            help="Workers of one thread each; the results do not depend on their number.",
         ),
         click.option(
             "--executor", type=click.Choice(EXECUTORS),
-            help="Where they work: in this process, in processes here, on a Ray or a Slurm cluster.",
+            help="Where the workers run: this process, processes on this machine, a Ray or a Slurm cluster.",
         ),
         click.option(
             "--address", metavar="WHERE",
-            help="With ray: auto or HOST:PORT of the cluster; with slurm: local runs its jobs here.",
+            help="With ray: auto or HOST:PORT of the cluster; with slurm: local runs the jobs on this machine.",
         ),
         click.option(
             "--slurm", multiple=True, metavar="KEY=VALUE",
             help="A parameter of submitit, such as slurm_partition=cpu or timeout_min=240; may be repeated.",
         ),
-        click.option("--shard", metavar="I/N", help="Only the Ith of N parts, counted from 1."),
+        click.option("--shard", metavar="I/N", help="Do only part I of N, counted from 1."),
     ]  # fmt: skip
     return lambda command: functools.reduce(lambda made, option: option(made), reversed(options), command)
 
@@ -60,7 +60,7 @@ def chosen_executor(
     slurm: tuple[str, ...],
     timeout: float | None = None,
 ) -> Executor:
-    """The executor that the options name; where none is named, the one that they imply."""
+    """The executor of the options; without ``name`` the one that the other options imply."""
     parameters = {}
     for item in slurm:
         key, equals, value = item.partition("=")

@@ -1,4 +1,4 @@
-"""``vae-se enhance``: noisy recordings in, clean speech out."""
+"""``vae-se enhance``: remove the noise from recordings of speech."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from .engine import CountOrAuto, chosen_executor, engine_options
 from .groups import check_groups, learn_groups
 from .pictures import plan_pictures
 from .show import Display
-from .work import Outcome, Settings, describe, died, make
+from .work import FileOutcome, FileSettings, describe, died, make
 
-#: With --jobs auto every process has this much sound to do, in seconds, or it is not started.
+#: With --jobs auto, seconds of sound per process: fewer processes are started for less sound.
 PROCESS_SECONDS = 60.0
 
 
-@click.command(short_help="Noisy recordings in, clean speech out.")
+@click.command(short_help="Remove the noise from recordings of speech.")
 @click.argument("inputs", nargs=-1, metavar="INPUT...")
 @click.option(
     "-o", "--output", metavar="FILE|DIR|-", help="Output file, or folder for several; - is a WAV to stdout."
@@ -44,62 +44,69 @@ PROCESS_SECONDS = 60.0
     show_default=True,
     help="Names of outputs, from {stem}, {ext}, {method} and {parent}.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace outputs that exist; otherwise they are kept.")
+@click.option("--overwrite", is_flag=True, help="Replace outputs that exist; the default is to keep them.")
 @click.option(
     "--clip",
     type=click.Choice(["clamp", "rescale", "none"]),
     default="clamp",
     show_default=True,
-    help="What exceeds full scale: limit it, turn the file down, or leave it (integers saturate).",
+    help="Samples beyond full scale: limit them, scale the whole file down, or leave them (integers saturate).",
 )
-@click.option("--save-noise", is_flag=True, help="Write the estimated noise too, as NAME_noise.EXT.")
+@click.option("--save-noise", is_flag=True, help="Write the estimated noise as well, as NAME_noise.EXT.")
 @click.option(
     "--plot",
     metavar="FILE.png|DIR",
-    help="Draw spectrograms, uncertainty, noise dictionary, gain and objective; several inputs: a folder, or"
-    " {stem} in the name.",
+    help="Draw spectrograms, uncertainty, noise factors, gain and objective. For several inputs: a folder, or a"
+    " name with {stem}.",
 )
 @click.option(
     "--preset",
     type=click.Choice(list(PRESETS)),
     default="default",
     show_default=True,
-    help="Speed against quality.",
+    help="Trade-off between speed and quality.",
 )
-@click.option("--method", metavar="NAME", help="A named combination, or a baseline such as log-mmse.")
-@click.option("--prior", metavar="NAME|DIR", help="The model of clean speech (vae-se prior list).")
-@click.option("--estep", metavar="NAME", help="How the posterior of the speech is sampled.")
+@click.option("--method", metavar="NAME", help="The method mcem, or a baseline such as log-mmse.")
+@click.option("--prior", metavar="NAME|DIR", help="The speech prior (vae-se prior list).")
 @click.option(
-    "--noise", metavar="NAME|FILE", help="The model of the noise, or a file of vae-se noise fit (.safetensors)."
+    "--estep", metavar="NAME", help="E-step: how EM samples or approximates the posterior of the speech."
+)
+@click.option(
+    "--noise",
+    metavar="NAME|FILE",
+    help="The noise model, or a noise dictionary from vae-se noise fit (.safetensors).",
 )
 @click.option(
     "--noise-from",
     metavar="START-END",
-    help="Learn the noise where nobody speaks in the recording, such as 0:00-0:02.5.",
+    help="Time range without speech to learn the noise from, such as 0:00-0:02.5.",
 )
 @click.option(
     "--noise-group",
     type=click.Choice(["folder", "all"]),
-    help="Learn one noise for the recordings of each folder, or for all inputs: two passes.",
+    help="Learn one noise dictionary for each folder, or for all inputs, in a first pass.",
 )
 @click.option(
-    "--atten-lim", type=click.FloatRange(min=0), metavar="DB", help="Turn the noise down by this at most."
+    "--atten-lim", type=click.FloatRange(min=0), metavar="DB", help="Largest attenuation of the noise."
 )
 @click.option(
-    "--dry", type=click.FloatRange(0, 1), metavar="0..1", help="Part of the noisy recording mixed in."
+    "--dry", type=click.FloatRange(0, 1), metavar="0..1", help="Fraction of the noisy recording in the output."
 )
 @click.option(
     "--segment",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    help="Cut longer recordings into pieces of this length.",
+    help="Cut longer recordings into segments of this length.",
 )
 @click.option(
-    "--overlap", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Cross-fade of pieces."
+    "--overlap",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Cross-fade between segments.",
 )
-@click.option("--seed", type=int, help="Seed of every random draw.  [default: 0]")
+@click.option("--seed", type=int, help="Seed of the random numbers.  [default: 0]")
 @click.option(
-    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]", help="Where to compute."
+    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]", help="Compute device."
 )
 @engine_options(jobs="auto")
 @click.option(
@@ -108,7 +115,7 @@ PROCESS_SECONDS = 60.0
     default="auto",
     show_default=True,
     metavar="N|auto",
-    help="Files of like length enhanced together.",
+    help="Files of similar length in one batch.",
 )
 @raw_options
 @click.option("--config", "config_file", metavar="FILE", help="Settings from a TOML file.")
@@ -117,21 +124,21 @@ PROCESS_SECONDS = 60.0
     "assignments",
     multiple=True,
     metavar="KEY=VALUE",
-    help="One setting, such as inference.iterations=100; may be repeated.",
+    help="A setting, such as inference.iterations=100; may be repeated.",
 )
-@click.option("--print-config", is_flag=True, help="Print the settings as TOML and stop.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a file on stdout.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
-@click.option("-v", "--verbose", is_flag=True, help="Say more about each file.")
+@click.option("--print-config", is_flag=True, help="Print the settings as TOML and exit.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per file on stdout.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+@click.option("-v", "--verbose", is_flag=True, help="Print more about each file.")
 @click.pass_context
 def enhance(ctx: click.Context, inputs: tuple[str, ...], **options: Any) -> int:
     """Remove the noise from recordings of speech.
 
-    INPUT is a file (WAV, FLAC, OGG, MP3 and more), a folder, a quoted glob, @list.txt, or - for stdin. One
-    input goes to STEM_enhanced.EXT beside it, or to -o FILE; several go to -o DIR, whose tree is that of
-    the inputs. Rate, length, channels, level and format stay as they are.
+    INPUT is a file (WAV, FLAC, OGG, MP3 and more), a folder, a quoted glob, @list.txt, or - for stdin. The
+    output of one input is STEM_enhanced.EXT in the same folder, or -o FILE; the outputs of several go to -o
+    DIR, in the same tree as the inputs. The output keeps rate, length, channels, level and format.
 
-    Exit codes: 0 all done, 1 some files failed, 2 usage, 130 interrupted.
+    Exit codes: 0 all done, 1 some files failed, 2 usage error, 130 interrupted.
     """
     config = settings_from(**options)
     if options["print_config"]:
@@ -140,7 +147,7 @@ def enhance(ctx: click.Context, inputs: tuple[str, ...], **options: Any) -> int:
     if not inputs:
         raise UsageError("no input", "vae-se enhance noisy.wav")
     jobs = plan_jobs(inputs, config, **options)
-    settings = Settings(
+    settings = FileSettings(
         config=config,
         device=options["device"],
         clip=options["clip"],
@@ -157,9 +164,9 @@ def enhance(ctx: click.Context, inputs: tuple[str, ...], **options: Any) -> int:
     lengths = measure(jobs)
     mine = list(Shard.parse(options["shard"]).of_all(batches(jobs, lengths, options["batch"])))
     here = {job for batch in mine for job in batch}
-    todo = [left for batch in mine if (left := [job for job in batch if _is_left(job)])]
+    todo = [left for batch in mine if (left := [job for job in batch if _is_open(job)])]
     display = Display(len(here), quiet=options["quiet"], verbose=options["verbose"])
-    failed: list[Outcome] = []
+    failed: list[FileOutcome] = []
     with display:
         if options["noise_group"] and todo:
             wanted = {job.source.label for batch in todo for job in batch}
@@ -182,7 +189,7 @@ def enhance(ctx: click.Context, inputs: tuple[str, ...], **options: Any) -> int:
 
 
 def settings_from(preset: str, config_file: str | None, assignments: tuple[str, ...], **options: Any) -> Config:
-    """Preset, then the file, then the options by name, then ``--set``: the later wins."""
+    """The settings: preset, then --config, then the named options, then --set; later ones take precedence."""
     config = Config.preset(preset)
     if config_file is not None:
         config = Config.from_toml(config_file, config)
@@ -201,18 +208,18 @@ def settings_from(preset: str, config_file: str | None, assignments: tuple[str, 
 
 
 def _noise(given: str | None, segment: str | None) -> dict[str, Any]:
-    """What --noise and --noise-from stand for: a model by name, the dictionary in a file or of a segment."""
+    """Settings for --noise and --noise-from: a noise model, a dictionary file, or a noise segment."""
     if segment is not None:
         if given not in (None, "dictionary"):
-            raise UsageError(f"--noise {given} and --noise-from both say what the noise is", "give one of them")
+            raise UsageError(f"--noise {given} and --noise-from contradict each other", "give one of them")
         return {"noise.name": "dictionary", "noise.noise_segment": segment}
     if given is not None and given.endswith(".safetensors"):
         return {"noise.name": "dictionary", "noise.file": given}
     return {"noise.name": given}
 
 
-def plan_jobs(inputs: tuple[str, ...], config: Config, **options: Any) -> list[paths.Job]:
-    """Inputs and outputs of the command, or UsageError where they cannot be meant."""
+def plan_jobs(inputs: tuple[str, ...], config: Config, **options: Any) -> list[paths.FileJob]:
+    """The inputs and outputs of the command. Raises UsageError for impossible combinations."""
     output: str | None = options["output"]
     if output is None and any(Path(item).is_dir() for item in inputs):
         raise UsageError("a folder of recordings needs a folder for the results", "give -o DIR")
@@ -229,17 +236,17 @@ def plan_jobs(inputs: tuple[str, ...], config: Config, **options: Any) -> list[p
     )
     if any(job.target is None and job.source.problem is None for job in jobs):
         if options["as_json"]:
-            raise UsageError("--json and the sound would both go to stdout", "give -o FILE")
+            raise UsageError("--json and the audio would both go to stdout", "give -o FILE")
         if options["save_noise"]:
-            raise UsageError("--save-noise needs an output with a name", "give -o FILE")
+            raise UsageError("--save-noise needs an output file", "give -o FILE")
         if sys.stdout.isatty():
-            raise UsageError("a WAV on a terminal is of no use", "redirect it: > clean.wav, or give -o FILE")
+            raise UsageError("stdout is a terminal", "redirect the WAV: > clean.wav, or give -o FILE")
     return jobs
 
 
-def through_files(job: paths.Job, folder: Path, bare: bool) -> paths.Job:
-    """stdin and stdout as files in ``folder``: what is longer than memory goes through a pipe, too."""
-    if not _is_left(job):
+def through_files(job: paths.FileJob, folder: Path, bare: bool) -> paths.FileJob:
+    """Replace stdin and stdout by files in ``folder``, so that recordings longer than memory can be piped."""
+    if not _is_open(job):
         return job
     source, target = job.source, job.target
     if source.path is None:
@@ -252,8 +259,8 @@ def through_files(job: paths.Job, folder: Path, bare: bool) -> paths.Job:
     return dataclasses.replace(job, source=source, target=target)
 
 
-def to_stdout(outcome: Outcome, folder: Path) -> None:
-    """Copy an output that is meant for stdout there; the outcome then says so."""
+def to_stdout(outcome: FileOutcome, folder: Path) -> None:
+    """Copy an output for stdout to stdout, and set the output of the outcome to ``-``."""
     if outcome.output is None or Path(outcome.output).parent != folder:
         return
     if outcome.status == "done":
@@ -263,20 +270,22 @@ def to_stdout(outcome: Outcome, folder: Path) -> None:
     outcome.output = "-"
 
 
-def _is_left(job: paths.Job) -> bool:
-    """Whether there is anything to do for a job."""
+def _is_open(job: paths.FileJob) -> bool:
+    """Whether a job has an input that can be read and no output yet."""
     return job.source.problem is None and not job.exists
 
 
-def _executor(todo: list[list[paths.Job]], lengths: dict[paths.Job, Length], **options: Any) -> Executor:
-    """The executor that was asked for; without --executor this process, or several where that pays off."""
+def _executor(
+    todo: list[list[paths.FileJob]], lengths: dict[paths.FileJob, Length], **options: Any
+) -> Executor:
+    """The executor of the options; without any, this process, or several where there is enough sound."""
     jobs: int | None = options["jobs"]
     named = options["executor"] or options["address"] or options["slurm"]
     if jobs is None and options["executor"] in (None, "processes"):
         jobs = len(os.sched_getaffinity(0))
         if not named:
             seconds = sum(lengths[job].seconds for batch in todo for job in batch if job in lengths)
-            # On a GPU one process does the computing; a process costs seconds before it does anything.
+            # One process keeps a GPU busy, and starting a process takes seconds.
             jobs = 1 if _on_gpu(options["device"]) else min(jobs, max(1, int(seconds / PROCESS_SECONDS)))
     if not named and min(jobs or 1, len(todo)) < 2:
         return Serial()
@@ -288,18 +297,18 @@ def _on_gpu(device: str) -> bool:
 
 
 def _outcomes(
-    jobs: list[paths.Job],
-    todo: list[list[paths.Job]],
-    settings: Settings,
+    jobs: list[paths.FileJob],
+    todo: list[list[paths.FileJob]],
+    settings: FileSettings,
     executor: Executor,
     display: Display,
-) -> Generator[Outcome, None, None]:
-    """One outcome per job, in the order of the inputs; ``todo`` are the batches of what is to be done."""
+) -> Generator[FileOutcome, None, None]:
+    """One outcome per job, in the order of the inputs; ``todo``: batches of the jobs to do."""
     progress = display.iteration if isinstance(executor, Serial) else None
-    finished: dict[paths.Job, Outcome] = {}
+    finished: dict[paths.FileJob, FileOutcome] = {}
     with closing(executor.run(functools.partial(make, settings, progress), todo)) as results:
         for job in jobs:
-            if _is_left(job):
+            if _is_open(job):
                 display.start(job.source.label)
                 while job not in finished:
                     number, made = next(results)

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from ..audio import files
-from ..audio.paths import Job, Source
+from ..audio.paths import FileJob, Source
 from ..config import Config
 from ..errors import UsageError, VaeSeError
 from .common import say
-from .work import Settings, Worker
+from .work import FileSettings, FileWorker
 
 #: Greatest number of recordings from which the dictionary of a group is learnt, evenly spaced in the group.
 MAX_RECORDINGS = 16
@@ -47,7 +47,12 @@ def groups(sources: Sequence[Source], how: str) -> list[list[Source]]:
 
 
 def learn_groups(
-    settings: Settings, jobs: Sequence[Job], wanted: Collection[str], how: str, folder: Path, quiet: bool
+    settings: FileSettings,
+    jobs: Sequence[FileJob],
+    wanted: Collection[str],
+    how: str,
+    folder: Path,
+    quiet: bool,
 ) -> dict[str, str]:
     """Write a noise dictionary into ``folder`` for each group with a ``wanted`` label; labels to files.
 
@@ -57,21 +62,21 @@ def learn_groups(
     from ..enhancement.shared_noise import share_noise
     from ..noise.store import save_dictionary
 
-    enhancer = Worker(settings).enhancer
+    enhancer = FileWorker(settings).enhancer
     shared: dict[str, str] = {}
     for number, members in enumerate(groups([job.source for job in jobs], how)):
         if not any(source.label in wanted for source in members):
             continue
         chosen = np.linspace(0, len(members) - 1, min(MAX_RECORDINGS, len(members))).round().astype(int)
-        heard = [members[i] for i in chosen]
+        sample = [members[i] for i in chosen]
         where = str(Path(members[0].label).parent) if how == "folder" else "all inputs"
         if not quiet:
-            say(f"learning the noise of {where} from {len(heard)} of {len(members)} recordings")
+            say(f"learning the noise of {where} from {len(sample)} of {len(members)} recordings")
         try:
-            dictionary = share_noise(enhancer, _read(heard), tuple(source.label for source in heard))
+            dictionary = share_noise(enhancer, _read(sample), tuple(source.label for source in sample))
         except VaeSeError as error:
             if not quiet:
-                say(f"warning: {where}: {error}; each recording is enhanced by itself")
+                say(f"warning: {where}: {error}; its recordings are enhanced one by one")
             continue
         path = folder / f"{number}.safetensors"
         save_dictionary(dictionary, path)

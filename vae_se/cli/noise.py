@@ -43,7 +43,7 @@ def noise() -> None:
 def fit(
     folder: str, output: str, rank: int, iterations: int, seed: int, prior: str, overwrite: bool, quiet: bool
 ) -> None:
-    """Learn a dictionary from recordings of noise alone in DIR (searched recursively; or one file).
+    """Learn a dictionary from recordings of noise without speech in DIR (searched recursively), or in one file.
 
     Then: vae-se enhance noisy.wav --noise FILE
     """
@@ -56,7 +56,7 @@ def fit(
         )
     files.prepare_folder(path)
     if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists", "give --overwrite, or another --out")
+        raise OutputError(f"{path} exists already", "give --overwrite, or another --out")
 
     import numpy as np
     import torch

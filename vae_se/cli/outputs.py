@@ -1,4 +1,4 @@
-"""Files that the commands about priors write."""
+"""Output files of the commands about priors."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from .common import say
 
 
 def new_file(output: str | Path, overwrite: bool) -> Path:
-    """The path to write to, its folder made; OutputError where there is a file already."""
+    """The path of an output; makes its folder. Raises OutputError where the file exists."""
     path = Path(output)
     files.prepare_folder(path)
     if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists", "give --overwrite, or another -o")
+        raise OutputError(f"{path} exists already", "give --overwrite, or another -o")
     return path
 
 
 def write_voice(sound: Any, signal: Any, path: Path) -> None:
-    """Write sound (T,) at the prior's level: speech has a crest of about 20 dB, -26 dBFS is its usual level."""
+    """Write sound (T,) that is at the prior's level, at an active level of -26 dBFS, which is usual for
+    speech."""
     sound = sound * (10 ** (-26 / 20) / signal.active_rms)
     for warning in files.write(path, sound[None], files.Recording(sound[None], signal.rate), "rescale"):
         say(f"warning: {warning}")

@@ -1,4 +1,4 @@
-"""``--plot``: where the picture of a file goes, and what is drawn on it."""
+"""``--plot``: the path of each picture, and its contents."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..audio.paths import Job
+from ..audio.paths import FileJob
 from ..errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,12 +16,11 @@ if TYPE_CHECKING:
     from ..signal_spec import SignalSpec
 
 
-def plan_pictures(jobs: Sequence[Job], plot: str, many: bool) -> dict[str, Path]:
-    """A picture for every input that can be read, by its label.
+def plan_pictures(jobs: Sequence[FileJob], plot: str, many: bool) -> dict[str, Path]:
+    """The path of a picture for every input that can be read, by its label.
 
-    ``plot`` is a file for one input; for ``many`` it is a folder (made where it is missing; the tree below it
-    is that of the inputs), or a template with {stem}. No two pictures are one file, and none is an input or
-    an output: UsageError.
+    ``plot``: a file for one input; for ``many`` a folder, with the same tree as the inputs, or a template with
+    {stem}. Raises UsageError where two pictures are the same file, or a picture is an input or output.
     """
     pictures: dict[str, Path] = {}
     readable = [job for job in jobs if job.source.problem is None]
@@ -29,7 +28,7 @@ def plan_pictures(jobs: Sequence[Job], plot: str, many: bool) -> dict[str, Path]
     folder = not template and (many or Path(plot).is_dir() or not Path(plot).suffix)
     if folder and Path(plot).suffix and not Path(plot).is_dir():
         raise UsageError(
-            f"several inputs and one picture {plot}", "give --plot a folder, or {stem} in the name"
+            f"several inputs and one picture {plot}", "give --plot a folder, or a name with {stem}"
         )
     for job in readable:
         stem = job.source.tree.stem if job.source.path is not None else "stdin"
@@ -40,7 +39,7 @@ def plan_pictures(jobs: Sequence[Job], plot: str, many: bool) -> dict[str, Path]
     taken = [path.resolve() for job in readable for path in (job.source.path, job.target) if path is not None]
     for path in pictures.values():
         if path.resolve() in taken:
-            raise UsageError(f"the picture {path} would replace another file", "give --plot another name")
+            raise UsageError(f"the picture {path} would replace another file", "give another name to --plot")
         taken.append(path.resolve())
     return pictures
 
@@ -48,7 +47,7 @@ def plan_pictures(jobs: Sequence[Job], plot: str, many: bool) -> dict[str, Path]
 def draw_picture(
     noisy: np.ndarray, speech: np.ndarray, rate: int, info: Info, signal: SignalSpec, title: str, path: Path
 ) -> bool:
-    """Draw the first channel that is not silent, of samples (C, T) at ``rate``; False where all are silent."""
+    """Draw the first channel that is not silent; False where all are. Samples are (C, T) at ``rate`` Hz."""
     import torch
 
     from ..audio.level import active_rms
@@ -77,7 +76,7 @@ def draw_picture(
         gain=found.gain.cpu().numpy(),
         objective=info.objective,
         factors=None if first is None else (first.start, first.w.numpy(), first.h.numpy()),
-        pieces=len(found.factors),
+        segments=len(found.factors),
         rate=signal.rate,
         hop=signal.hop,
     )

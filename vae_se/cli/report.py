@@ -13,7 +13,7 @@ from ..storage.atomic import write_atomically
 from .common import say
 
 
-@click.command(short_help="Tables from the results of a benchmark.")
+@click.command(short_help="Make tables from the results of a benchmark.")
 @click.argument("results", nargs=-1, required=True, metavar="RESULTS...")
 @click.option("--against", metavar="METHOD", help="Also compare with this method, file by file.")
 @click.option("--csv", "csv_file", metavar="FILE", help="Write all numbers as CSV; - for stdout.")
@@ -21,7 +21,7 @@ from .common import say
 @click.option("--plots", metavar="DIR", help="Write plots (needs the extra plot).")
 @click.option("--listen", metavar="FILE", help="Write a listening page (needs the audio of --save-audio).")
 @click.option("--listen-count", type=click.IntRange(min=1), default=24, show_default=True, metavar="N",
-              help="Mixtures on the listening page, at even steps from the worst change to the best.")  # fmt: skip
+              help="Mixtures on the listening page, evenly from the worst change to the best.")  # fmt: skip
 @click.option("--listen-methods", metavar="A,B", help="Methods on the listening page.  [default: all]")
 def report(
     results: tuple[str, ...],

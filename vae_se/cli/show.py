@@ -1,4 +1,4 @@
-"""What a person sees while files are enhanced: a bar on a terminal, otherwise a line a file. All on stderr."""
+"""Progress of vae-se enhance on stderr: a bar on a terminal, otherwise one line per file."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from types import TracebackType
 from typing import Any
 
 from .common import say
-from .work import Outcome
+from .work import FileOutcome
 
 
 class Display:
-    """Progress over ``total`` files. ``quiet`` shows nothing; ``verbose`` adds diagnostics of the EM."""
+    """Progress over ``total`` files. ``quiet`` prints nothing; ``verbose`` adds the diagnostics of EM."""
 
     def __init__(self, total: int, quiet: bool = False, verbose: bool = False) -> None:
         self.quiet, self.verbose = quiet, verbose
@@ -43,19 +43,19 @@ class Display:
             self._bar = None
 
     def start(self, label: str) -> None:
-        """A file begins."""
+        """Report the start of a file."""
         self._label = label
         if self._bar is not None:
             self._bar.set_postfix_str(label)
 
     def iteration(self, done: int, total: int) -> None:
-        """An EM iteration is done."""
+        """Report an EM iteration."""
         if self._bar is not None:
             self._bar.n = self.counts.total() + done / total
             self._bar.set_postfix_str(f"{self._label}, iteration {done}/{total}")
 
-    def show(self, outcome: Outcome) -> None:
-        """A file is done."""
+    def show(self, outcome: FileOutcome) -> None:
+        """Report the outcome of a file."""
         self.counts[outcome.status] += 1
         if outcome.status == "done":
             self.audio += outcome.duration or 0.0
@@ -68,18 +68,18 @@ class Display:
                 self._say(line)
 
     def summary(self) -> None:
-        """The counts, where there was more than one file."""
+        """Print the counts, where there is more than one file."""
         if self.quiet or self._total < 2:
             return
         parts = [f"{self.counts[s]} {s}" for s in ("done", "skipped", "failed") if self.counts[s]]
         speed = f", real-time factor {self.spent / self.audio:.2f}" if self.audio else ""
         say(", ".join(parts) + speed)
 
-    def _lines(self, outcome: Outcome) -> list[str]:
+    def _lines(self, outcome: FileOutcome) -> list[str]:
         if outcome.status == "skipped":
             return [f"{outcome.input}: kept {outcome.output}, which exists (--overwrite replaces it)"]
         if outcome.status == "failed":
-            # The reason comes last, with those of all failures.
+            # The reasons of all failures are printed at the end.
             return [f"{outcome.input}: failed"] if self._total > 1 else []
         where = "stdout" if outcome.output == "-" else outcome.output
         lines = [

@@ -1,4 +1,4 @@
-"""Recordings as a prior sees them, for the commands that learn from a folder or look at one."""
+"""Power spectrograms of a folder of recordings, at the rate, STFT and level of a prior."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def powers(
 ) -> tuple[list[torch.Tensor], list[Path]]:
     """Power spectrograms (N, F) of up to ``limit`` files of a folder, and the files.
 
-    The files are spread evenly over the folder; each is brought to the prior's rate and active level.
-    AudioError where there is no sound in any; ``what`` is what the folder should have held.
+    The files are evenly spread over the folder; each is resampled to the prior's rate and scaled to its active
+    level. Raises AudioError where all files are silent; the hint says that the folder should hold ``what``.
     """
     import torch
 

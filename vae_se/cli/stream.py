@@ -1,4 +1,4 @@
-"""``vae-se stream``: sound that is still going on, enhanced as it comes."""
+"""``vae-se stream``: remove the noise from a stream while it is running."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .common import raw_format, raw_options, say
 if TYPE_CHECKING:
     import numpy as np
 
-_AT_ONCE = 1 << 16  # bytes that are read at most before something is done with them
+_READ_BYTES = 1 << 16  # at most, before they are processed
 
 
-@click.command(short_help="Sound that is still going on, enhanced as it comes.")
+@click.command(short_help="Remove the noise from a stream while it is running.")
 @click.argument("source", metavar="[INPUT]", default="-")
-@click.option("-o", "--output", metavar="FILE|-", default="-", help="Where to write; - is stdout, the default.")
+@click.option("-o", "--output", metavar="FILE|-", default="-", help="Output; - is stdout, the default.")
 @click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
 @raw_options
 @click.option(
@@ -32,7 +32,7 @@ _AT_ONCE = 1 << 16  # bytes that are read at most before something is done with 
     default=0.25,
     show_default=True,
     metavar="SECONDS",
-    help="Sound that is heard before a block is enhanced.",
+    help="Sound after a block that is needed to enhance it.",
 )
 @click.option(
     "--block",
@@ -48,25 +48,29 @@ _AT_ONCE = 1 << 16  # bytes that are read at most before something is done with 
     default=1.75,
     show_default=True,
     metavar="SECONDS",
-    help="Sound before a block that is remembered.",
+    help="Sound before a block that is used to enhance it.",
 )
-@click.option("--level", type=float, metavar="DBFS", help="Active level of the speech, where it is known.")
-@click.option("--prior", metavar="NAME|DIR", help="The model of clean speech (vae-se prior list).")
+@click.option("--level", type=float, metavar="DBFS", help="Active level of the speech, if it is known.")
+@click.option("--prior", metavar="NAME|DIR", help="The speech prior (vae-se prior list).")
 @click.option(
-    "--atten-lim", type=click.FloatRange(min=0), metavar="DB", help="Turn the noise down by this at most."
+    "--atten-lim", type=click.FloatRange(min=0), metavar="DB", help="Largest attenuation of the noise."
 )
-@click.option("--seed", type=int, help="Seed of every random draw.  [default: 0]")
+@click.option("--seed", type=int, help="Seed of the random numbers.  [default: 0]")
+@click.option("--device", default="cpu", show_default=True, metavar="auto|cpu|cuda[:i]", help="Compute device.")
 @click.option(
-    "--device", default="cpu", show_default=True, metavar="auto|cpu|cuda[:i]", help="Where to compute."
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A setting, such as inference.iterations=2; may be repeated.",
 )
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting; may be repeated.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 def stream(source: str, output: str, **options: Any) -> int:
-    """Remove the noise from a stream of speech while it is going on.
+    """Remove the noise from a stream of speech while it is running.
 
-    INPUT is a file, or - (the default) for stdin: a WAV, or with --raw and --rate bare samples. The output is
-    in the same format and as long as the input, and lags behind by the block, the look-ahead and 0.06 s,
-    which is said on stderr.
+    INPUT is a file, or - (the default) for stdin: a WAV, or samples without a header with --raw and --rate. The
+    output has the same format and length as the input. Its delay is the block, the look-ahead and 0.06 s; it is
+    printed on stderr.
 
     For example:  arecord -f S16_LE -r 16000 | vae-se stream | aplay
     """
@@ -93,7 +97,7 @@ def stream(source: str, output: str, **options: Any) -> int:
 
 
 def _open(source: str, raw: RawFormat | None, stack: ExitStack) -> tuple[RawFormat, Iterator[np.ndarray]]:
-    """The format of the input, and its samples (C, T) as they come."""
+    """The format of the input, and its samples (C, T) in blocks as they arrive."""
     from ..audio.pcm import Decoder, read_wav_header
     from ..audio.reader import Reader
 
@@ -111,10 +115,10 @@ def _open(source: str, raw: RawFormat | None, stack: ExitStack) -> tuple[RawForm
 
 
 def _bytes(stdin: BinaryIO, length: int | None) -> Iterator[bytes]:
-    """What comes, as soon as it comes, up to ``length`` bytes: what follows in a WAV are no samples."""
+    """Bytes as soon as they arrive, at most ``length``: other chunks of a WAV follow its samples."""
     left = length
     while left is None or left > 0:
-        data = stdin.read1(_AT_ONCE if left is None else min(left, _AT_ONCE))  # type: ignore[attr-defined]
+        data = stdin.read1(_READ_BYTES if left is None else min(left, _READ_BYTES))  # type: ignore[attr-defined]
         if not data:
             return
         if left is not None:
@@ -123,7 +127,7 @@ def _bytes(stdin: BinaryIO, length: int | None) -> Iterator[bytes]:
 
 
 def _sink(output: str, form: RawFormat, bare: bool, overwrite: bool, stack: ExitStack) -> Any:
-    """A function that writes samples (C, T): to stdout at once, or to a file that appears when it is
+    """A function that writes samples (C, T) to stdout at once, or to a file that appears when it is
     complete."""
     from ..audio.files import prepare_folder
     from ..audio.formats import output_format
@@ -138,7 +142,7 @@ def _sink(output: str, form: RawFormat, bare: bool, overwrite: bool, stack: Exit
         container, subtype = output_format(path, "RAW" if bare else "WAV", form.subtype)
         return stack.enter_context(Writer(path, form.rate, form.channels, container, subtype)).write
     if sys.stdout.isatty():
-        raise UsageError("sound on a terminal is of no use", "redirect it: > clean.wav, or give -o FILE")
+        raise UsageError("stdout is a terminal", "redirect the sound: > clean.wav, or give -o FILE")
     stdout = sys.stdout.buffer
     if not bare:
         stdout.write(wav_header(form))

@@ -1,4 +1,4 @@
-"""One file from input to output: read, enhance, write, and a row about it. Runs wherever an executor says."""
+"""Enhancement of files in a worker: read, enhance, write, and report on each. Any executor can run it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,33 +23,36 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ..enhancement.enhancer import Enhancer, Info
-
-Progress = Callable[[int, int], None]
+    from ..enhancement.segmented_em import ProgressCallback
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
-    """What every file of a run shares. Pickled to the workers."""
+class FileSettings:
+    """Settings that all files of a run share; pickled to the workers.
+
+    ``pictures``: files for ``--plot``, by the label of the input. ``shared_noise``: noise dictionaries of
+    ``--noise-group``, by the label of the input. ``raw``: format of inputs without a header. The other fields
+    are the options of the command line.
+    """
 
     config: Config
     device: str = "auto"
     clip: str = "clamp"
     save_noise: bool = False
     overwrite: bool = False
-    pictures: dict[str, Path] = dataclasses.field(default_factory=dict)  # by the input's label
-    shared_noise: dict[str, str] = dataclasses.field(default_factory=dict)  # dictionaries, by the same
-    raw: files.RawFormat | None = None  # of inputs without a header
+    pictures: dict[str, Path] = dataclasses.field(default_factory=dict)
+    shared_noise: dict[str, str] = dataclasses.field(default_factory=dict)
+    raw: files.RawFormat | None = None
     debug: bool = False
 
 
 @dataclasses.dataclass
-class Outcome:
-    """What became of one input; :meth:`row` is the object that ``--json`` prints.
+class FileOutcome:
+    """Outcome of one input; :meth:`row` is the object that ``--json`` prints.
 
-    ``output`` is ``-`` for stdout, and None for an input of which none could be named.
-
-    ``status`` is done, skipped or failed. ``duration`` is that of the audio and ``seconds`` what
-    enhancing it took (a batch is shared out by duration); ``rtf`` is their ratio.
+    ``output``: ``-`` for stdout, None for an input that cannot be read. ``status``: done, skipped or failed.
+    ``duration``: of the audio in seconds. ``seconds``: computing time (that of a batch is split in proportion
+    to duration). ``rtf``: real-time factor, the ratio of the two.
     """
 
     input: str
@@ -72,23 +75,25 @@ class Outcome:
     hint: str | None = None
 
     def row(self) -> dict[str, Any]:
-        """JSON-able: null for what is not finite."""
+        """The fields as JSON values; None for numbers that are not finite."""
         values = dataclasses.asdict(self).items()
         return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values}
 
 
-class Worker:
-    """An enhancer that is loaded once, and what is done with each file."""
+class FileWorker:
+    """Enhances files with an enhancer that is loaded once."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: FileSettings) -> None:
         with deferred_interrupt():
             from ..enhancement.enhancer import Enhancer
 
         self.settings = settings
         self.enhancer: Enhancer = Enhancer.from_pretrained(config=settings.config, device=settings.device)
         if settings.pictures and self.enhancer.prior is None:
-            raise UsageError(f"--plot shows inference, and {settings.config.method} has none", "leave one out")
-        self._enhancers: dict[str | None, Enhancer] = {None: self.enhancer}  # by the noise that they share
+            raise UsageError(
+                f"--plot shows inference, which {settings.config.method} does not run", "omit one of them"
+            )
+        self._enhancers: dict[str | None, Enhancer] = {None: self.enhancer}  # by noise dictionary
 
     def _enhancer(self, shared: str | None) -> Enhancer:
         if shared not in self._enhancers:
@@ -98,13 +103,13 @@ class Worker:
             self._enhancers[shared] = sharing(self.enhancer, shared)
         return self._enhancers[shared]
 
-    def run(self, jobs: Sequence[paths.Job], progress: Progress | None = None) -> list[Outcome]:
-        """Enhance files, together where there are several of one rate and, in groups, of one noise.
+    def run(self, jobs: Sequence[paths.FileJob], progress: ProgressCallback | None = None) -> list[FileOutcome]:
+        """Enhance files; those with the same rate and the same shared noise form a batch.
 
-        Whatever goes wrong with one becomes a failed row: the other files go on.
+        An error in one file becomes a failed outcome and does not stop the others.
         """
         outcomes = {job: describe(job, self.settings.config, self.enhancer.prior is None) for job in jobs}
-        groups: dict[tuple[int, str | None], dict[paths.Job, files.Recording]] = {}
+        groups: dict[tuple[int, str | None], dict[paths.FileJob, files.Recording]] = {}
         for job in jobs:
             with self._failing_into(outcomes[job]):
                 self._prepare(job, outcomes[job])
@@ -135,10 +140,10 @@ class Worker:
         self,
         enhancer: Enhancer,
         rate: int,
-        group: dict[paths.Job, files.Recording],
-        outcomes: dict[paths.Job, Outcome],
+        group: dict[paths.FileJob, files.Recording],
+        outcomes: dict[paths.FileJob, FileOutcome],
     ) -> bool:
-        """Enhance recordings of one rate as a batch; False where that fails, and each is to be tried alone."""
+        """Enhance recordings of one rate as a batch; False where that fails: then each is tried alone."""
         started = time.perf_counter()
         try:
             speech, infos = enhancer.enhance_batch(
@@ -156,8 +161,8 @@ class Worker:
         return True
 
     @contextmanager
-    def _failing_into(self, outcome: Outcome) -> Iterator[None]:
-        """What is raised inside becomes the reason of a failed row."""
+    def _failing_into(self, outcome: FileOutcome) -> Iterator[None]:
+        """Turn an exception inside the block into a failed outcome."""
         try:
             yield
         except VaeSeError as error:
@@ -168,15 +173,15 @@ class Worker:
             outcome.hint = "fewer --jobs, a shorter --segment, or --preset fast"
         except Exception as error:
             outcome.error = f"{outcome.input}: unexpected {type(error).__name__}: {error}"
-            outcome.hint = "run again with --debug and report what it shows"
+            outcome.hint = "run again with --debug and report the output"
             self._trace()
 
     def _trace(self) -> None:
         if self.settings.debug:
             traceback.print_exc(file=sys.stderr)
 
-    def _prepare(self, job: paths.Job, outcome: Outcome) -> None:
-        """What can be known to be wrong about the output before the computing starts."""
+    def _prepare(self, job: paths.FileJob, outcome: FileOutcome) -> None:
+        """Check the outputs before the computation starts. Raises OutputError."""
         assert job.target is not None
         files.prepare_folder(job.target)
         if self.settings.save_noise:
@@ -187,22 +192,26 @@ class Worker:
                 raise OutputError(f"the picture {picture} exists already", "give --overwrite")
             files.prepare_folder(picture)
 
-    def _read(self, job: paths.Job) -> files.Recording:
+    def _read(self, job: paths.FileJob) -> files.Recording:
         assert job.source.path is not None
         with unchanged(job.source.path):
             return files.read(job.source.path, job.source.label, self.settings.raw)
 
-    def _is_long(self, job: paths.Job) -> bool:
-        """Whether a file goes through in parts. Pictures and pipes are of whole recordings."""
+    def _is_long(self, job: paths.FileJob) -> bool:
+        """Whether a file is enhanced in blocks; not where a picture is drawn, nor from a pipe."""
         from ..enhancement.long_file import is_long
 
         path = job.source.path
         if path is None or job.source.label in self.settings.pictures or not path.is_file():
             return False
-        return is_long(self.enhancer, path, self.settings.raw, job.source.label)
+        return self.enhancer.prior is not None and is_long(path, self.settings.raw, job.source.label)
 
     def _long(
-        self, job: paths.Job, enhancer: Enhancer, outcome: Outcome, progress: Progress | None = None
+        self,
+        job: paths.FileJob,
+        enhancer: Enhancer,
+        outcome: FileOutcome,
+        progress: ProgressCallback | None = None,
     ) -> None:
         from ..enhancement.long_file import enhance_long
 
@@ -210,38 +219,39 @@ class Worker:
         assert job.target is not None
         noise = Path(outcome.noise_output) if outcome.noise_output is not None else None
         duration, info = enhance_long(
-            enhancer, job.source.path, job.target, clip=self.settings.clip, noise=noise,
-            raw=self.settings.raw, label=job.source.label, progress=progress,
+            enhancer.segmented_em, enhancer.config.output, job.source.path, job.target,
+            clip=self.settings.clip, noise=noise, raw=self.settings.raw, label=job.source.label,
+            progress=progress,
         )  # fmt: skip
         self._complete(outcome, duration, info.seconds, info, info.warnings)
 
     def _finish(
         self,
-        job: paths.Job,
+        job: paths.FileJob,
         recording: files.Recording,
         speech: np.ndarray,
         info: Info,
         seconds: float,
-        outcome: Outcome,
+        outcome: FileOutcome,
     ) -> None:
-        """Write what was made, and complete the row."""
+        """Write the outputs and complete the outcome."""
         clip = self.settings.clip
         assert job.target is not None
         if outcome.noise_output is not None:
-            # First: where the speech is there, so is its noise; noise alone is of a run that was cut off.
+            # The noise first: a run that is cut off may leave noise without speech, never the reverse.
             files.write(outcome.noise_output, info.noise, recording, clip)
         warnings = files.write(job.target, speech, recording, clip)
         picture = self.settings.pictures.get(outcome.input)
         if picture is not None:
-            signal, title = self.enhancer.prior.signal, outcome.input
+            signal, title = self.enhancer.signal, outcome.input
             if draw_picture(recording.samples, speech, recording.rate, info, signal, title, picture):
                 outcome.picture = str(picture)
-        said = [*recording.warnings, *info.warnings, *warnings]
-        self._complete(outcome, recording.seconds, seconds, info, said)
+        warnings = [*recording.warnings, *info.warnings, *warnings]
+        self._complete(outcome, recording.seconds, seconds, info, warnings)
 
     @staticmethod
     def _complete(
-        outcome: Outcome, duration: float, seconds: float, info: Info, warnings: Sequence[str]
+        outcome: FileOutcome, duration: float, seconds: float, info: Info, warnings: Sequence[str]
     ) -> None:
         outcome.status = "done"
         outcome.duration, outcome.seconds = duration, seconds
@@ -252,16 +262,16 @@ class Worker:
         outcome.acceptance, outcome.ess, outcome.rhat = info.acceptance, info.ess, info.rhat
 
 
-def describe(job: paths.Job, config: Config, baseline: bool = False) -> Outcome:
-    """The row of a job before it is run; a baseline has no prior."""
+def describe(job: paths.FileJob, config: Config, baseline: bool = False) -> FileOutcome:
+    """The outcome of a job that has not run yet; a ``baseline`` has no prior."""
     target = "-" if job.target is None else str(job.target)
     output = None if job.source.problem is not None else target
     prior = None if baseline else config.prior
-    return Outcome(input=job.source.label, output=output, method=config.method, prior=prior)
+    return FileOutcome(input=job.source.label, output=output, method=config.method, prior=prior)
 
 
-def died(job: paths.Job, config: Config, death: Died) -> Outcome:
-    """The row of a job that no worker survived."""
+def died(job: paths.FileJob, config: Config, death: Died) -> FileOutcome:
+    """The outcome of a job whose worker died."""
     outcome = describe(job, config)
     outcome.error, outcome.hint = f"{outcome.input}: {death.reason}", "out of memory? fewer --jobs"
     return outcome
@@ -269,14 +279,14 @@ def died(job: paths.Job, config: Config, death: Died) -> Outcome:
 
 @contextmanager
 def unchanged(path: Path) -> Iterator[None]:
-    """AudioError where a file changes inside the block, as one does that is still being copied."""
+    """Raise AudioError where a file changes inside the block, for example because it is still being copied."""
     before = files.fingerprint(path)
     yield
     if files.fingerprint(path) != before:
         raise AudioError(f"{path} changed while it was read", "run again when nothing writes to it any more")
 
 
-def make(settings: Settings, progress: Progress | None = None) -> Handle:
-    """What an executor calls in every worker; ``progress`` is for one in this process."""
-    worker = Worker(settings)
+def make(settings: FileSettings, progress: ProgressCallback | None = None) -> Handle:
+    """Make the handler of a worker; executors call this in every worker. ``progress``: only in this process."""
+    worker = FileWorker(settings)
     return lambda jobs: worker.run(jobs, progress)

@@ -1,39 +1,63 @@
-"""How much of the noise stays in."""
+"""Residual noise: the part of the estimated noise that stays in the output."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from ..audio.level import active_rms, rms
+from ..audio.level import LevelMeter
 from ..config import OutputConfig
 from ..numerics import SILENCE_RMS
 
+#: A block (C, T) of the recording, and of its speech.
+NoisyAndSpeech = tuple[np.ndarray, np.ndarray]
 
-def leaves_noise(output: OutputConfig) -> bool:
-    """Whether any of the settings leaves noise in."""
+
+def keeps_noise(output: OutputConfig) -> bool:
+    """Whether the settings keep a part of the noise."""
     return output.dry > 0 or math.isfinite(output.atten_lim_db) or math.isfinite(output.floor_db)
 
 
-def noise_left(output: OutputConfig, speech: np.ndarray, noise: np.ndarray, rate: int) -> np.ndarray:
-    """The part of ``noise`` (C, T) that stays beside ``speech`` (C, T), per channel (C, 1), from 0 to 1."""
-    floored = math.isfinite(output.floor_db)
-    parts = [
-        part_left(output, active_rms(one, rate) if floored else 0.0, rms(other, rate))
-        for one, other in zip(speech, noise, strict=True)
-    ]
-    return np.array(parts)[:, None]
+def residual_gain(output: OutputConfig, speech_level: float, noise_level: float) -> float:
+    """Gain of the residual noise, from 0 to 1: the largest that one of three settings requires.
 
-
-def part_left(output: OutputConfig, speech_level: float, noise_level: float) -> float:
-    """The part of the noise, of root mean square ``noise_level``, that stays beside speech of an active level.
-
-    The most of what three settings ask for: ``dry``; ``atten_lim_db``; and ``floor_db`` F, by which noise that
-    is S dB below the active level of the speech is turned down to F dB below it and no further, by F - S. What
-    lies below hardly sounds, and what is taken for noise there is to a good part speech.
+    ``dry`` is a gain itself. ``atten_lim_db`` limits the attenuation. ``floor_db`` attenuates noise that lies S
+    dB below the speech down to ``floor_db`` below it and no further, that is by ``floor_db`` - S dB: quieter
+    noise is hardly audible, and much of what is estimated as noise there is speech. ``speech_level``: active
+    RMS of the speech; ``noise_level``: RMS of the noise.
     """
     least = max(output.dry, 10 ** (-output.atten_lim_db / 20))
     if not math.isfinite(output.floor_db) or noise_level < SILENCE_RMS:
         return least
     return max(least, min(1.0, speech_level / noise_level * 10 ** (-output.floor_db / 20)))
+
+
+def residual_gains(output: OutputConfig, blocks: Iterable[NoisyAndSpeech], rate: int) -> np.ndarray | None:
+    """Gain of the residual noise per channel, (C, 1); None where the settings keep no noise.
+
+    ``blocks``: the recording and its speech from the first sample to the last, at ``rate`` Hz.
+    """
+    if not keeps_noise(output):
+        return None
+    meters: list[tuple[LevelMeter, LevelMeter]] = []
+    for noisy, speech in blocks:
+        meters = meters or [(LevelMeter(rate), LevelMeter(rate)) for _ in noisy]
+        for (speech_meter, noise_meter), speech_row, noise_row in zip(
+            meters, speech, noisy - speech, strict=True
+        ):
+            speech_meter.push(speech_row)
+            noise_meter.push(noise_row)
+    gains = [residual_gain(output, speech.active_rms(), noise.rms()) for speech, noise in meters]
+    return np.array(gains)[:, None]
+
+
+def add_residual_noise(blocks: Iterable[NoisyAndSpeech], gains: np.ndarray | None) -> Iterator[NoisyAndSpeech]:
+    """The output (speech and residual noise) and the estimated noise, block by block.
+
+    ``gains``: of :func:`residual_gains`, (C, 1) or None.
+    """
+    for noisy, speech in blocks:
+        noise = noisy - speech
+        yield (speech if gains is None else noise * gains.astype(noise.dtype) + speech), noise

@@ -1,9 +1,11 @@
-"""Samples of one channel, read and added to piece by piece: in memory, or on disk where there are hours."""
+"""Buffers for the samples of one channel: in memory, or in a temporary file for hours of sound."""
 
 from __future__ import annotations
 
+import functools
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -20,74 +22,101 @@ class SampleBuffer(Protocol):
         """T."""
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Samples ``start`` to ``stop``, as far as there are any."""
+        """Samples ``start`` to ``stop``, or to the end where the buffer is shorter."""
+
+    def append(self, samples: np.ndarray) -> None:
+        """Extend the buffer."""
 
     def add(self, start: int, samples: np.ndarray) -> None:
-        """Add to what is there from ``start`` on."""
+        """Add ``samples`` to the buffer's own from ``start`` on."""
+
+
+#: Makes a buffer of a dtype that starts with a number of zeros.
+NewBuffer = Callable[[np.typing.DTypeLike, int], SampleBuffer]
 
 
 class MemoryBuffer:
-    """A tape around an array (T,)."""
+    """A buffer in memory. It starts with ``size`` zeros."""
 
-    def __init__(self, samples: np.ndarray) -> None:
-        self.samples = samples
-
-    @property
-    def size(self) -> int:
-        """T."""
-        return self.samples.size
+    def __init__(self, dtype: np.typing.DTypeLike, size: int = 0) -> None:
+        self.size = size
+        self._samples = np.zeros(size, dtype)
+        self._start = 0  # position of the first sample that is kept
+        self._appended: list[np.ndarray] = []  # joined when they are needed
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Samples ``start`` to ``stop``, as far as there are any."""
-        return self.samples[start:stop]
+        """Samples ``start`` to ``stop``, or to the end where the buffer is shorter."""
+        return self._joined()[start - self._start : max(0, stop - self._start)]
+
+    def append(self, samples: np.ndarray) -> None:
+        """Extend the buffer; it keeps a reference to ``samples`` until the next :meth:`read` or :meth:`add`."""
+        self._appended.append(samples)
+        self.size += samples.size
 
     def add(self, start: int, samples: np.ndarray) -> None:
-        """Add to what is there from ``start`` on."""
-        self.samples[start : start + samples.size] += samples
+        """Add ``samples`` to the buffer's own from ``start`` on."""
+        start -= self._start
+        self._joined()[start : start + samples.size] += samples
+
+    def discard(self, stop: int) -> None:
+        """Free the samples before ``stop``. Positions of the others stay the same."""
+        self._samples = self._joined()[stop - self._start :]
+        self._start = stop
+
+    def _joined(self) -> np.ndarray:
+        if self._appended:
+            self._samples = np.concatenate([self._samples, *self._appended])
+            self._appended = []
+        return self._samples
 
 
 class DiskBuffer:
-    """A tape in a file in ``folder`` that has no name and is gone with the process, however that ends.
+    """A buffer in an unnamed file in ``folder``, which the system removes when the process ends.
 
-    It starts with ``size`` zeros, and :meth:`append` makes it longer. Raises OutputError on a full disk.
+    It starts with ``size`` zeros. Raises OutputError where the disk is full.
     """
 
     def __init__(self, folder: Path, dtype: np.typing.DTypeLike, size: int = 0) -> None:
         self.size, self._dtype, self._folder = size, np.dtype(dtype), folder
         try:
-            self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - lives with the tape
+            self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed with the buffer
         except OSError as error:
-            raise self._failed(error) from None
+            raise self._failure(error) from None
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> NewBuffer:
+        """A function that makes buffers in ``folder``."""
+        return functools.partial(cls, folder)
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Samples ``start`` to ``stop``, as far as there are any."""
+        """Samples ``start`` to ``stop``, or to the end where the buffer is shorter."""
         width = self._dtype.itemsize
         samples = np.zeros(max(0, min(stop, self.size) - start), self._dtype)
-        # What was never written lies beyond the end of the file.
+        # Zeros that were never written lie beyond the end of the file: preadv leaves them as they are.
         os.preadv(self._file.fileno(), [samples.data.cast("B")], start * width)
         return samples
 
     def append(self, samples: np.ndarray) -> None:
-        """Make it longer."""
+        """Extend the buffer."""
         self._write(self.size, samples)
         self.size += samples.size
 
     def add(self, start: int, samples: np.ndarray) -> None:
-        """Add to what is there from ``start`` on."""
+        """Add ``samples`` to the buffer's own from ``start`` on."""
         self._write(start, self.read(start, start + samples.size) + samples)
 
     def _write(self, start: int, samples: np.ndarray) -> None:
         data = np.ascontiguousarray(samples, self._dtype).data.cast("B")
-        place = start * self._dtype.itemsize
+        position = start * self._dtype.itemsize
         try:
             while data:
-                done = os.pwrite(self._file.fileno(), data, place)
-                data, place = data[done:], place + done
+                written = os.pwrite(self._file.fileno(), data, position)
+                data, position = data[written:], position + written
         except OSError as error:
-            raise self._failed(error) from None
+            raise self._failure(error) from None
 
-    def _failed(self, error: OSError) -> OutputError:
+    def _failure(self, error: OSError) -> OutputError:
         return OutputError(
-            f"cannot keep parts of the recording in {self._folder}: {error.strerror or error}",
-            "long recordings need 12 bytes a sample and channel there while they are enhanced",
+            f"cannot write temporary samples to {self._folder}: {error.strerror or error}",
+            "a long recording needs 12 bytes per sample and channel there while it is enhanced",
         )

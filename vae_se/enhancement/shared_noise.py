@@ -1,4 +1,5 @@
-"""Noise that recordings share: one dictionary, learnt from what a first pass takes for noise in each."""
+"""Noise that several recordings share: one dictionary, learnt from the noise that a first pass estimates in
+each."""
 
 from __future__ import annotations
 
@@ -19,30 +20,30 @@ from ..numerics import POWER_FLOOR, SILENCE_RMS
 from ..signal_spec import SignalSpec
 from .enhancer import Enhancer
 
-#: Spectra that are learnt, and the atoms that each recording keeps to itself beside them (docs/noise.md).
+#: Spectra in the dictionary, and spectra that each recording learns by itself in addition (docs/noise.md).
 RANK, FREE = 16, 4
-#: Frames that are looked at for each recording, spread over all of it.
+#: Frames per recording that the dictionary is fitted to, evenly spread.
 FRAMES = 500
 ITERATIONS = 60
-# Frames 60 dB below what was taken out are its pauses; their shape is that of rounding.
+# Frames 60 dB below the mean of the estimated noise are pauses; their spectrum is that of rounding errors.
 _PAUSE = 1e-6
-# An atom is learnt from this many frames at least, else it would learn chance.
+# A spectrum is learnt from at least this many frames; fewer would give a spectrum of chance.
 _FRAMES_PER_ATOM = 10
 
 
 def share_noise(
     enhancer: Enhancer, recordings: Iterable[tuple[Any, int]], names: tuple[str, ...] = ()
 ) -> NoiseDictionary:
-    """A dictionary of the noise of ``recordings``, each samples (T,) or (C, T) and their rate.
+    """Learn a dictionary of the noise of ``recordings``, each samples (T,) or (C, T) and their rate in Hz.
 
-    Each is enhanced by itself, and what was taken out of all of them is factorised together, by Itakura-Saito
-    NMF of rank RANK (less where there are few frames). The divergence does not depend on levels, so a quiet
-    recording counts as much as a loud one. Recordings are taken one after the other and not kept; ``names``
-    are noted as the dictionary's sources.
+    Each recording is enhanced by itself; the estimated noise of all of them is factorised together, by
+    Itakura-Saito NMF of rank :data:`RANK` (less if there are few frames). The divergence does not depend on
+    levels, so a quiet recording counts as much as a loud one. One recording at a time is in memory. ``names``
+    become the dictionary's sources.
 
     Raises AudioError where there is too little sound.
     """
-    signal, parts = enhancer.prior.signal, []
+    signal, parts = enhancer.signal, []
     for samples, rate in recordings:
         _, info = enhancer.enhance(samples, rate, return_info=True, posterior=False)
         parts += _power(np.atleast_2d(np.asarray(info.noise)), rate, signal)
@@ -55,13 +56,14 @@ def share_noise(
 
 
 def sharing(enhancer: Enhancer, dictionary: str | Path, free: int = FREE) -> Enhancer:
-    """The same enhancer with the spectra of a ``dictionary`` file held fixed, and ``free`` that are learnt."""
-    was = enhancer.config.noise
+    """The same enhancer with the noise spectra of a ``dictionary`` file fixed, and ``free`` spectra to
+    learn."""
+    settings = enhancer.config.noise
     noise = NoiseConfig(
         "dictionary",
-        init_spectrum=was.init_spectrum,
-        init_scale=was.init_scale,
-        init_jitter=was.init_jitter,
+        init_spectrum=settings.init_spectrum,
+        init_scale=settings.init_scale,
+        init_jitter=settings.init_jitter,
         file=str(dictionary),
         free=free,
     )
@@ -70,8 +72,8 @@ def sharing(enhancer: Enhancer, dictionary: str | Path, free: int = FREE) -> Enh
 
 
 def _power(noise: np.ndarray, rate: int, signal: SignalSpec) -> list[torch.Tensor]:
-    """Power (frames, F) of the channels (C, T) that hold noise, each of mean 1; FRAMES frames at most."""
-    found = []
+    """Power (frames, F) of mean 1 of each channel (C, T) that is not silent; at most FRAMES frames in all."""
+    spectra = []
     for wave in resample(noise, rate, signal.rate):
         level = float(np.sqrt(np.mean(np.square(wave))))
         if level < SILENCE_RMS:
@@ -79,5 +81,5 @@ def _power(noise: np.ndarray, rate: int, signal: SignalSpec) -> list[torch.Tenso
         power = signal.stft.analyse(torch.from_numpy((wave / level).astype(np.float32))).abs().square()
         power = power[power.mean(-1) > _PAUSE]
         count = min(len(power), FRAMES // len(noise))
-        found.append(power[torch.linspace(0, len(power) - 1, count).round().long()])
-    return found
+        spectra.append(power[torch.linspace(0, len(power) - 1, count).round().long()])
+    return spectra

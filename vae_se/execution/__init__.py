@@ -1,8 +1,8 @@
-"""Work spread over processes and machines, and no file lost when one of them dies. Does without torch.
+"""Work in several processes and on several machines, robust against workers that die. Does not import torch.
 
-A *task* is a short sequence of items that are done together. ``make()`` is called once in every worker and
-returns its *handle*, a function from the items of a task to one result an item. An :class:`Executor` gives
-tasks to handles, wherever they are, and yields ``(number of the task, results)`` as they come.
+A *task* is a short sequence of items that are processed together. ``make()`` is called once in every worker and
+returns its *handle*, a function from the items of a task to one result per item. An :class:`Executor`
+distributes tasks to workers and yields ``(number of the task, results)`` in the order of completion.
 """
 
 from .base import Died, Executor, Handle, Make, Tasks

@@ -1,4 +1,4 @@
-"""What executors, workers and those who use them agree on."""
+"""Protocols of executors and workers."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import dataclasses
 from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, Protocol
 
-#: From the items of a task to one result an item, in their order.
+#: Maps the items of a task to one result per item, in the same order.
 Handle = Callable[[Sequence[Any]], Sequence[Any]]
-#: Called once in every worker; pickled, so a function of a module, or a partial of one.
+#: Called once in every worker. It is pickled: a function of a module, or a partial of one.
 Make = Callable[[], Handle]
 Tasks = Iterable[Sequence[Any]]
-#: Number of a task, and one result an item or :class:`Died`.
+#: Number of a task, and one result per item, or :class:`Died`.
 Results = Generator[tuple[int, list[Any]], None, None]
 
 
 @dataclasses.dataclass(frozen=True)
 class Died:
-    """Stands where a result would: the worker died of the item, or gave nothing in time (``hung``)."""
+    """Replaces the result of an item whose worker died, or did not answer in time (``hung``)."""
 
     reason: str
     hung: bool = False
@@ -29,24 +29,24 @@ class RemoteHandle(Protocol):
     pid: int | None
 
     def ask(self, items: Sequence[Any], timeout: float | None) -> Sequence[Any] | Died:
-        """The results of a task. After :class:`Died` the worker is of no use any more."""
+        """The results of a task. After :class:`Died`, the worker cannot be used any more."""
 
     def interrupt(self) -> None:
-        """What is under way is dropped; :meth:`ask` in the other thread then returns. From any thread."""
+        """Cancel the current task, so that :meth:`ask` returns in its thread. May be called from any thread."""
 
     def stop(self) -> None:
-        """End it now."""
+        """End the worker at once."""
 
 
 class Executor(Protocol):
-    """A way to have tasks done."""
+    """Runs tasks in workers."""
 
     def run(self, make: Make, tasks: Tasks) -> Results:
-        """Numbers of tasks, from 0, and their results, in the order in which they are completed.
+        """Numbers of tasks, from 0, and their results, in the order of completion.
 
-        Tasks are taken from the iterable as workers become free, not before. A task whose worker dies is
-        given to another once more as it is; if that dies too, each of several items gets one try alone, and
-        the result of an item that still has none is :class:`Died`. What ``make`` or a handle raises is
-        raised here, and a worker that cannot be started is an :class:`~vae_se.errors.ExecutionError`.
-        Closing the iterator drops what is under way and ends the workers.
+        Tasks are taken from the iterable when workers become free. A task whose worker dies is given to another
+        worker; if that dies as well, each of its items is tried once alone, and the result of an item that
+        fails again is :class:`Died`. Exceptions of ``make`` and of handles are raised here; a worker that
+        cannot be started raises :class:`~vae_se.errors.ExecutionError`. Closing the iterator cancels running
+        tasks and ends the workers.
         """

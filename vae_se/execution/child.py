@@ -1,4 +1,5 @@
-"""The inside of a worker process. Run by :class:`~vae_se.execution.process.Process` as ``-m ... FD PARENT``."""
+"""The program of a worker process, run by :class:`~vae_se.execution.process.Process` as ``-m ... FD
+PARENT``."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ _GRACE_SECONDS = 10.0  # for temporary files to be removed
 
 
 def _end_with(parent: int) -> None:
-    """A parent that is killed cannot stop its workers: they look. No half of a file stays behind."""
+    """End this process when its parent is gone: a parent that is killed cannot stop its workers."""
     while os.getppid() == parent:
         time.sleep(0.5)
     os.kill(os.getpid(), signal.SIGTERM)
@@ -27,11 +28,12 @@ def _end_with(parent: int) -> None:
 
 
 def _unwind(*_: object) -> None:
+    """End the process by an exception, so that temporary files are removed."""
     raise SystemExit(128 + signal.SIGTERM)
 
 
 def _serve(connection: Connection) -> None:
-    """Make the handle, then answer tasks until the pipe closes, each with (what was raised, results)."""
+    """Make the handle, then answer tasks with (exception, results) until the pipe is closed."""
     handle: Any = None
     answer: tuple[Exception | None, Any]
     while True:
@@ -39,17 +41,19 @@ def _serve(connection: Connection) -> None:
         try:
             if handle is None:
                 handle, answer = items(), (None, None)  # type: ignore[operator]
-                signal.signal(signal.SIGTERM, _unwind)  # an import may not be unwound, and writes nothing
+                signal.signal(
+                    signal.SIGTERM, _unwind
+                )  # not before: imports write no files, and may swallow exceptions
             else:
                 answer = (None, handle(items))
         except Exception as error:
             answer = (error, None)
         connection.send(answer)
-        del items, answer  # not to be held while the next task is waited for
+        del items, answer  # free their memory before waiting for the next task
 
 
 if __name__ == "__main__":
-    # ^C goes to every process of the terminal; the parent decides when its workers end.
+    # The terminal sends ^C to all of its processes; the parent decides when its workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(int(sys.argv[2]),), daemon=True).start()
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):

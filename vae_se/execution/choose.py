@@ -1,4 +1,4 @@
-"""An executor by its name."""
+"""Choose an executor by name."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def choose(
     slurm: dict[str, Any] | None = None,
     timeout: float | None = None,
 ) -> Executor:
-    """The executor of that name.
+    """The executor called ``name``.
 
-    ``jobs`` workers (None: one, or on Ray one a core of the cluster); ``address`` of the engine: a Ray
-    cluster's, or slurm or local for submitit; ``slurm`` are submitit's parameters; ``timeout`` in seconds is
-    for a task. Raises UsageError for an unknown name, or an option that the executor does not have.
+    ``jobs``: number of workers (None: one, or on Ray one per core of the cluster). ``address``: of a Ray
+    cluster; "slurm" or "local" for submitit. ``slurm``: parameters of submitit. ``timeout``: of a task in
+    seconds. Raises UsageError for an unknown name, or an option that the executor does not have.
     """
     if name not in EXECUTORS:
         raise UsageError(f"unknown executor {name!r}", nearest(name, EXECUTORS))

@@ -1,4 +1,4 @@
-"""On this machine: in this process, or in several."""
+"""Executors on this machine: this process, or several processes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .process import Process
 
 @dataclasses.dataclass(frozen=True)
 class Serial:
-    """One task after the other, in this process, which dies with its worker and waits without end."""
+    """Runs tasks in this process, one after the other, without a timeout or protection against crashes."""
 
     def run(self, make: Make, tasks: Tasks) -> Results:
-        """As :class:`~vae_se.execution.base.Executor` says."""
+        """See :class:`~vae_se.execution.base.Executor`."""
         handle = make()
         for number, items in enumerate(tasks):
             yield number, list(handle(items))
@@ -23,11 +23,11 @@ class Serial:
 
 @dataclasses.dataclass(frozen=True)
 class Processes:
-    """``jobs`` processes of one thread each; a task may take ``timeout`` seconds."""
+    """Runs tasks in ``jobs`` processes of one thread each, with a ``timeout`` in seconds per task."""
 
     jobs: int
     timeout: float | None = None
 
     def run(self, make: Make, tasks: Tasks) -> Results:
-        """As :class:`~vae_se.execution.base.Executor` says."""
+        """See :class:`~vae_se.execution.base.Executor`."""
         return Pool(functools.partial(Process, make), self.jobs, timeout=self.timeout).run(tasks)

@@ -1,4 +1,4 @@
-"""Workers behind a bounded queue, each driven by a thread; one that dies is replaced."""
+"""A pool of workers with a bounded queue. Each is driven by a thread; a worker that dies is replaced."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from ..errors import ExecutionError
 from .base import Died, RemoteHandle, Results, Tasks
 
 _Answers = list[Any]
-_GRACE_SECONDS = 20.0  # for workers that are interrupted; one that has not even started is left behind
+_GRACE_SECONDS = 20.0  # for interrupted workers to end; a worker that is still starting is not waited for
 _Waiting = tuple["Future[_Answers]", Sequence[Any]]
 
 
 class Pool:
-    """``jobs`` workers that ``start`` starts, each when there is a task for it.
+    """``jobs`` workers; ``start`` makes a worker when there is a task for it.
 
-    A task whose worker dies is tried ``attempts`` times in all as it is (once where it hung: more than
-    ``timeout`` seconds), and then, if it has several items, each of them once alone. After ``recycle``
-    tasks a worker is replaced. :meth:`submit` blocks while ``2 * jobs`` tasks wait, so that memory stays
-    flat however many there are.
+    A task whose worker dies is tried ``attempts`` times in total, or once if it took more than ``timeout``
+    seconds; after that, each of several items is tried once alone. A worker is replaced after ``recycle``
+    tasks. :meth:`submit` blocks while ``2 * jobs`` tasks wait, which bounds memory.
     """
 
     def __init__(
@@ -46,7 +45,7 @@ class Pool:
             thread.start()
 
     def submit(self, items: Sequence[Any]) -> Future[_Answers]:
-        """Queue a task; its result is a list of one result an item, or Died. RuntimeError after close."""
+        """Queue a task; the future holds one result, or Died, per item. Raises RuntimeError after close."""
         if self._closed:
             raise RuntimeError("the pool is closed")
         future: Future[_Answers] = Future()
@@ -54,7 +53,7 @@ class Pool:
         return future
 
     def run(self, tasks: Tasks) -> Results:
-        """Numbers and results of tasks as they are completed; closes the pool."""
+        """Numbers and results of tasks in the order of completion; closes the pool at the end."""
         numbered = enumerate(tasks)
         with self:
             flight: dict[Future[_Answers], int] = {}
@@ -68,11 +67,11 @@ class Pool:
                     yield flight.pop(future), future.result()
 
     def pids(self) -> list[int]:
-        """Process ids of the workers that are alive, where they have any."""
+        """Process ids of the running workers, where they are known."""
         return [worker.pid for worker in list(self._workers) if worker.pid is not None]
 
     def close(self, *, cancel: bool = False) -> None:
-        """End the workers after what is queued is done; with ``cancel`` drop that, and what is under way."""
+        """End the workers after the queued tasks; with ``cancel``, cancel queued and running tasks."""
         if self._closed:
             return
         self._closed, self._cancelled = True, cancel
@@ -98,7 +97,7 @@ class Pool:
 
 
 class _Driver:
-    """One thread of a pool, and the worker that it drives."""
+    """A thread of a pool, and the worker that it drives."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -106,7 +105,7 @@ class _Driver:
         self._served = 0
 
     def serve(self) -> None:
-        """Have tasks done until there is none any more."""
+        """Process tasks until the pool is closed."""
         while (waiting := self._pool._tasks.get()) is not None:
             future, items = waiting
             if future.set_running_or_notify_cancel():
@@ -141,7 +140,7 @@ class _Driver:
         if self._worker is None:
             self._worker, self._served = self._started(), 0
             pool._workers.add(self._worker)
-            if pool._cancelled:  # while it started: too early to be interrupted
+            if pool._cancelled:  # cancelled while the worker started, when it could not be interrupted
                 return Died("cancelled", hung=True)
         self._served += 1
         answer = self._worker.ask(items, pool._timeout)
@@ -153,7 +152,9 @@ class _Driver:
         try:
             return self._pool._start()
         except ExecutionError:
-            return self._pool._start()  # killed while it started? once more, like a task
+            return (
+                self._pool._start()
+            )  # try once more, as for a task: the worker may have been killed while it started
 
     def _retire(self) -> None:
         if self._worker is not None:

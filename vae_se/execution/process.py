@@ -1,8 +1,8 @@
-"""A worker in a process of its own: a fresh interpreter with one thread, driven over a pipe.
+"""A worker in a process of its own: a new interpreter with one thread, driven over a pipe.
 
-A fresh interpreter (spawned, not forked, since torch does not survive a fork once it has threads) rather
-than a multiprocessing child, so that scripts need no ``__main__`` guard and the limits on threads are in
-place before NumPy and torch are loaded. What it runs is :mod:`vae_se.execution.child`.
+The process is spawned, since torch does not survive a fork once it has threads. It is not a child of
+multiprocessing, so that scripts need no ``__main__`` guard and the limits on threads are set before NumPy and
+torch are imported. It runs :mod:`vae_se.execution.child`.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from typing import Any
 from ..errors import ExecutionError
 from .base import Died, Make
 
-#: One thread whatever the number of workers: sums are then added in the same order, and results agree to the
-#: last bit. Read by the libraries when they are loaded, hence set before the process starts.
+#: One thread for any number of workers: sums are then added in the same order, and results agree to the last
+#: bit. The libraries read these variables when they are loaded, so they are set before the process starts.
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM")}
-_START_SECONDS = 300.0  # an interpreter with torch and a model, on a machine that is busy
+_START_SECONDS = 300.0  # to import torch and load a model on a busy machine
 _GRACE_SECONDS = 10.0  # for temporary files to be removed
 
 
 class Process:
-    """The parent's end of a worker process. Ready when it is made.
+    """The parent's end of a worker process. The constructor returns when the worker is ready.
 
-    Raises what ``make`` raised there, or ExecutionError where the process could not be started.
+    Raises the exception of ``make``, or ExecutionError where the process cannot be started.
     """
 
     def __init__(self, make: Make) -> None:
@@ -41,7 +41,7 @@ class Process:
             pass_fds=[theirs.fileno()],
             env={**os.environ, **ONE_THREAD, "PYTHONPATH": path},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,  # what a library prints is not the program's output
+            stdout=subprocess.DEVNULL,  # output of libraries must not mix with the program's
         )
         self.pid: int | None = self._process.pid
         theirs.close()
@@ -57,7 +57,7 @@ class Process:
             )
 
     def ask(self, items: Any, timeout: float | None) -> Any:
-        """The results of the items; Died where it dies of them or gives none in ``timeout`` seconds."""
+        """The results of the items; Died where the process dies or does not answer in ``timeout`` seconds."""
         try:
             self._connection.send(items)
             if not self._connection.poll(timeout):
@@ -76,14 +76,14 @@ class Process:
         return f"the process ended with status {code}"
 
     def interrupt(self) -> None:
-        """SIGTERM, upon which it cleans up after itself, and SIGKILL where it does not."""
+        """Send SIGTERM, so that the process cleans up, and SIGKILL if it does not end in time."""
         self._process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_GRACE_SECONDS)
         self._process.kill()
 
     def stop(self) -> None:
-        """End it now."""
+        """End the process at once."""
         self._connection.close()
         self._process.kill()
         self._process.wait()

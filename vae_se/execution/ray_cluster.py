@@ -1,8 +1,8 @@
-"""On a Ray cluster: one actor a worker, which holds the model (extra ``ray``).
+"""Executor on a Ray cluster: each worker is an actor that holds the model (extra ``ray``).
 
-Moritz et al., Ray: a distributed framework for emerging AI applications, 2018. Every node needs this package
-and the files under the same paths. Ray places the actors; that a dead one is replaced, and its task tried
-again, is done here, as for processes.
+Moritz et al., Ray: a distributed framework for emerging AI applications, 2018. Every node needs this package,
+and the files under the same paths. Ray places the actors; the pool replaces dead ones and repeats their tasks,
+as for processes.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from .base import Died, Handle, Make, Results, Tasks
 from .pool import Pool
 from .process import ONE_THREAD
 
-_START_SECONDS = 300.0  # until a core is free, and the model is loaded
+_START_SECONDS = 300.0  # until a core is free and the model is loaded
 
 
 class _Actor:
-    """What runs on the node."""
+    """The actor on the node."""
 
     def __init__(self) -> None:
         self._handle: Handle | None = None
@@ -47,14 +47,14 @@ class ActorWorker:
         try:
             started = self._get(self._actor.start.remote(make), _START_SECONDS)
         except BaseException:
-            self.stop()  # or its core would not be free for the next
+            self.stop()  # to free its core
             raise
         if isinstance(started, Died):
             self.stop()
             raise ExecutionError(f"a Ray worker could not be started: {started.reason}", "look at ray status")
 
     def ask(self, items: Sequence[Any], timeout: float | None) -> Sequence[Any] | Died:
-        """The results, or that the actor or its node died."""
+        """The results of a task, or Died if the actor or its node died."""
         found: Sequence[Any] | Died = self._get(self._actor.ask.remote(items), timeout)
         return found
 
@@ -70,12 +70,12 @@ class ActorWorker:
             return Died("the Ray worker died")
 
     def interrupt(self) -> None:
-        """End it now: what it was writing keeps its temporary name."""
+        """End the actor at once; files that it was writing keep their temporary names."""
         self.stop()
 
     def stop(self) -> None:
-        """End it now."""
-        with contextlib.suppress(Exception):  # it, or the cluster, may be gone already
+        """End the actor at once."""
+        with contextlib.suppress(Exception):  # the actor or the cluster may be gone already
             self._ray.kill(self._actor)
 
 
@@ -88,14 +88,15 @@ def _ray() -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Ray:
-    """``jobs`` actors (None: one a core) on the cluster at ``address`` (None: one is started here)."""
+    """Runs tasks in ``jobs`` actors (None: one per core) on the cluster at ``address`` (None: starts one
+    here)."""
 
     jobs: int | None = None
     address: str | None = None
     timeout: float | None = None
 
     def run(self, make: Make, tasks: Tasks) -> Results:
-        """As :class:`~vae_se.execution.base.Executor` says."""
+        """See :class:`~vae_se.execution.base.Executor`."""
         ray = _ray()
         try:
             ray.init(
@@ -105,13 +106,13 @@ class Ray:
                 log_to_driver=False,
                 logging_level="ERROR",
             )
-        except Exception as error:  # Ray raises what it likes, bare Exceptions too
+        except Exception as error:  # Ray raises exceptions of many types
             raise ExecutionError(
                 f"no Ray cluster: {' '.join(str(error).split())}", "is it up? ray status"
             ) from None
         try:
             cores = int(ray.cluster_resources().get("CPU", 1))
-            # An actor for which there is no core would wait for ever, and its task with it.
+            # An actor without a core would wait forever, and its task with it.
             jobs = max(1, min(self.jobs or cores, cores))
             yield from Pool(functools.partial(ActorWorker, make), jobs, timeout=self.timeout).run(tasks)
         finally:

@@ -1,4 +1,4 @@
-"""A static part of the work: several runs of one command, with no engine between them."""
+"""A fixed part of the work, for several independent runs of one command."""
 
 from __future__ import annotations
 
@@ -15,14 +15,18 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """Number ``which`` of ``of``, counted from 1; each item belongs to exactly one."""
+    """Part ``which`` of ``of`` parts, counted from 1; each item belongs to one part."""
 
     which: int = 1
     of: int = 1
 
     @classmethod
     def parse(cls, text: str | None) -> Shard:
-        """From ``I/N``, or the whole. Raises UsageError."""
+        """The shard for ``I/N``; None is the whole. Raises UsageError.
+
+        >>> list(Shard.parse("2/3").of_all("abcdefg"))
+        ['b', 'e']
+        """
         if text is None:
             return cls()
         match = re.fullmatch(r"(\d+)/(\d+)", text)
@@ -31,7 +35,7 @@ class Shard:
         return cls(int(match[1]), int(match[2]))
 
     def of_all(self, items: Iterable[T]) -> Iterator[T]:
-        """Every ``of``-th item from the ``which``-th on."""
+        """The items of this shard: every ``of``-th from number ``which`` on."""
         return islice(items, self.which - 1, None, self.of)
 
     def __str__(self) -> str:

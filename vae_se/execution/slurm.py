@@ -1,8 +1,8 @@
-"""On a Slurm cluster, through submitit (extra ``slurm``): every job does a share of the tasks.
+"""Executor on a Slurm cluster, with submitit (extra ``slurm``): every job does a share of the tasks.
 
-A job cannot be fed while it runs, so tasks are dealt out beforehand, into more shares than there are jobs at a
-time: the jobs stay level, and one that is lost costs little. Within a job a pool of processes works, one a
-core that Slurm gave it. Every node needs this package and the files under the same paths.
+A running job cannot receive tasks, so the tasks are divided beforehand, into more shares than there are jobs at
+a time: this balances the load, and a lost job costs little. A job runs a pool of processes, one per core that
+Slurm assigns to it. Every node needs this package, and the files under the same paths.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from .base import Died, Make, Results, Tasks
 from .local import Processes
 from .pool import Pool
 
-#: Shares for each of the jobs that run at a time.
+#: Shares per job that runs at a time.
 _ROUNDS = 4
 
 
 def run_share(
     make: Make, tasks: Sequence[Sequence[Any]], timeout: float | None
 ) -> list[list[Any]] | VaeSeError:
-    """What a job does: its tasks, on the cores that it was given. An error is returned, to be raised there."""
+    """Do the tasks of a job on its cores. An error is returned, and raised by the submitting process."""
     cores = len(os.sched_getaffinity(0))
     try:
         found = dict(Processes(min(cores, len(tasks)), timeout).run(make, tasks))
@@ -46,7 +46,7 @@ class JobWorker:
         self._job: Any = None
 
     def ask(self, items: Sequence[Any], timeout: float | None) -> Sequence[Any] | Died:
-        """The results of a share, or that its job was lost. What was raised in the job is raised."""
+        """The results of a share, or Died if its job was lost. Raises the exception of the job."""
         self._job = self._executor.submit(run_share, self._make, items, self._timeout)
         failure = self._job.exception()
         if isinstance(failure, _submitit().core.utils.FailedJobError):
@@ -54,7 +54,7 @@ class JobWorker:
             raise ExecutionError(
                 f"the Slurm job {self._job.job_id} failed: {last}", f"see {self._job.paths.stderr}"
             )
-        if failure is not None:  # killed, out of time, a node that failed
+        if failure is not None:  # the job was killed, ran out of time, or its node failed
             return Died(f"the Slurm job {self._job.job_id} was lost")
         results: Sequence[Any] | VaeSeError = self._job.result()
         if isinstance(results, VaeSeError):
@@ -62,12 +62,12 @@ class JobWorker:
         return results
 
     def interrupt(self) -> None:
-        """scancel."""
+        """Cancel the job (scancel)."""
         if self._job is not None:
             self._job.cancel(check=False)
 
     def stop(self) -> None:
-        """Nothing runs between two shares."""
+        """Do nothing: no job runs between two shares."""
 
 
 def _submitit() -> Any:
@@ -79,10 +79,11 @@ def _submitit() -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Slurm:
-    """``jobs`` Slurm jobs at a time; logs and results of submitit go to ``folder``.
+    """Runs tasks in ``jobs`` Slurm jobs at a time; logs and results of submitit go to ``folder``.
 
-    ``cluster`` is slurm, or local to run the jobs as processes here; ``parameters`` are those of
-    submitit, such as ``slurm_partition``, ``timeout_min``, ``cpus_per_task`` and ``mem_gb``.
+    ``cluster``: "slurm", or "local" to run the jobs as processes on this machine. ``parameters``: of submitit,
+    such as ``slurm_partition``, ``timeout_min``, ``cpus_per_task`` and ``mem_gb``. ``timeout``: of a task in
+    seconds.
     """
 
     jobs: int = 1
@@ -92,7 +93,7 @@ class Slurm:
     timeout: float | None = None
 
     def run(self, make: Make, tasks: Tasks) -> Results:
-        """As :class:`~vae_se.execution.base.Executor` says."""
+        """See :class:`~vae_se.execution.base.Executor`."""
         submitit = _submitit()
         try:
             executor = submitit.AutoExecutor(folder=self.folder, cluster=self.cluster)

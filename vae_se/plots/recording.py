@@ -1,4 +1,4 @@
-"""One enhanced recording as a picture: what came in, what went out, and what inference made of it."""
+"""Picture of an enhanced recording: input, output and the estimates of inference."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ import numpy as np
 
 from .canvas import decibels, figure, image_of, save
 
-# More columns than this are averaged: a picture of an hour would take gigabytes, and no screen shows them.
+# More columns are averaged: no screen shows them, and the picture of an hour would take gigabytes.
 _MAX_COLUMNS = 1500
 
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """What is drawn, of one channel.
+    """Contents of the picture of one channel.
 
     ``noisy``, ``speech``, ``noise`` and ``uncertainty``: powers (N, F) on one scale; ``gain`` (N,);
-    ``objective``: one value per iteration; ``factors``: (start, W (K, F), H (N', K)) of the piece of the
-    recording from frame ``start`` on, or None; ``pieces``: into how many it was cut. ``rate`` in Hz, ``hop``
-    in samples.
+    ``objective``: one value per iteration; ``factors``: (start, W (K, F), H (N', K)) of the segment that starts
+    at frame ``start``, or None; ``segments``: number of segments. ``rate`` in Hz, ``hop`` in samples.
     """
 
     title: str
@@ -32,13 +31,13 @@ class Picture:
     gain: np.ndarray
     objective: list[float]
     factors: tuple[int, np.ndarray, np.ndarray] | None
-    pieces: int
+    segments: int
     rate: int
     hop: int
 
 
 def draw(picture: Picture, path: str | Path) -> None:
-    """Write the picture; the extension says the format. OutputError where it cannot be written."""
+    """Draw to the file ``path``; its extension is the format. Raises OutputError where it cannot be written."""
     made = figure(14, 13)
     made.suptitle(picture.title)
     panels = made.subplots(4, 2)
@@ -62,7 +61,7 @@ def draw(picture: Picture, path: str | Path) -> None:
 
 
 def thin(power: np.ndarray) -> np.ndarray:
-    """Means over runs of frames, so that at most 1500 remain of (N, F)."""
+    """Average runs of frames of (N, F), so that at most 1500 remain."""
     run = -(-len(power) // _MAX_COLUMNS)
     starts = np.arange(0, len(power), run)
     counts = np.diff(starts, append=len(power))
@@ -74,16 +73,16 @@ def _draw_factors(made: Any, panels: Any, picture: Picture) -> None:
     if picture.factors is None:
         for panel in panels:
             panel.set_axis_off()
-        spectra.text(0.5, 0.5, "this noise model has no dictionary", ha="center", transform=spectra.transAxes)
+        spectra.text(0.5, 0.5, "the noise model has no factorisation", ha="center", transform=spectra.transAxes)
         return
     start, w, h = picture.factors
     begin, step = start * picture.hop / picture.rate, picture.hop / picture.rate
-    part = "" if picture.pieces == 1 else f", first of {picture.pieces} pieces"
+    part = "" if picture.segments == 1 else f", first of {picture.segments} segments"
     ends = (0.5, len(w) + 0.5)
     image = image_of(spectra, decibels(w).T, (*ends, 0, picture.rate / 2000), 10 * np.log10(w.max()), 50)
     spectra.set(title=f"noise dictionary W{part}", xlabel="atom", ylabel="frequency [kHz]")
     made.colorbar(image, ax=spectra, label="[dB re mean]")
     top = 10 * np.log10(max(h.max(), 1e-20))
     image = image_of(activations, decibels(thin(h)).T, (begin, begin + len(h) * step, *ends), top, 50)
-    activations.set(title=f"its activations H{part}", xlabel="time [s]", ylabel="atom")
+    activations.set(title=f"noise activations H{part}", xlabel="time [s]", ylabel="atom")
     made.colorbar(image, ax=activations, label="[dB]")

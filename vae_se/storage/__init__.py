@@ -1,1 +1,1 @@
-"""Files that appear complete or not at all, and files of others that are checked before they are used."""
+"""Atomic writing of files, and safe reading of files from others."""

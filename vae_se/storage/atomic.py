@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all, whatever happens: an error, ^C, a kill, a power cut."""
+"""Atomic writing: a file appears complete or not at all, also after an error, ^C, a kill or a power cut."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside ``path`` to write to; left in peace, it is synced and renamed, else removed.
+    """Yield a temporary path in the folder of ``path``; at the end, sync it and rename it to ``path``.
 
-    A process that is killed leaves the temporary file, whose name starts with a dot and ends in ``.tmp``,
-    but never a part of ``path``.
+    An exception removes the temporary file. A process that is killed leaves it behind; its name starts with a
+    dot and ends in ``.tmp``.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -27,13 +27,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """The bytes as a file."""
+    """Write ``data`` to ``path``."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
 def sync_folder(folder: Path) -> None:
-    """A rename outlives a power cut once the folder is on the disk too; where it can be read and synced."""
+    """Sync a folder, so that a rename in it survives a power cut; do nothing where that is not possible."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

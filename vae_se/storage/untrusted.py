@@ -1,4 +1,4 @@
-"""JSON and weights that somebody else wrote: nothing in them runs, nothing costs memory without end."""
+"""Read JSON and weights from others: they run no code, and cannot take unlimited memory."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import safetensors
 import safetensors.torch
 import torch
 
-#: Bytes of JSON that are looked at: a training's whole history is some hundred thousand.
+#: Largest JSON file in bytes; the history of a training has some hundred thousand.
 JSON_LIMIT = 1 << 24
-# What a network's parameters and buffers are made of.
+# Types of parameters and buffers.
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _OTHERS = (torch.bool, torch.uint8, torch.int32, torch.int64)
 
 
 def load_json(path: Path) -> dict[str, Any]:
-    """An object of finite numbers. Raises OSError, or ValueError with the reason in words."""
+    """Read a JSON object from a file. Raises OSError, or ValueError with the reason."""
     with path.open("rb") as file:
         data = file.read(JSON_LIMIT + 1)
     if len(data) > JSON_LIMIT:
@@ -28,7 +28,7 @@ def load_json(path: Path) -> dict[str, Any]:
 
 
 def parse_object(text: str) -> dict[str, Any]:
-    """The same from text."""
+    """Parse a JSON object. Raises ValueError with the reason."""
     try:
         found = json.loads(text)
     except RecursionError:
@@ -39,8 +39,10 @@ def parse_object(text: str) -> dict[str, Any]:
 
 
 def load_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """Weights by name, on the CPU. Raises OSError, or ValueError where the file is no safetensors of
-    finite numbers."""
+    """Read the weights of a safetensors file, by name, on the CPU.
+
+    Raises OSError, or ValueError with the reason: not a safetensors file, or values that are not finite.
+    """
     try:
         tensors = safetensors.torch.load_file(path, device="cpu")
     except safetensors.SafetensorError as error:
@@ -53,7 +55,7 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def positive(value: Any, kind: type) -> bool:
-    """Whether ``value`` is an int (or a float, or an int for one) above 0, and finite."""
+    """Whether ``value`` is positive, finite and of type ``kind``, int or float (an int counts as a float)."""
     whole = isinstance(value, int) and not isinstance(value, bool)
     if kind is float and isinstance(value, float):
         return math.isfinite(value) and value > 0
