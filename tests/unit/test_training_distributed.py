@@ -1,4 +1,4 @@
-"""Two processes train like one: same batches, same curve; a run can continue with another number of processes."""
+"""Two processes train like one: same batches, same curve; a run can continue with more processes."""
 
 import dataclasses
 import itertools
