@@ -71,7 +71,7 @@ def test_usage_errors_exit_with_2_and_say_what_to_do(
 
 
 def test_a_recipe_that_starts_from_another_prior(speech: Path, tmp_path: Path, capsys) -> None:
-    """With other layers it cannot, and says how to do without."""
+    """With other layers this is an error, whose hint says how to start afresh."""
     out = tmp_path / "p"
     arguments = ["train", str(speech), "--out", str(out), "--cache", str(tmp_path / "cache"), *SMALL]
     arguments += ["--prior", "rvae", "--set", "sequence_frames=8"]

@@ -51,7 +51,7 @@ def test_verify(cli, tiny_prior, speech_folder):
 
 @pytest.mark.parametrize("name", recipes.names())
 def test_every_recipe_has_weights_that_it_makes(cli, name):
-    """What ships was trained as the recipe says, is whole, and speaks at a level that speech has."""
+    """The shipped priors were trained by their recipes, load, and generate sound at the level of speech."""
     if name == "flow-vae-zuko":
         pytest.importorskip("zuko")
     ran = cli("prior", "verify", name, "--json")
@@ -96,7 +96,7 @@ def with_network(tiny_prior, tmp_path):
     return tmp_path / "prior", sum(p.numel() for p in network.parameters())
 
 
-def test_show_and_verify_know_of_the_recognition_network(cli, tiny_prior, with_network):
+def test_show_and_verify_include_the_noisy_encoder(cli, tiny_prior, with_network):
     folder, parameters = with_network
     assert "noisy_encoder = none" in cli("prior", "show", tiny_prior).out
     assert (
@@ -107,7 +107,7 @@ def test_show_and_verify_know_of_the_recognition_network(cli, tiny_prior, with_n
     assert json.loads(cli("prior", "verify", folder, "--json").out)["noisy_encoder_parameters"] == parameters
 
 
-def test_verify_finds_a_recognition_network_that_is_not_the_prior_s(cli, with_network):
+def test_verify_detects_a_noisy_encoder_of_another_prior(cli, with_network):
     folder, _ = with_network
     config = folder / "noisy_encoder" / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"prior": "another"}))

@@ -1,4 +1,4 @@
-"""What priors with memory promise beside the contract of all priors: who depends on whom, and the bound."""
+"""Dynamical priors: dependencies between latents and speech, and the bound."""
 
 import math
 
@@ -88,7 +88,7 @@ def test_padding_is_respected(prior):
     assert weight.shape == (2, 3, FRAMES)
 
 
-def test_the_posterior_knows_the_latents_before(prior, kind):
+def test_the_posterior_depends_on_earlier_latents(prior, kind):
     """q(z_n | z_1..n-1, x): a later latent changes nothing, an earlier one does."""
     posterior, z = prior.encode(speech(1)), latents(prior)
     other = z.clone()
@@ -102,7 +102,7 @@ def test_the_posterior_knows_the_latents_before(prior, kind):
         assert differs[5:].all()
 
 
-def test_whom_a_frame_s_spectrum_depends_on(prior, kind):
+def test_dependencies_of_a_frame_s_spectrum(prior, kind):
     z = latents(prior)
     other = z.clone()
     other[..., 3, -1] += 1
@@ -122,7 +122,7 @@ def test_whom_a_frame_s_spectrum_depends_on(prior, kind):
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "dkf-driven"])
-def test_speech_is_only_heard_before_it_is_said(kind):
+def test_a_frame_depends_on_earlier_speech_only(kind):
     """Given the true past, frame n must not see features of n or later: it would be a cheat."""
     prior = make(kind)
     z, features = latents(prior)[0], prior.features(speech(1))
@@ -139,8 +139,8 @@ def test_speech_is_only_heard_before_it_is_said(kind):
 
 
 @pytest.mark.parametrize("kind", ["dkf", "rvae", "vrnn", "srnn"])
-def test_the_posterior_does_not_hear_what_d_separation_makes_useless(kind):
-    """Given the state of the model before n, only the speech from n on says more of z_n."""
+def test_the_posterior_is_independent_of_speech_as_d_separation_says(kind):
+    """Given the state of the model before n, z_n depends on the speech from n on only."""
     prior, z = make(kind), latents(make(kind))
     power = speech(1)
     other = power.clone()
@@ -154,7 +154,7 @@ def test_the_posterior_does_not_hear_what_d_separation_makes_useless(kind):
 
 
 @pytest.mark.parametrize("kind", AUTOREGRESSIVE)
-def test_rolling_out_is_hearing_oneself(kind):
+def test_a_roll_out_conditions_on_its_own_output(kind):
     prior = make(kind)
     z = latents(prior, draws=2)
     eta, log_prior = prior.generate(z)
@@ -167,7 +167,7 @@ def test_rolling_out_is_hearing_oneself(kind):
 
 
 @pytest.mark.parametrize("kind", AUTOREGRESSIVE)
-def test_scheduled_sampling_changes_what_is_heard(kind):
+def test_scheduled_sampling_changes_the_past(kind):
     prior, power = make(kind), speech()
 
     def trained(own_past):
@@ -255,7 +255,7 @@ def test_the_input_steers_the_driven_filter():
     assert (log_p != other_log_p)[0, 0].tolist() == [n == 3 for n in range(FRAMES)]
     a, b = (prior.driven_by(u).sample(FRAMES, torch.Generator().manual_seed(0)) for u in (drive, other))
     assert moved(a, b).tolist() == [n >= 3 for n in range(FRAMES)]
-    # Left alone, it takes it that somebody speaks.
+    # Without an input there is speech in all frames.
     talking = prior.driven_by(torch.ones_like(drive))
     assert torch.equal(prior.log_prior(z), talking.log_prior(z))
     assert prior.drive is None

@@ -1,4 +1,4 @@
-"""What every prior architecture promises, in float64; and what the store refuses."""
+"""The contract of all prior architectures, in float64, and the errors of the store."""
 
 import json
 import shutil
@@ -124,7 +124,7 @@ def test_shapes_and_ranges(prior, power):
 
 
 def test_batch_is_one_by_one(prior, power):
-    """Also where one of two utterances is shorter: what fills it up is noise."""
+    """Also where one of two utterances is shorter and its padding is noise."""
     short = FRAMES - 3
     mask = torch.ones(BATCH, FRAMES, dtype=torch.float64)
     mask[1, short:] = 0
@@ -180,8 +180,8 @@ def test_sampling_from_the_prior(prior):
         assert (z.std() - 1).abs() < 0.05
 
 
-def test_speaks_says_again_and_morphs(prior):
-    """What `prior sample`, the re-synthesis of training and `prior morph` ask of a prior."""
+def test_sampling_resynthesis_and_morphing(prior):
+    """The functions behind `prior sample`, the scores of training and `prior morph`."""
     prior = prior.float().eval().requires_grad_(False)
     sound = sample_voice(prior, 0.02, torch.Generator().manual_seed(8), iterations=2)
     assert sound.shape == (320,)

@@ -23,7 +23,7 @@ def test_error_is_what_was_asked_for(prior, error):
     z = torch.randn(3000, prior.latent_dim, generator=torch.Generator().manual_seed(8))
     found = (compressed.decode(z) - prior.decode(z)).square().mean().sqrt()
     assert 0.7 * error < found < 1.1 * error
-    # The decoder's mean is kept as it is: there is no bias in any bin.
+    # The mean of the decoder's output does not change: there is no bias in any bin.
     assert (compressed.decode(z) - prior.decode(z)).mean(0).abs().max() < error
     assert compressed.thin_in.shape == (rank, prior.hidden[-1])
 

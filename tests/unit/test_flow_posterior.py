@@ -69,7 +69,7 @@ def test_maps_can_be_undone_at_extreme_parameters(scale: float) -> None:
     image, log_det = flows.forward(z)
     assert torch.isfinite(log_det).all()
     back = flows.inverse(image)
-    # Where space is pressed together by a thousand a map, what is lost is lost.
+    # Where each map contracts by a factor of a thousand, precision is lost.
     torch.testing.assert_close(flows.forward(back)[0], image, rtol=1e-9, atol=1e-9)
     if scale <= 1:
         torch.testing.assert_close(back, z, rtol=1e-6, atol=1e-6)
@@ -133,7 +133,7 @@ def test_moments_are_near_those_of_many_draws(name: str) -> None:
 
 @pytest.mark.parametrize("name", FLOWS)
 def test_an_encoder_can_be_tuned_utterance_by_utterance(name: str) -> None:
-    """What `vem-encoder` does: moments by torch.func, each utterance with parameters of its own."""
+    """As in `vem-encoder`: moments by torch.func, with separate parameters for each utterance."""
     prior, power = bent(name)
     names = [n for n, _ in prior.named_parameters()]
     values = {n: p.detach().expand(2, *p.shape) for n, p in prior.named_parameters()}

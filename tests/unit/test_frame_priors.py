@@ -31,7 +31,7 @@ def powers(frames: int, seed: int = 0) -> torch.Tensor:
     return level * -torch.log1p(-torch.rand(shape, generator=generator, dtype=torch.float64))
 
 
-def test_a_finished_autoencoder_says_the_same_with_standard_codes() -> None:
+def test_a_finished_autoencoder_reconstructs_the_same_with_standard_codes() -> None:
     prior, power = small("ae"), powers(300)
     before = prior.decode(prior.encode(power[None]).mean.unsqueeze(1))
     prior.finish(power)
@@ -86,7 +86,7 @@ def test_the_autoencoder_s_posterior_is_a_point_and_its_importance_weights_are_n
 
 
 def test_squared_error_is_a_density_of_the_complex_spectrum() -> None:
-    """exp(-nll) / pi integrates to 1 over the complex plane, less what lies below the floor."""
+    """exp(-nll) / pi integrates to 1 over the complex plane, except for the region below the floor."""
     prior = small("ffvae-squared-error")
     for log_variance in (-3.0, 0.0, 5.0):
 
@@ -100,7 +100,7 @@ def test_squared_error_is_a_density_of_the_complex_spectrum() -> None:
         assert total == pytest.approx(1, abs=1e-4)
 
 
-def test_squared_error_has_the_moments_that_it_says() -> None:
+def test_squared_error_has_the_moments_of_its_docstring() -> None:
     """E log |s|^2 under the complex Gaussian of the decoder's variance is the mean of the squared error, and
     the fixed variance is that of log |s|^2: their cross-entropies differ by shape alone."""
     prior = small("ffvae-squared-error")

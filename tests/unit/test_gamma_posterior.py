@@ -97,7 +97,7 @@ def test_moments_are_those_of_draws() -> None:
 
 
 def test_a_draw_accepted_elsewhere_does_not_shift_the_stream() -> None:
-    """Rejection uses up as many random numbers whatever it accepts: other frames' draws stay what they were."""
+    """Rejection consumes a fixed number of random numbers, so draws of other frames do not change."""
     shapes = torch.full((1, 4, 2), 0.5, dtype=torch.float64)
     changed = shapes.clone()
     changed[0, 1] = 3.0

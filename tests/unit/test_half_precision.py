@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import importlib.util
 import json
 import os
@@ -36,8 +35,8 @@ def test_a_forward_pass_agrees_with_the_original_to_the_third_digit(name: str) -
     if name == "flow-vae-zuko":
         pytest.importorskip("zuko")
     original = load_prior(originals(name))
-    half = copy.deepcopy(original)
-    half.load_state_dict(store.stored_tensors(original))
+    half = load_prior(name)
+    half.load_state_dict(store.stored_tensors(half))  # changes nothing where they are in half precision already
     sound = speech_like(1.0, 16000, 3)
     waveform = torch.from_numpy(sound / active_rms(sound, 16000)).float()
     power = original.signal.stft.analyse(waveform).abs().square()[None]

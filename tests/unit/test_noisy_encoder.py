@@ -80,7 +80,7 @@ def test_padding_has_no_influence_and_stays_finite(causal):
 
 @torch.no_grad()
 @pytest.mark.parametrize("changed", [1, 6, 11])
-def test_the_causal_form_never_looks_ahead_and_the_other_does(changed):
+def test_only_the_causal_form_is_independent_of_later_frames(changed):
     power = powers(1)
     later = power.clone()
     later[:, changed:] *= 7
@@ -214,7 +214,7 @@ def test_the_digest_is_the_weights_affair(saved):
 
 
 def test_a_prior_with_a_cheaper_decoder_is_the_same_prior(tiny_prior):
-    """What the enhancer does with the shipped priors must not lose their network."""
+    """Compression of the shipped priors by the enhancer keeps their noisy encoder valid."""
     prior = load_prior(tiny_prior)
     before = prior_digest(prior)
     assert prior.compress(0.5) is not None

@@ -124,9 +124,15 @@ def test_set_for_a_noisy_encoder() -> None:
 
 def test_names_in_python() -> None:
     from vae_se.data import corpus
-    from vae_se.training import mixtures, prior
+    from vae_se.priors import flow_vae, squared_error
+    from vae_se.priors.dynamical import posterior
+    from vae_se.training import mixtures, prior, resynthesis
 
     for module, old, new in (
+        (flow_vae, "BentVAE", "FlowPosteriorVAE"),
+        (posterior, "moved", "reparameterised"),
+        (resynthesis, "SayAgain", "Reconstruct"),
+        (squared_error, "log_normal_misfit", "log_normal_nll"),
         (corpus, "Recording", "CorpusFile"),
         (mixtures, "Batch", "MixtureBatch"),
         (prior, "Job", "PriorJob"),

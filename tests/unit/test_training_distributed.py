@@ -1,4 +1,4 @@
-"""Two processes train as one does: same batches, same curve, one writes; a run goes on with another number."""
+"""Two processes train like one: same batches, same curve; a run can continue with more processes."""
 
 import dataclasses
 import itertools

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..deprecated import renamed_attribute
 from ..errors import UsageError
 from ..likelihood import standard_normal_log_prob
 from ..rng import numpy_stream
@@ -154,3 +155,7 @@ class FlowVAE(FlowPosteriorVAE):
     def config(self) -> dict[str, Any]:
         """Keywords of the constructor without ``signal``, JSON-able."""
         return super().config() | {"flows": self.flows}
+
+
+def __getattr__(name: str) -> Any:
+    return renamed_attribute(__name__, name, {"BentVAE": "FlowPosteriorVAE"})

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ..data.features import Utterance, read_normalised
+from ..deprecated import renamed_attribute
 from ..errors import VaeSeError
 from ..metrics import Score, score
 from ..priors import SpeechPrior
@@ -76,3 +77,7 @@ def score_prior(
         usable = values[np.isfinite(values)]
         summary[name] = round(float(usable.mean()), 3) if usable.size else None
     return summary
+
+
+def __getattr__(name: str) -> Any:
+    return renamed_attribute(__name__, name, {"SayAgain": "Reconstruct"})

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from ...deprecated import renamed_attribute
 from ...likelihood import gaussian_log_prob
 from ..posterior import standard_normal
 from .sequences import run, shifted, step
@@ -158,3 +159,7 @@ def reparameterised(mean: torch.Tensor, log_variance: torch.Tensor, epsilon: tor
     1.5
     """
     return mean + torch.exp(0.5 * log_variance) * epsilon
+
+
+def __getattr__(name: str) -> Any:
+    return renamed_attribute(__name__, name, {"moved": "reparameterised"})
