@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from vae_se import Enhancer, load_prior
+from vae_se.enhancement import separation
 from vae_se.audio.level import active_rms
 from vae_se.data.files import list_audio, read_at
-from vae_se.enhancement import separation
 from vae_se.enhancement.segments import cut
 from vae_se.priors import SignalSpec
 

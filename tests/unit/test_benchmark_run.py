@@ -202,7 +202,7 @@ def test_killed_and_resumed(run: Callable[..., Done], tmp_path: Path, plugged: N
     keys = [(r["id"], r["method"]) for r in rows(path)]
     assert sorted(keys) == sorted((f"f{i}", m) for i in range(8) for m in ("noisy", "slow"))
     # Nothing is left to do.
-    assert "0 results computed" in run(*arguments, "--resume").stderr
+    assert "0 results made" in run(*arguments, "--resume").stderr
 
 
 def test_shards_and_jobs_give_the_table_of_one_run(run: Callable[..., Done], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""``vae-se benchmark``: enhance and score the mixtures of a protocol."""
+"""``vae-se benchmark``: mix, enhance and score according to a protocol."""
 
 from __future__ import annotations
 
@@ -16,26 +16,23 @@ from .engine import chosen_executor, engine_options
 _SHOWN_FAILURES = 20
 
 
-@click.command(short_help="Enhance and score the mixtures of a protocol.")
+@click.command(short_help="Mix, enhance and score according to a protocol.")
 @click.argument("protocol")
 @click.option("--out", metavar="DIR", help="Folder for the results.  [default: results/PROTOCOL]")
-@click.option("--data-root", metavar="DIR", help="Folder to which the paths of the protocol are relative.  "
+@click.option("--data-root", metavar="DIR", help="Folder that the protocol's paths are relative to.  "
               "[default: $VAE_SE_DATA, or ../shared/data]")  # fmt: skip
 @engine_options(jobs="1")
 @click.option("--resume", is_flag=True, help="Continue the results in the output folder.")
-@click.option("--retry-failed", is_flag=True, help="With --resume: repeat the cells that failed.")
+@click.option("--retry-failed", is_flag=True, help="Like --resume, and repeat what ended in an error.")
 @click.option(
-    "--methods", metavar="A,B", help="Run these methods only; names that the protocol lacks are added."
+    "--methods", metavar="A,B", help="Run these methods only; names that are not in the protocol are added."
 )
 @click.option(
-    "--external",
-    multiple=True,
-    metavar="NAME=DIR",
-    help="Score the enhanced files in DIR, named by the ids of the mixtures.",
+    "--external", multiple=True, metavar="NAME=DIR", help="Score enhanced files in DIR, found by their id."
 )
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N mixtures.")
-@click.option("--save-audio", is_flag=True, help="Save the enhanced audio; a listening page needs it.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Run the first N mixtures only.")
+@click.option("--save-audio", is_flag=True, help="Keep the enhanced audio, for the listening page.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 def benchmark(
     protocol: str,
     out: str | None,
@@ -55,8 +52,8 @@ def benchmark(
 ) -> int:
     """Run PROTOCOL, a TOML file or the name of a shipped one: data x methods x metrics.
 
-    One JSON line per file and method is appended to the results as soon as it is computed; --resume continues
-    a run that was interrupted. The path of the results is printed; vae-se report makes tables of them.
+    The results are a file of JSON lines, one per mixture and method, each appended as soon as it is complete;
+    --resume continues a run that was cut off. The path of the results is printed; vae-se report makes tables.
     """
     from dataclasses import replace
 
@@ -94,17 +91,17 @@ def benchmark(
         say(f"note: {note}")
     if len(outcome.notes) > _SHOWN_FAILURES:
         say(f"note: and {len(outcome.notes) - _SHOWN_FAILURES} more notes")
-    say(f"{outcome.made} results computed, {len(outcome.failed)} failed in total: {outcome.rows}")
+    say(f"{outcome.made} results made, {len(outcome.failed)} failed in total: {outcome.rows}")
     for row in outcome.failed[:_SHOWN_FAILURES]:
         say(f"failed: {row['id']} by {row['method']}: {row['error']}")
     if len(outcome.failed) > _SHOWN_FAILURES:
-        say(f"failed: and {len(outcome.failed) - _SHOWN_FAILURES} more; the file gives the reason of each")
+        say(f"failed: and {len(outcome.failed) - _SHOWN_FAILURES} more; the file has the reasons")
     click.echo(str(outcome.rows))
     return 1 if outcome.failed else 0
 
 
 class _Bar:
-    """A progress bar with the remaining time, on a terminal only."""
+    """Progress bar with the remaining time, on a terminal only."""
 
     def __init__(self, quiet: bool) -> None:
         self._hidden = quiet or not sys.stderr.isatty()
@@ -116,7 +113,7 @@ class _Bar:
         from tqdm import tqdm
 
         if self._bar is None:
-            # Methods differ in speed by orders of magnitude, so the remaining time comes from the overall mean.
+            # Methods differ in speed by orders of magnitude: predict the end from the mean over all of them.
             self._bar = tqdm(total=total, unit="file", file=sys.stderr, dynamic_ncols=True, smoothing=0)
         if row is None:
             return

@@ -1,4 +1,4 @@
-"""``--noise-group``: groups of recordings with the same noise; each group first learns a noise dictionary."""
+"""``--noise-group``: recordings that share their noise, and the dictionary that each group learns first."""
 
 from __future__ import annotations
 
@@ -14,29 +14,24 @@ from ..errors import UsageError, VaeSeError
 from .common import say
 from .work import Settings, Worker
 
-#: Greatest number of recordings from which the dictionary of a group is learnt, evenly spaced in the group.
-MAX_RECORDINGS = 16
+#: So many recordings of a group are listened to, spread over it.
+MOST = 16
 
 
 def check_groups(config: Config, executor: str | None) -> None:
-    """Raise UsageError where --noise-group contradicts another setting."""
-    if executor in ("ray", "slurm"):  # the dictionaries lie in a folder of this machine
-        raise UsageError(
-            f"--noise-group and --executor {executor}",
-            "learn a dictionary with vae-se noise fit, then give --noise FILE",
-        )
+    """UsageError where --noise-group and the rest of the settings cannot both be meant."""
+    if executor in ("ray", "slurm"):  # what is learnt lies in a folder of this machine
+        raise UsageError(f"--noise-group and --executor {executor}", "vae-se noise fit, and then --noise FILE")
     if config.method != "mcem":
-        raise UsageError(
-            f"{config.method} has no noise model that --noise-group could share", "leave one of them out"
-        )
+        raise UsageError(f"{config.method} learns no noise that --noise-group could share", "leave one out")
     if config.noise.file or config.noise.noise_segment:
-        raise UsageError("--noise-group and a known noise (a noise file or segment)", "give one of them")
+        raise UsageError("--noise-group and a noise that is known already", "give one of them")
 
 
 def groups(sources: Sequence[Source], how: str) -> list[list[Source]]:
-    """Groups of recordings: those of each folder (``how`` = folder), or all. Groups of one are left out.
+    """The recordings of each folder, or ``all`` of them; groups of one share nothing and are left out.
 
-    Sorted by path, so that the dictionaries do not depend on the order of the inputs.
+    Sorted by path, so that what is learnt does not depend on the order of the inputs.
     """
     found: dict[Path | None, dict[str, Source]] = {}
     for source in sources:
@@ -49,10 +44,10 @@ def groups(sources: Sequence[Source], how: str) -> list[list[Source]]:
 def learn_groups(
     settings: Settings, jobs: Sequence[Job], wanted: Collection[str], how: str, folder: Path, quiet: bool
 ) -> dict[str, str]:
-    """Write a noise dictionary into ``folder`` for each group with a ``wanted`` label; labels to files.
+    """A noise dictionary in ``folder`` for each group of which a recording is ``wanted``, by its label.
 
-    All recordings of a group are used, even those whose output exists, so that a continued run learns the same
-    dictionary. A group in which nothing can be learnt has no dictionary.
+    All recordings of a group count, even those whose output exists: a run that goes on finds what the first
+    one found. By the input's label. A group in which there is nothing to learn from has none.
     """
     from ..enhancement.shared_noise import share_noise
     from ..noise.store import save_dictionary
@@ -62,7 +57,7 @@ def learn_groups(
     for number, members in enumerate(groups([job.source for job in jobs], how)):
         if not any(source.label in wanted for source in members):
             continue
-        chosen = np.linspace(0, len(members) - 1, min(MAX_RECORDINGS, len(members))).round().astype(int)
+        chosen = np.linspace(0, len(members) - 1, min(MOST, len(members))).round().astype(int)
         heard = [members[i] for i in chosen]
         where = str(Path(members[0].label).parent) if how == "folder" else "all inputs"
         if not quiet:
@@ -80,7 +75,7 @@ def learn_groups(
 
 
 def _read(sources: Sequence[Source]) -> Iterator[tuple[np.ndarray, int]]:
-    """Samples (C, T) and rates of the readable recordings; the others are reported when they are enhanced."""
+    """Samples (C, T) and rates of those that can be read; the others are reported when their turn comes."""
     for source in sources:
         assert source.path is not None
         try:

@@ -1,4 +1,4 @@
-"""``vae-se noise``: learn a dictionary of noise spectra from recordings of the noise, and show one."""
+"""``vae-se noise``: learn a noise dictionary from recordings of noise, and show one."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ from ..audio import files
 from ..errors import OutputError, UsageError
 from .common import say
 
-#: Greatest number of frames in a fit, drawn at random from all: three minutes. More change the result little.
+#: Frames that a dictionary is fitted to: three minutes, drawn from all of the sound. More change little.
 _FRAMES = 12_000
-# Frames below this power (-60 dB of the level) are pauses, whose spectrum is that of rounding errors.
+# Frames 60 dB below the recording's level are pauses; their spectrum is that of rounding errors.
 _PAUSE = 1e-6
 
 
-@click.group(short_help="Learn the spectra of a noise from recordings of it.")
+@click.group(short_help="Learn a noise dictionary from recordings of noise.")
 def noise() -> None:
-    """Noise dictionaries: spectra learnt beforehand, for vae-se enhance --noise FILE."""
+    """Noise dictionaries, for vae-se enhance --noise FILE."""
 
 
 @noise.command()
 @click.argument("folder", metavar="DIR")
-@click.option("-o", "--out", "output", required=True, metavar="FILE", help="File to write, *.safetensors.")
+@click.option("-o", "--out", "output", required=True, metavar="FILE", help="Output file, *.safetensors.")
+@click.option("--rank", type=click.IntRange(min=1), default=16, show_default=True, help="Number of spectra.")
 @click.option(
-    "--rank", type=click.IntRange(min=1), default=16, show_default=True, help="Number of spectra to learn."
+    "--iterations", type=click.IntRange(min=1), default=100, show_default=True, help="Number of updates."
 )
-@click.option("--iterations", type=click.IntRange(min=1), default=100, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the initialisation.")
 @click.option(
     "--prior",
     default="default",
     show_default=True,
     metavar="NAME|DIR",
-    help="The prior for whose STFT the spectra are learnt.",
+    help="The prior; its rate and STFT are used.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def fit(
     folder: str, output: str, rank: int, iterations: int, seed: int, prior: str, overwrite: bool, quiet: bool
 ) -> None:
-    """Learn a dictionary from recordings of noise alone in DIR (searched recursively; or one file).
+    """Learn a dictionary from recordings of noise without speech in DIR (searched recursively), or in one file.
 
     Then: vae-se enhance noisy.wav --noise FILE
     """
@@ -52,11 +52,11 @@ def fit(
     path = Path(output)
     if path.suffix != SUFFIX:
         raise UsageError(
-            f"--out {output}", f"use the suffix {SUFFIX}, by which --noise recognises a dictionary"
+            f"--out {output}", f"end the name with {SUFFIX}: --noise recognises a dictionary by it"
         )
     files.prepare_folder(path)
     if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists", "give --overwrite, or another --out")
+        raise OutputError(f"{path} exists already", "give --overwrite, or another --out")
 
     import numpy as np
     import torch
@@ -86,7 +86,7 @@ def fit(
     if not quiet:
         say(
             f"wrote {path}: {rank} spectra from {len(power)} frames of {len(names)} files, "
-            f"mean divergence {divergence:.2f} (0.58 for a perfect model)"
+            f"divergence {divergence:.2f} per bin (0.58 where the model is exact)"
         )
 
 
@@ -101,7 +101,7 @@ def show(file: str, as_json: bool) -> None:
     header = dictionary.header()
     bins = dictionary.atoms.shape[1]
     share = dictionary.atoms.cumsum(-1) / dictionary.atoms.sum(-1, keepdim=True)
-    # Quantiles 5, 50 and 95 % of the power of each atom over frequency.
+    # The frequencies below which 5, 50 and 95 % of the power of a spectrum lie.
     edges = [
         [round(float((row < part).sum()) * dictionary.rate / 2 / (bins - 1)) for part in (0.05, 0.5, 0.95)]
         for row in share

@@ -13,15 +13,15 @@ from ..storage.atomic import write_atomically
 from .common import say
 
 
-@click.command(short_help="Tables from the results of a benchmark.")
+@click.command(short_help="Make tables from the results of a benchmark.")
 @click.argument("results", nargs=-1, required=True, metavar="RESULTS...")
-@click.option("--against", metavar="METHOD", help="Also compare with this method, file by file.")
-@click.option("--csv", "csv_file", metavar="FILE", help="Write all numbers as CSV; - for stdout.")
-@click.option("--markdown", "markdown_file", metavar="FILE", help="Write a report in Markdown; - for stdout.")
+@click.option("--against", metavar="METHOD", help="Compare with this method as well, file by file.")
+@click.option("--csv", "csv_file", metavar="FILE", help="Write all results as CSV; - is stdout.")
+@click.option("--markdown", "markdown_file", metavar="FILE", help="Write tables as Markdown; - is stdout.")
 @click.option("--plots", metavar="DIR", help="Write plots (needs the extra plot).")
-@click.option("--listen", metavar="FILE", help="Write a listening page (needs the audio of --save-audio).")
+@click.option("--listen", metavar="FILE", help="Write a listening page (needs audio kept by --save-audio).")
 @click.option("--listen-count", type=click.IntRange(min=1), default=24, show_default=True, metavar="N",
-              help="Mixtures on the listening page, at even steps from the worst change to the best.")  # fmt: skip
+              help="Mixtures on the listening page, spread from the worst change to the best.")  # fmt: skip
 @click.option("--listen-methods", metavar="A,B", help="Methods on the listening page.  [default: all]")
 def report(
     results: tuple[str, ...],
@@ -33,9 +33,9 @@ def report(
     listen_count: int,
     listen_methods: str | None,
 ) -> None:
-    """Summarise RESULTS: folders or rows.jsonl of one protocol; shards are merged.
+    """Summarise RESULTS, folders or rows.jsonl of one protocol; shards are merged.
 
-    Prints a table, unless CSV or Markdown goes to stdout.
+    Prints a table unless --csv or --markdown writes to stdout.
     """
     from ..benchmark.report import load_results
     from ..benchmark.tables import markdown, terminal, to_csv
@@ -62,7 +62,7 @@ def report(
 
 
 def _write(path: str, text: str) -> None:
-    """Write ``text`` to a file, atomically, or to stdout."""
+    """Write to stdout, or atomically to a file. Raises OutputError."""
     if path == "-":
         click.echo(text, nl=False)
         return

@@ -23,7 +23,7 @@ class Died:
     hung: bool = False
 
 
-class RemoteHandle(Protocol):
+class Worker(Protocol):
     """A handle in another process, driven by one thread. ``pid`` is None where there is none to be told."""
 
     pid: int | None

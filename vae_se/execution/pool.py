@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from ..errors import ExecutionError
-from .base import Died, RemoteHandle, Results, Tasks
+from .base import Died, Results, Tasks, Worker
 
 _Answers = list[Any]
 _GRACE_SECONDS = 20.0  # for workers that are interrupted; one that has not even started is left behind
@@ -29,7 +29,7 @@ class Pool:
 
     def __init__(
         self,
-        start: Callable[[], RemoteHandle],
+        start: Callable[[], Worker],
         jobs: int,
         *,
         attempts: int = 2,
@@ -40,7 +40,7 @@ class Pool:
         self._start, self._attempts, self._timeout, self._recycle = start, attempts, timeout, recycle
         self._tasks: queue.Queue[_Waiting | None] = queue.Queue(2 * jobs)
         self._closed = self._cancelled = False
-        self._workers: set[RemoteHandle] = set()
+        self._workers: set[Worker] = set()
         self._threads = [threading.Thread(target=_Driver(self).serve, daemon=True) for _ in range(jobs)]
         for thread in self._threads:
             thread.start()
@@ -102,7 +102,7 @@ class _Driver:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._worker: RemoteHandle | None = None
+        self._worker: Worker | None = None
         self._served = 0
 
     def serve(self) -> None:
@@ -149,7 +149,7 @@ class _Driver:
             self._retire()
         return answer
 
-    def _started(self) -> RemoteHandle:
+    def _started(self) -> Worker:
         try:
             return self._pool._start()
         except ExecutionError:

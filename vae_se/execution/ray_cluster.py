@@ -37,7 +37,7 @@ class _Actor:
 
 
 class ActorWorker:
-    """The driver's end of an actor: a :class:`~vae_se.execution.base.RemoteHandle`."""
+    """The driver's end of an actor: a :class:`~vae_se.execution.base.Worker`."""
 
     pid: int | None = None
 

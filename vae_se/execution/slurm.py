@@ -37,7 +37,7 @@ def run_share(
 
 
 class JobWorker:
-    """Submits a job for every share and waits for it: a :class:`~vae_se.execution.base.RemoteHandle`."""
+    """Submits a job for every share and waits for it: a :class:`~vae_se.execution.base.Worker`."""
 
     pid: int | None = None
 
