@@ -23,21 +23,6 @@ _SETTING = re.compile(r"`((?:estep|noise|gain|inference|output)\.[a-z_]+)(?=[`= 
 #: Dotted names and paths that are no module or file: a group of entry points, and what a command writes.
 NO_NAMES = {"vae_se.methods", "examples/noisy_enhanced.wav"}
 
-#: Modules and objects that other branches are adding: to be emptied once they are merged.
-ANNOUNCED = {
-    "vae_se/enhancement/pipeline.py",
-    "vae_se/enhancement/results.py",
-    "vae_se/enhancement/segmented_em.py",
-    "vae_se/noise/activation_penalty.py",
-    "vae_se/noise/spectrum_prior.py",
-    "vae_se/inference/estep/mala.py",
-    "vae_se.inference.estep.mala.AdjustedLangevin.step",
-    "vae_se.inference.em.init",
-    "vae_se.inference.em.step",
-    "vae_se.inference.em.posterior_filter",
-    "vae_se.inference.wiener.filter_moments",
-}
-
 
 def text_of(page):
     return page.read_text(encoding="utf-8")
@@ -54,15 +39,11 @@ def leads_somewhere(page, target):
         return True
     path, _, anchor = target.partition("#")
     file = (page.parent / path).resolve() if path else page
-    if path.removeprefix("../") in ANNOUNCED:
-        return True
     return file.exists() and (not anchor or anchor in slugs(file))
 
 
 def is_defined(dotted):
     """Whether a dotted name is a module, or an attribute or dataclass field of what is in one."""
-    if dotted in ANNOUNCED:
-        return True
     parts = dotted.split(".")
     for end in range(len(parts), 0, -1):
         try:
@@ -83,14 +64,14 @@ def path_exists(page, path):
         return True  # a placeholder such as NAME.toml
     if page.parent.name == "results" and not path.startswith("vae_se/"):
         return True  # commands there name what they wrote
-    return path in NO_NAMES | ANNOUNCED or (ROOT / path).exists()
+    return path in NO_NAMES or (ROOT / path).exists()
 
 
 def is_module(path):
     """Whether a file exists, named from the root, from vae_se/ or, without a folder, by its name alone."""
     if "/" not in path:
         return any((ROOT / "vae_se").rglob(path)) or any((ROOT / "eval").rglob(path))
-    return (ROOT / path).exists() or (ROOT / "vae_se" / path).exists() or f"vae_se/{path}" in ANNOUNCED
+    return (ROOT / path).exists() or (ROOT / "vae_se" / path).exists()
 
 
 def generator():
