@@ -126,6 +126,7 @@ def names_page() -> str:
         ("Settings", RENAMED_KEYS),
         ("Modules, below `vae_se`", deprecated.MODULES),
         ("Classes and functions", deprecated.NAMES),
+        ("Classes that moved, below `vae_se`", deprecated.MOVED),
     ):
         rows = [[f"`{old}`", f"`{new}`"] for old, new in old_to_new.items()]
         lines += [f"## {title}", "", *table(["old", "new"], rows), ""]

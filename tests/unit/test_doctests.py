@@ -2,25 +2,19 @@
 
 import doctest
 import importlib
+import re
+from pathlib import Path
 
 import pytest
 import torch
 
+import vae_se
+
+ROOT = Path(vae_se.__file__).resolve().parent
 MODULES = [
-    "vae_se.blocks",
-    "vae_se.inference.convergence",
-    "vae_se.inference.draws",
-    "vae_se.inference.em",
-    "vae_se.inference.estep.gradient",
-    "vae_se.inference.estep.langevin",
-    "vae_se.inference.estep.proposal",
-    "vae_se.inference.estep.step_size",
-    "vae_se.inference.estep.vem_full",
-    "vae_se.inference.estep.vem_mh",
-    "vae_se.inference.speech_presence",
-    "vae_se.likelihood",
-    "vae_se.registry",
-    "vae_se.rng",
+    ".".join(["vae_se", *path.relative_to(ROOT).with_suffix("").parts]).removesuffix(".__init__")
+    for path in sorted(ROOT.rglob("*.py"))
+    if re.search(r"^ *>>> ", path.read_text(), re.MULTILINE)
 ]
 
 

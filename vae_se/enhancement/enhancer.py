@@ -21,7 +21,7 @@ from ..config import Config, OutputConfig
 from ..device import choose_device
 from ..errors import AudioError, OutputError, PriorError, UsageError, nearest
 from ..inference.monte_carlo_em import MonteCarloEM
-from ..priors import load_prior
+from ..priors import SpeechPrior, load_prior
 from ..signal_spec import SignalSpec
 from .long_file import enhance_long, is_long
 from .pipeline import ArraySource, EnhancedRecording, enhance_recordings
@@ -39,14 +39,16 @@ class Enhancer:
     recording meets the same model.
     """
 
-    def __init__(self, config: Config, prior: Any, device: torch.device) -> None:
-        """``prior``: a :class:`~vae_se.priors.base.SpeechPrior` on ``device``; None for a baseline."""
+    def __init__(self, config: Config, prior: SpeechPrior | None, device: torch.device) -> None:
+        """``prior``: a speech prior on ``device``; None for a baseline."""
         self.config = config
         self.device = device
         self.prior = prior
         self._em: MonteCarloEM | None = None
         self._baseline: Baseline | None = None
         if config.method in assemble.METHODS:
+            if prior is None:
+                raise UsageError(f"{config.method} needs a speech prior", "use Enhancer.from_pretrained")
             self._em = assemble.build_em(config, prior)
         else:
             self._baseline = _baseline(config.method)
@@ -76,9 +78,8 @@ class Enhancer:
         config = config.override(values)
         chosen = choose_device(device)
         loaded = load_prior(config.prior, chosen) if config.method in assemble.METHODS else None
-        compress = getattr(loaded, "compress", None)  # not every prior has a cheaper form
-        if compress is not None and config.inference.decoder_error > 0:
-            compress(config.inference.decoder_error)
+        if loaded is not None and config.inference.decoder_error > 0:
+            loaded.compress(config.inference.decoder_error)
         return cls(config, loaded, chosen)
 
     @property
@@ -91,8 +92,7 @@ class Enhancer:
     @property
     def signal(self) -> SignalSpec:
         """Rate, STFT and level of the prior. Raises UsageError for a baseline."""
-        signal: SignalSpec = self.em.prior.signal
-        return signal
+        return self.em.prior.signal
 
     @property
     def segmented_em(self) -> SegmentedEM:

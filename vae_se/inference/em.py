@@ -17,12 +17,11 @@ import torch
 
 from ..deprecated import moved_attribute
 from ..errors import UsageError
-from ..noise.base import NoiseModel
+from ..noise.base import NoiseModel, NoiseState
 from ..numerics import POWER_FLOOR
 from ..priors.base import SpeechPrior
 from ..priors.posterior import Posterior
 from ..rng import Streams
-from .driven import activity_for, driven
 from .estep.base import EStep, State
 from .gain import Gain
 from .initialisation import ProposesStart, Start, first_start
@@ -47,8 +46,10 @@ def init(
     target = Target(model.prior, power, noise, start.gain, mask, start.posterior)
     # The prior's encoder was trained on clean speech, so its input is an estimate of the speech power.
     speech_power = target.less_noise(model.encoder_floor)
-    activity = activity_for(model.prior, speech_power)
-    target = dataclasses.replace(target, prior=driven(model.prior, activity))
+    activity = None
+    if model.prior.takes_activity:
+        activity = model.prior.activity(speech_power)
+        target = dataclasses.replace(target, prior=model.prior.driven_by(activity))
     estep = model.estep.init(target, speech_power, streams)
     return EMState(start.noise, start.gain, estep, (), start.posterior, activity)
 
@@ -109,7 +110,7 @@ class Model:
     """
 
     prior: SpeechPrior
-    noise: NoiseModel
+    noise: NoiseModel[Any]
     estep: EStep[Any]
     gain: Gain
     encoder_floor: float = 0.05
@@ -121,7 +122,8 @@ class Model:
 
     def target(self, power: torch.Tensor, mask: torch.Tensor, state: EMState) -> Target:
         """The density of the latents at the parameters of ``state``; adds the power floor to ``power``."""
-        prior, noise = driven(self.prior, state.activity), self.noise.variance(state.noise)
+        prior = self.prior if state.activity is None else self.prior.driven_by(state.activity)
+        noise = self.noise.variance(state.noise)
         return Target(prior, power + POWER_FLOOR, noise, state.gain, mask, state.noisy_posterior)
 
 
@@ -151,7 +153,7 @@ class EMState:
     voice activity that drives the prior, or None.
     """
 
-    noise: Any
+    noise: NoiseState
     gain: torch.Tensor
     estep: State
     trace: Trace = ()

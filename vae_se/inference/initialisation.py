@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 
-from ..noise.base import NoiseModel
+from ..noise.base import NoiseModel, NoiseState
 from ..numerics import FIT_UPDATES
 from ..priors.base import SpeechPrior
 from ..priors.posterior import Posterior
@@ -19,6 +19,8 @@ from .target import Target
 #: tens of nats.
 DRAWS = 2
 
+S = TypeVar("S", bound=NoiseState)
+
 
 @dataclasses.dataclass(frozen=True)
 class Start:
@@ -28,7 +30,7 @@ class Start:
     encoder.
     """
 
-    noise: Any
+    noise: NoiseState
     gain: torch.Tensor
     posterior: Posterior | None = None
 
@@ -54,7 +56,7 @@ class ProposesStart(Protocol):
 
 def first_start(
     prior: SpeechPrior,
-    noise: NoiseModel,
+    noise: NoiseModel[Any],
     noisy_encoder: ProposesStart | None,
     encoder_floor: float,
     power: torch.Tensor,
@@ -76,7 +78,7 @@ def first_start(
     return Start(state, torch.ones_like(mask), posterior)
 
 
-def fit_start(model: NoiseModel, state: Any, variance: torch.Tensor, mask: torch.Tensor) -> Any:
+def fit_start(model: NoiseModel[S], state: S, variance: torch.Tensor, mask: torch.Tensor) -> S:
     """``state`` of a noise ``model``, fitted to a noise variance (B, N, F).
 
     This runs the model's own updates on the variance in place of the power, without speech. For an NMF they
@@ -90,14 +92,14 @@ def fit_start(model: NoiseModel, state: Any, variance: torch.Tensor, mask: torch
 
 
 def pick_start(
-    model: NoiseModel,
-    state: Any,
+    model: NoiseModel[S],
+    state: S,
     power: torch.Tensor,
     mask: torch.Tensor,
     prior: SpeechPrior,
     encoder_floor: float,
     streams: Streams,
-) -> Any:
+) -> S:
     """In every frame the initialisation with the highest evidence: ``state`` or one of ``model.alternatives``.
 
     For each of them log p(x_n) is estimated by importance sampling, with DRAWS draws from the encoder at the

@@ -33,10 +33,8 @@ def candidates(model: ModelT, number: int) -> list[ModelT]:
     found = [model]
     if model.noisy_encoder is not None:
         found.append(dataclasses.replace(model, noisy_encoder=None))
-    found += [
-        dataclasses.replace(model, noise=noise, noisy_encoder=None)
-        for noise in model.noise.other_initialisations()
-    ]
+    others = model.noise.other_initialisations()
+    found += [dataclasses.replace(model, noise=noise, noisy_encoder=None) for noise in others]
     return (found + [model] * number)[:number]
 
 

@@ -29,8 +29,7 @@ class Target:
 
     def encode(self, power: torch.Tensor) -> Posterior:
         """q(z | s) of the prior's own encoder for speech power (B, N, F)."""
-        posterior: Posterior = self.prior.encode(power, self.mask)
-        return posterior
+        return self.prior.encode(power, self.mask)
 
     def initial_posterior(self, power: torch.Tensor) -> Posterior:
         """The posterior from which a kernel starts.

@@ -28,7 +28,7 @@ Figures = dict[str, float]
 
 
 @dataclasses.dataclass(frozen=True)
-class StepSize:
+class LearningRate:
     """Learning rate of step k out of ``steps``, and the bound on the gradient's norm.
 
     ``learning_rate``, ``warmup_steps``, ``final_rate``: see :func:`vae_se.training.schedule.learning_rate`;
@@ -60,7 +60,7 @@ class Trainer(abc.ABC, Generic[B, M]):
     """
 
     model: M
-    step_size: StepSize
+    step_size: LearningRate
     checkpoint: Path
     identity: Identity
     device: torch.device

@@ -15,7 +15,7 @@ from ..priors.frame import complex_gaussian_nll
 from ..rng import torch_stream
 from .checkpoint import Progress
 from .job import Identity
-from .loop import Figures, StepSize, Trainer, adamw
+from .loop import Figures, LearningRate, Trainer, adamw
 from .mixtures import MixtureBatch, MixtureSource
 from .noisy_encoder_options import NoisyEncoderOptions
 
@@ -89,7 +89,7 @@ class NoisyEncoderTrainer(Trainer[MixtureBatch, NoisyEncoder]):
         self.prior, self.train, self.valid = prior, train, valid
         self.options, self.seed, self.say = options, seed, say
         self._sums = torch.zeros(3)
-        step_size = StepSize(
+        step_size = LearningRate(
             options.steps, options.learning_rate, options.warmup_steps, _FINAL_RATE, options.clip_norm
         )
         super().__init__(model, step_size, checkpoint, identity, device)

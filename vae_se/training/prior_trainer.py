@@ -20,7 +20,7 @@ from .checkpoint import Progress
 from .distributed import ALONE, World
 from .elbo import elbo_terms, itakura_saito_from, loss
 from .job import Identity
-from .loop import Figures, StepSize, Trainer, adamw
+from .loop import Figures, LearningRate, Trainer, adamw
 from .recipes import TrainOptions
 
 _VALID_CHUNK = 4096  # frames
@@ -66,7 +66,7 @@ class PriorTrainer(Trainer[Batch, TrainablePrior]):
         self.per_epoch = self.train_batches.per_epoch
         self.valid, self.options, self.seed = valid, options, seed
         self.save_weights, self.listener = save_weights, listener
-        step_size = StepSize(
+        step_size = LearningRate(
             options.epochs * self.per_epoch,
             options.learning_rate,
             options.warmup_steps,
