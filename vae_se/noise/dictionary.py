@@ -81,10 +81,6 @@ class Dictionary(NoiseModel[NMFState]):
         """The same model with these atoms."""
         return dataclasses.replace(self, known=dictionary)
 
-    def factors(self, state: NMFState) -> tuple[torch.Tensor, torch.Tensor]:
-        """W (B, K, F), the known atoms first, and H (B, N, K)."""
-        return state.w, state.h
-
     def other_initialisations(self) -> Sequence[NoiseModel[NMFState]]:
         """The model that starts at the tracked spectrum, unless this one does."""
         return [] if self.init_spectrum == "tracked" else [dataclasses.replace(self, init_spectrum="tracked")]
@@ -120,6 +116,10 @@ class Dictionary(NoiseModel[NMFState]):
     def variance(self, state: NMFState) -> torch.Tensor:
         """W H, (B, N, F)."""
         return product(state)
+
+    def factors(self, state: NMFState) -> tuple[torch.Tensor, torch.Tensor]:
+        """Spectra W (B, K, F) and activations H (B, N, K)."""
+        return state.w, state.h
 
     def update(
         self,

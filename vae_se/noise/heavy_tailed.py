@@ -75,10 +75,6 @@ class HeavyTailed(NoiseModel[ImpulseState]):
         """The initial state of ``impulsive``, with every phi at 1."""
         return ImpulseState(self._scale.init(power, mask, streams), torch.ones_like(power))
 
-    def factors(self, state: ImpulseState) -> tuple[torch.Tensor, torch.Tensor]:
-        """W (B, K, F) and H (B, N, K) of the scale."""
-        return state.w, state.h
-
     def other_initialisations(self) -> Sequence[NoiseModel[ImpulseState]]:
         """The model whose scale starts at the tracked spectrum, unless this one does."""
         return [] if self.init_spectrum == "tracked" else [dataclasses.replace(self, init_spectrum="tracked")]
@@ -95,6 +91,10 @@ class HeavyTailed(NoiseModel[ImpulseState]):
     def variance(self, state: ImpulseState) -> torch.Tensor:
         """phi W H, (B, N, F)."""
         return (state.impulse * product(state.scale)).clamp_(min=VARIANCE_FLOOR)
+
+    def factors(self, state: ImpulseState) -> tuple[torch.Tensor, torch.Tensor]:
+        """Spectra W (B, K, F) and activations H (B, N, K)."""
+        return state.w, state.h
 
     def update(
         self,

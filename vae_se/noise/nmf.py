@@ -93,7 +93,7 @@ class NMF(NoiseModel[NMFState]):
         return product(state)
 
     def factors(self, state: NMFState) -> tuple[torch.Tensor, torch.Tensor]:
-        """W (B, K, F) and H (B, N, K)."""
+        """Spectra W (B, K, F) and activations H (B, N, K)."""
         return state.w, state.h
 
     def other_initialisations(self) -> Sequence[NoiseModel[NMFState]]:
