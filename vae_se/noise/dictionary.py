@@ -113,13 +113,13 @@ class Dictionary(NoiseModel[NMFState]):
         each = self.init_scale * loudness * torch.ones_like(spectrum[:, 0]) / w.shape[1]
         return NMFState(w, (each[:, None] * mask).unsqueeze(-1).repeat(1, 1, w.shape[1]))
 
-    def variance(self, state: NMFState) -> torch.Tensor:
-        """W H, (B, N, F)."""
-        return product(state)
-
     def factors(self, state: NMFState) -> tuple[torch.Tensor, torch.Tensor]:
         """Spectra W (B, K, F) and activations H (B, N, K)."""
         return state.w, state.h
+
+    def variance(self, state: NMFState) -> torch.Tensor:
+        """W H, (B, N, F)."""
+        return product(state)
 
     def update(
         self,

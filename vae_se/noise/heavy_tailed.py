@@ -88,13 +88,13 @@ class HeavyTailed(NoiseModel[ImpulseState]):
         """The choice (B, N) among the scales."""
         return ImpulseState(self._scale.pick([s.scale for s in states], choice), states[0].impulse)
 
-    def variance(self, state: ImpulseState) -> torch.Tensor:
-        """phi W H, (B, N, F)."""
-        return (state.impulse * product(state.scale)).clamp_(min=VARIANCE_FLOOR)
-
     def factors(self, state: ImpulseState) -> tuple[torch.Tensor, torch.Tensor]:
         """Spectra W (B, K, F) and activations H (B, N, K)."""
         return state.w, state.h
+
+    def variance(self, state: ImpulseState) -> torch.Tensor:
+        """phi W H, (B, N, F)."""
+        return (state.impulse * product(state.scale)).clamp_(min=VARIANCE_FLOOR)
 
     def update(
         self,
