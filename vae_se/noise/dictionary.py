@@ -81,10 +81,6 @@ class Dictionary(NoiseModel[NMFState]):
         """The same model with these atoms."""
         return dataclasses.replace(self, known=dictionary)
 
-    def factors(self, state: NMFState) -> tuple[torch.Tensor, torch.Tensor]:
-        """W (B, K, F), the known atoms first, and H (B, N, K)."""
-        return state.w, state.h
-
     def other_initialisations(self) -> Sequence[NoiseModel[NMFState]]:
         """The model that starts at the tracked spectrum, unless this one does."""
         return [] if self.init_spectrum == "tracked" else [dataclasses.replace(self, init_spectrum="tracked")]
@@ -116,6 +112,10 @@ class Dictionary(NoiseModel[NMFState]):
         loudness = spectrum.mean(-1) if self._known.loudness is None else self._known.loudness
         each = self.init_scale * loudness * torch.ones_like(spectrum[:, 0]) / w.shape[1]
         return NMFState(w, (each[:, None] * mask).unsqueeze(-1).repeat(1, 1, w.shape[1]))
+
+    def factors(self, state: NMFState) -> tuple[torch.Tensor, torch.Tensor]:
+        """Spectra W (B, K, F) and activations H (B, N, K)."""
+        return state.w, state.h
 
     def variance(self, state: NMFState) -> torch.Tensor:
         """W H, (B, N, F)."""

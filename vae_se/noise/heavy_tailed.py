@@ -75,10 +75,6 @@ class HeavyTailed(NoiseModel[ImpulseState]):
         """The initial state of ``impulsive``, with every phi at 1."""
         return ImpulseState(self._scale.init(power, mask, streams), torch.ones_like(power))
 
-    def factors(self, state: ImpulseState) -> tuple[torch.Tensor, torch.Tensor]:
-        """W (B, K, F) and H (B, N, K) of the scale."""
-        return state.w, state.h
-
     def other_initialisations(self) -> Sequence[NoiseModel[ImpulseState]]:
         """The model whose scale starts at the tracked spectrum, unless this one does."""
         return [] if self.init_spectrum == "tracked" else [dataclasses.replace(self, init_spectrum="tracked")]
@@ -91,6 +87,10 @@ class HeavyTailed(NoiseModel[ImpulseState]):
     def pick(self, states: Sequence[ImpulseState], choice: torch.Tensor) -> ImpulseState:
         """The choice (B, N) among the scales."""
         return ImpulseState(self._scale.pick([s.scale for s in states], choice), states[0].impulse)
+
+    def factors(self, state: ImpulseState) -> tuple[torch.Tensor, torch.Tensor]:
+        """Spectra W (B, K, F) and activations H (B, N, K)."""
+        return state.w, state.h
 
     def variance(self, state: ImpulseState) -> torch.Tensor:
         """phi W H, (B, N, F)."""

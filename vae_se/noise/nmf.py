@@ -88,13 +88,13 @@ class NMF(NoiseModel[NMFState]):
         w = self.init_scale * spectrum.unsqueeze(1) * jitter_w / self.rank
         return normalise(w, jitter_h * mask.unsqueeze(-1))
 
+    def factors(self, state: NMFState) -> tuple[torch.Tensor, torch.Tensor]:
+        """Spectra W (B, K, F) and activations H (B, N, K)."""
+        return state.w, state.h
+
     def variance(self, state: NMFState) -> torch.Tensor:
         """W H, (B, N, F)."""
         return product(state)
-
-    def factors(self, state: NMFState) -> tuple[torch.Tensor, torch.Tensor]:
-        """W (B, K, F) and H (B, N, K)."""
-        return state.w, state.h
 
     def other_initialisations(self) -> Sequence[NoiseModel[NMFState]]:
         """The model that starts at the tracked spectrum, unless this one does."""
