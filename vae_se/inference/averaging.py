@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import operator
 
 import torch
 
@@ -12,6 +10,7 @@ from ..rng import Streams
 from .convergence import recording_rhat
 from .em import EMState, Model, posterior_filter
 from .speech_presence import pause_attenuation, speech_evidence, speech_presence
+from .wiener import FilterMoments
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,13 +44,14 @@ def averaged_filter(
     ``pause_db``: additional attenuation of frames without speech. Hidden variables of the noise are drawn anew
     after every E-step.
     """
-    moments, joints, evidence = [], [], torch.zeros_like(mask)
-    estep = state.estep
+    total: FilterMoments | None = None
+    joints, evidence, estep = [], torch.zeros_like(mask), state.estep
     for _ in range(averaging):
         target = model.target(power, mask, state)
         estep, info = model.estep.step(target, estep, streams)
         draws = estep.draws
-        moments.append(posterior_filter(model, power, mask, dataclasses.replace(state, estep=estep)))
+        moments = posterior_filter(model, power, mask, dataclasses.replace(state, estep=estep))
+        total = moments if total is None else total + moments
         joints.append(info.joint)
         if pause_db:
             evidence += speech_evidence(target, draws) / averaging
@@ -61,7 +61,8 @@ def averaged_filter(
                 state.noise, target.power, speech, draws.log_weight, mask, streams
             )
             state = dataclasses.replace(state, noise=noise)
-    total, target = functools.reduce(operator.add, moments), model.target(power, mask, state)
+    assert total is not None, "averaging is at least 1"
+    target = model.target(power, mask, state)
     wiener = total.mean()
     if pause_db:
         presence = speech_presence(evidence, mask, model.prior.signal)
