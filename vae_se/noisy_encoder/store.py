@@ -13,9 +13,13 @@ import torch
 from ..errors import PriorError, VaeSeError
 from ..storage.atomic import write_atomically
 from ..storage.untrusted import load_json, load_tensors
+from .convolutional import ConvolutionalNoisyEncoder
 from .network import NoisyEncoder
 
 FORMAT = 1
+
+#: Classes by the ``architecture`` of config.json; a file without the key holds the recurrent network.
+ARCHITECTURES: dict[str, Any] = {"recurrent": NoisyEncoder, "convolutional": ConvolutionalNoisyEncoder}
 
 
 def prior_digest(prior: Any) -> str:
@@ -27,10 +31,18 @@ def prior_digest(prior: Any) -> str:
     return digest.hexdigest()
 
 
-def save_noisy_encoder(model: NoisyEncoder, prior: Any, folder: Path, **extra: Any) -> dict[str, Any]:
+def architecture_of(model: Any) -> str:
+    """The key of the model's class in ARCHITECTURES."""
+    return next(name for name, build in ARCHITECTURES.items() if type(model) is build)
+
+
+def save_noisy_encoder(
+    model: NoisyEncoder | ConvolutionalNoisyEncoder, prior: Any, folder: Path, **extra: Any
+) -> dict[str, Any]:
     """Write weights.safetensors (float16) and config.json, which is returned and has ``extra`` in it."""
     config = {
-        "format": FORMAT, "kind": "noisy_encoder", "model": model.config(), "prior": prior_digest(prior), **extra,
+        "format": FORMAT, "kind": "noisy_encoder", "architecture": architecture_of(model), "model": model.config(),
+        "prior": prior_digest(prior), **extra,
     }  # fmt: skip
     # Half precision: half the size, and an error far below what the network itself makes.
     tensors = {name: t.detach().cpu().half().contiguous() for name, t in model.state_dict().items()}
@@ -62,7 +74,9 @@ def belongs(folder: Path, prior: Any) -> bool:
     return bool(config.get("prior") == prior_digest(prior))
 
 
-def load_noisy_encoder(folder: str | Path, prior: Any, device: str | torch.device = "cpu") -> NoisyEncoder:
+def load_noisy_encoder(
+    folder: str | Path, prior: Any, device: str | torch.device = "cpu"
+) -> NoisyEncoder | ConvolutionalNoisyEncoder:
     """Load the network in ``folder``; frozen, in evaluation mode.
 
     Raises PriorError when it is missing, incomplete, not finite, or belongs to other weights than ``prior``'s.
@@ -76,12 +90,15 @@ def load_noisy_encoder(folder: str | Path, prior: Any, device: str | torch.devic
         raise PriorError(f"cannot read {weights}: {error}", "is the file complete?") from None
     if config.get("prior") != prior_digest(prior):
         raise PriorError(f"the noisy encoder in {folder} belongs to another prior", "train one with --amortise")
+    build = ARCHITECTURES.get(config.get("architecture", "recurrent"))
+    if build is None:
+        raise PriorError(f"unknown architecture {config.get('architecture')!r} in {folder}", "update vae-se")
     try:
         # Laid out first without any tensor: a configuration may ask for any size.
         with torch.device("meta"):
-            NoisyEncoder(**config["model"]).load_state_dict(tensors, assign=True)
+            build(**config["model"]).load_state_dict(tensors, assign=True)
         with torch.random.fork_rng(devices=[]):  # layers draw their first values from the global generator
-            model = NoisyEncoder(**config["model"])
+            model = build(**config["model"])
         model.load_state_dict({name: t.float() for name, t in tensors.items()})
     except VaeSeError as error:
         raise PriorError(f"bad configuration in {folder}: {error}", error.hint) from None

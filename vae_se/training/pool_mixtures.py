@@ -127,16 +127,16 @@ class PoolMixtures:
             layers = [*layers[1:], talkers(length, rate, random, self._cut)]
         elif kind < given.talkers + given.crowd:
             layers = [*layers[1:], crowd(length, rate, random, self._cut)]
-        total = np.zeros(length)
+        total = np.zeros(length, np.float32)
         for layer in layers:
-            total += 10 ** (7 * random.standard_normal() / 20) * unit_power(layer)
+            total += np.float32(10 ** (7 * random.standard_normal() / 20)) * unit_power(layer)
         return total
 
     def _from_pool(self, length: int, random: np.random.Generator) -> np.ndarray:
         given, rate = self.settings, self.prior.signal.rate
         speed = log_uniform(random, 0.7, 1.4) if chance(random, given.speed) else 1.0
-        item, need = int(random.integers(len(self.pool))), math.ceil(length * speed)
-        noise = self.pool.cut(item, int(random.integers(self.pool.samples.shape[1])), need).astype(float)
+        item, need = int(random.integers(len(self.pool))), next_fast_len(round(length * speed), real=True)
+        noise = self.pool.cut(item, int(random.integers(self.pool.samples.shape[1])), need)
         if chance(random, given.reverse):
             noise = noise[::-1]
         gain_db = np.zeros(_POINTS)
@@ -161,7 +161,7 @@ def _filtered(
     spectrum = rfft(waveform)
     spectrum *= np.interp(np.linspace(0, 1, spectrum.size), np.linspace(0, 1, gain_db.size), 10 ** (gain_db / 20))
     if response is not None:
-        spectrum *= rfft(response, waveform.size)
+        spectrum *= rfft(response.astype(np.float32), waveform.size)
     length = length or waveform.size
     return np.asarray(irfft(spectrum, length)) * (length / waveform.size)
 
@@ -171,15 +171,15 @@ def _speech_at_microphone(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Target speech, and the late reverberation that counts as noise (None without a room)."""
     if room is None and not gain_db.any():
-        return speech.astype(float), None
+        return speech, None
     taps = 0 if room is None else room.early.size
     size = next_fast_len(speech.size + taps + 512, real=True)
-    spectrum = rfft(speech.astype(float), size)
+    spectrum = rfft(speech, size)
     spectrum *= np.interp(np.linspace(0, 1, spectrum.size), np.linspace(0, 1, gain_db.size), 10 ** (gain_db / 20))
     if room is None:
         return irfft(spectrum, size)[: speech.size], None
-    early = irfft(spectrum * rfft(room.early, size), size)[: speech.size]
-    late = irfft(spectrum * rfft(room.late, size), size)[: speech.size]
+    early = irfft(spectrum * rfft(room.early.astype(np.float32), size), size)[: speech.size]
+    late = irfft(spectrum * rfft(room.late.astype(np.float32), size), size)[: speech.size]
     # The target keeps the level of the dry speech, whatever the reflections add.
     scale = float(np.linalg.norm(speech) / max(np.linalg.norm(early), 1e-9))
     return scale * early, scale * late

@@ -39,10 +39,10 @@ class Pool:
     def cut(self, item: int, start: int, length: int) -> np.ndarray:
         """``length`` samples of ``item`` from ``start`` on (length,) float32, from its beginning again after its end."""
         whole = self.samples[item]
-        if start + length <= whole.size:
-            part = whole[start : start + length]
-        else:
-            part = np.take(whole, np.arange(start, start + length), mode="wrap")
+        parts = [whole[start : start + length]]
+        while (missing := length - sum(part.size for part in parts)) > 0:
+            parts.append(whole[:missing])
+        part = parts[0] if len(parts) == 1 else np.concatenate(parts)
         return np.asarray(part, np.float32) * self.scales[item]
 
     def without(self, *names: str) -> Pool:
