@@ -15,6 +15,7 @@ import argparse
 import copy
 import dataclasses
 import json
+import math
 import os
 import sys
 import time
@@ -55,6 +56,7 @@ class Options:
     warmup_steps: int = 100
     clip_norm: float = 200.0
     noise_weight: float = 1.0
+    loss: str = "calibrated"
     average: float = 0.998
     batch: int = 16
     seconds: float = 4.0
@@ -88,6 +90,39 @@ def optimisers(model: Any, options: Options) -> list[torch.optim.Optimizer]:
     return [adam, Muon(within, lr=options.learning_rate)] if within else [adam]
 
 
+def robust_nll(power: torch.Tensor, log_variance: torch.Tensor, cap: float = 40.0) -> torch.Tensor:
+    """-log N_c less its constant, summed over bins, where the ratio r = power / variance grows as its logarithm above
+    ``cap``. Under the model r is exponential of mean 1, so that nothing changes near the optimum; far from it, a few
+    frames would otherwise have all of the gradient."""
+    log_ratio = torch.log(power + POWER_FLOOR) - log_variance
+    low = torch.exp(log_ratio.clamp(max=math.log(cap)))
+    return (log_variance + low + cap * (log_ratio - math.log(cap)).clamp(min=0)).sum(-1)
+
+
+def training_loss(
+    prior: Any, found: Any, batch: Batch, generator: torch.Generator, kind: str
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Means per frame of three terms: speech, latents, noise.
+
+    ``elbo``: as loss_of, with the robust likelihood. ``calibrated``: the mean of q is trained by the likelihood of the clean
+    frame at z = mean + s e, where s is the standard deviation of the clean frame's posterior q_c, and by the prior;
+    its covariance by the forward divergence KL(q_c || q), whose optimum given the mean m is E[s^2 + (m_c - m)^2],
+    the actual uncertainty. (The ELBO's own optimum is too narrow: docs/noisy-encoder.md.)
+    """
+    speech, noise = power(batch.speech), robust_nll(power(batch.noise), found.log_noise).mean()
+    q = found.posterior
+    if kind == "elbo":
+        z, _ = q.rsample(1, generator)
+        return robust_nll(speech, prior.decode(z)[:, 0]).mean(), q.kl().mean(), noise
+    with torch.no_grad():
+        clean = prior.encode(speech)
+    draw = torch.randn(q.mean.shape, generator=generator)
+    eta = prior.decode((q.mean + torch.exp(0.5 * clean.log_variance) * draw).unsqueeze(1))[:, 0]
+    misfit = clean.log_variance.exp() + (clean.mean - q.mean).square()
+    forward = 0.5 * (misfit * torch.exp(-q.log_variance) + q.log_variance - clean.log_variance - 1).sum(-1)
+    return robust_nll(speech, eta).mean(), (0.5 * q.mean.square().sum(-1) + forward).mean(), noise
+
+
 def rate(options: Options, step: int) -> float:
     top = options.learning_rate * min(1.0, (step + 1) / options.warmup_steps)
     if options.decay_steps and step >= options.decay_from:
@@ -98,7 +133,7 @@ def rate(options: Options, step: int) -> float:
 @torch.no_grad()
 def validate(model: Any, prior: Any, batches: list[Batch], seed: int, name: str) -> dict[str, float]:
     """Terms of the loss, and the gain in SNR (dB) of v / (v + n) at the mean of q; as in training/noisy_encoder.py."""
-    sums, gains = torch.zeros(3), []
+    sums, gains, inside = torch.zeros(3), [], []
     for number, batch in enumerate(batches):
         mixture = power(batch.speech + batch.noise)
         found = model(mixture, torch.ones_like(mixture[..., 0]))
@@ -107,9 +142,14 @@ def validate(model: Any, prior: Any, batches: list[Batch], seed: int, name: str)
         wiener = torch.sigmoid(prior.decode(found.posterior.mean.unsqueeze(1))[:, 0] - found.log_noise)
         error = wiener * (batch.speech + batch.noise) - batch.speech
         energy = [power(x).sum((-2, -1)) + 1e-12 for x in (batch.noise, error)]
+        with torch.no_grad():
+            clean = prior.encode(power(batch.speech))
+        z_score = (clean.mean - found.posterior.mean) * torch.exp(-0.5 * found.posterior.log_variance)
+        inside.append((z_score.abs() < 1.645).float().mean())  # 0.9 where the covariance is right
         gains.append(10 * torch.log10(energy[0] / energy[1]))
     means = (sums / len(batches)).tolist()
     values = {"speech": means[0], "kl": means[1], "noise": means[2], "gain_db": float(torch.cat(gains).mean())}
+    values["coverage"] = float(torch.stack(inside).mean())
     return {f"{name}_{key}": round(value, 3) for key, value in values.items()}
 
 
@@ -180,16 +220,16 @@ def main() -> None:
                 group["lr"] = rate(options, step)
         mixture = power(batch.speech + batch.noise)
         found = model(mixture, torch.ones_like(mixture[..., 0]))
-        terms = loss_of(prior, found, batch, torch_stream(given.seed, "step", step))
+        terms = training_loss(prior, found, batch, torch_stream(given.seed, "step", step), options.loss)
         model.zero_grad()
-        terms.total(options.noise_weight).backward()
+        (terms[0] + terms[1] + options.noise_weight * terms[2]).backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), options.clip_norm)
         if bool(torch.isfinite(norm)):
             for stepper in steppers:
                 stepper.step()
         step += 1
         count += 1
-        sums += torch.stack([terms.speech, terms.kl, terms.noise, norm]).detach()
+        sums += torch.stack([*terms, norm]).detach()
         decay = min(options.average, (1 + step) / (10 + step))
         with torch.no_grad():
             torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)

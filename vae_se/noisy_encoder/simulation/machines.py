@@ -99,7 +99,8 @@ def motor(samples: int, rate: int, random: np.random.Generator) -> np.ndarray:
     if chance(random, 1 / 3):
         edges = np.cumsum(np.exp(random.uniform(math.log(0.5), math.log(4), int(2 * samples / rate) + 4)))
         on = (np.searchsorted(edges, np.arange(samples) / rate) + random.integers(2)) % 2
-        width = max(2, int(rate * log_uniform(random, 0.1, 1.0)))
+        on = on if on.any() else 1 - on
+        width = min(samples, max(2, int(rate * log_uniform(random, 0.1, 1.0))))
         total = np.concatenate([np.zeros(width), np.cumsum(on.astype(float))])
         gate = (total[width:] - total[:-width]) / width
         gate[:width] *= width / np.arange(1, width + 1)
