@@ -1,8 +1,10 @@
 """Draw a pool of simulated noise for the training of a noisy encoder.
 
-    python eval/scripts/draw_noise_pool.py FOLDER [--items 3000] [--seconds 8] [--seed 0] [--processes 2] [--prior default]
+    python eval/scripts/draw_noise_pool.py FOLDER [--items 3000] [--seconds 8] [--seed 0] [--processes 2]
+    [--prior default]
 
-The pool is a function of these options alone. 3000 items of 8 s take 770 MB and about four minutes on two cores.
+The pool is a function of these options alone. 3000 items of 8 s take 770 MB and about four minutes on two
+cores.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     python eval/scripts/noise_classes.py picture docs/simulation/classes.png
     python eval/scripts/noise_classes.py listen FOLDER [--per-class 3] [--seconds 8]
 
-``picture`` draws one spectrogram of 4 s for each class; ``listen`` writes WAV files (16 kHz, 16 bit), CLASS-N.wav. Both
-are functions of --seed.
+``picture`` draws one spectrogram of 4 s for each class; ``listen`` writes WAV files (16 kHz, 16 bit),
+CLASS-N.wav. Both are functions of --seed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def spectrogram(waveform: np.ndarray, width: int, height: int) -> Image.Image:
 def picture(file: Path, seed: int, examples: int = 2) -> None:
     """One cell a class, ``examples`` draws beside each other in it."""
     prior, names = load_prior("default", "cpu"), sorted(WEIGHTS)
-    width, height, title = 110, 96, 12
+    width, height, title = 104, 84, 12
     rows = -(-len(names) // COLUMNS)
     cell = examples * width + 8
     sheet = Image.new("L", (COLUMNS * cell, rows * (height + title + 6)), 255)
@@ -47,7 +47,7 @@ def picture(file: Path, seed: int, examples: int = 2) -> None:
             waveform = draw_item(seed, example, name, 4 * RATE, RATE, prior)
             sheet.paste(spectrogram(waveform, width - 2, height), (x + example * width, y + title))
     file.parent.mkdir(parents=True, exist_ok=True)
-    sheet.quantize(32).save(file, optimize=True)
+    sheet.quantize(12).save(file, optimize=True)
 
 
 def listen(folder: Path, seed: int, per_class: int, seconds: float) -> None:

@@ -1,10 +1,11 @@
 """Compare noisy encoders within the enhancer: preset default, nothing else changed.
 
-    python eval/scripts/noisy_encoder_candidates.py SHARED NATIVE NAME=FOLDER ... [--count 10] [--iterations 0 40] [--json FILE]
+    python eval/scripts/noisy_encoder_candidates.py SHARED NATIVE NAME=FOLDER ... [--count 10] [--iterations 0
+    40] [--json FILE]
 
-SHARED is ../shared/data, NATIVE a folder of native speakers that nothing is trained on. Half of the mixtures are of
-the accented validation speakers in any noise, half of native speakers in noise that moves. `auto` as FOLDER is the shipped
-network. With --json every score is kept, and what is there already is not computed again.
+SHARED is ../shared/data, NATIVE a folder of native speakers that nothing is trained on. Half of the mixtures
+are of the accented validation speakers in any noise, half of native speakers in noise that moves. `auto` as
+FOLDER is the shipped network. With --json every score is kept, and what is there already is not computed again.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ def sets(shared: Path, native: Path, count: int) -> dict[str, list]:
         "accented": (Recipe(seed=21, **common), shared / "speech/valid"),
         "native": (Recipe(seed=22, exclude=STEADY, **common), native),
     }
-    return {name: list(mixtures(recipe, speech, shared / "noise")) for name, (recipe, speech) in recipes.items()}
+    return {
+        name: list(mixtures(recipe, speech, shared / "noise")) for name, (recipe, speech) in recipes.items()
+    }
 
 
 def main() -> None:

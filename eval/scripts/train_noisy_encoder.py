@@ -3,10 +3,10 @@
     python eval/scripts/train_noisy_encoder.py OUT --pool POOL --valid-pool POOL --speech FOLDER=WEIGHT ... \
         --valid FOLDER --native FOLDER [--set key=value ...]
 
-OUT/state.pt is the checkpoint (the same command resumes; steps are a function of (seed, step)), OUT/log.jsonl has one line
-a validation, OUT/export is what `--set inference.noisy_encoder=OUT/export` takes: the weights' moving average.
-Learning rate: a linear warm-up, then constant, so that a training can be longer than was planned; `--set
-decay_from=STEP --set decay_steps=N` ends it with a linear decay to 0.
+OUT/state.pt is the checkpoint (the same command resumes; steps are a function of (seed, step)), OUT/log.jsonl
+has one line a validation, OUT/export is what `--set inference.noisy_encoder=OUT/export` takes: the weights'
+moving average. Learning rate: a linear warm-up, then constant, so that a training can be longer than was
+planned; `--set decay_from=STEP --set decay_steps=N` ends it with a linear decay to 0.
 """
 
 from __future__ import annotations
@@ -83,7 +83,9 @@ def build(options: Options, prior: Any, seed: int) -> Any:
 def optimisers(model: Any, options: Options) -> list[torch.optim.Optimizer]:
     """Muon for the matrices within the network (after Jordan et al., 2024), AdamW for all else."""
     within = [
-        p for n, p in model.named_parameters() if p.ndim == 2 and options.optimiser == "muon" and "bias" not in n
+        p
+        for n, p in model.named_parameters()
+        if p.ndim == 2 and options.optimiser == "muon" and "bias" not in n
     ]
     rest = [p for p in model.parameters() if all(p is not q for q in within)]
     adam = torch.optim.AdamW(rest, lr=options.learning_rate, weight_decay=0.0, betas=(0.9, 0.98))
@@ -91,9 +93,9 @@ def optimisers(model: Any, options: Options) -> list[torch.optim.Optimizer]:
 
 
 def robust_nll(power: torch.Tensor, log_variance: torch.Tensor, cap: float = 40.0) -> torch.Tensor:
-    """-log N_c less its constant, summed over bins, where the ratio r = power / variance grows as its logarithm above
-    ``cap``. Under the model r is exponential of mean 1, so that nothing changes near the optimum; far from it, a few
-    frames would otherwise have all of the gradient."""
+    """-log N_c less its constant, summed over bins, where the ratio r = power / variance grows as its
+    logarithm above ``cap``. Under the model r is exponential of mean 1, so that nothing changes near the
+    optimum; far from it, a few frames would otherwise have all of the gradient."""
     log_ratio = torch.log(power + POWER_FLOOR) - log_variance
     low = torch.exp(log_ratio.clamp(max=math.log(cap)))
     return (log_variance + low + cap * (log_ratio - math.log(cap)).clamp(min=0)).sum(-1)
@@ -104,10 +106,11 @@ def training_loss(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Means per frame of three terms: speech, latents, noise.
 
-    ``elbo``: as loss_of, with the robust likelihood. ``calibrated``: the mean of q is trained by the likelihood of the clean
-    frame at z = mean + s e, where s is the standard deviation of the clean frame's posterior q_c, and by the prior;
-    its covariance by the forward divergence KL(q_c || q), whose optimum given the mean m is E[s^2 + (m_c - m)^2],
-    the actual uncertainty. (The ELBO's own optimum is too narrow: docs/noisy-encoder.md.)
+    ``elbo``: as loss_of, with the robust likelihood. ``calibrated``: the mean of q is trained by the
+    likelihood of the clean frame at z = mean + s e, where s is the standard deviation of the clean frame's
+    posterior q_c, and by the prior; its covariance by the forward divergence KL(q_c || q), whose optimum given
+    the mean m is E[s^2 + (m_c - m)^2], the actual uncertainty. (The ELBO's own optimum is too narrow:
+    docs/noisy-encoder.md.)
     """
     speech, noise = power(batch.speech), robust_nll(power(batch.noise), found.log_noise).mean()
     q = found.posterior
@@ -132,7 +135,8 @@ def rate(options: Options, step: int) -> float:
 
 @torch.no_grad()
 def validate(model: Any, prior: Any, batches: list[Batch], seed: int, name: str) -> dict[str, float]:
-    """Terms of the loss, and the gain in SNR (dB) of v / (v + n) at the mean of q; as in training/noisy_encoder.py."""
+    """Terms of the loss, and the gain in SNR (dB) of v / (v + n) at the mean of q; as in
+    training/noisy_encoder.py."""
     sums, gains, inside = torch.zeros(3), [], []
     for number, batch in enumerate(batches):
         mixture = power(batch.speech + batch.noise)
@@ -209,7 +213,11 @@ def main() -> None:
             logs.append(torch.log(power(batch.speech + batch.noise) + POWER_FLOOR).flatten(0, 1))
         for network in (model, average):
             network.set_statistics(torch.cat(logs).mean(0), torch.cat(logs).std(0))
-    print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, step {step}", file=sys.stderr, flush=True)
+    print(
+        f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, step {step}",
+        file=sys.stderr,
+        flush=True,
+    )
     begun, sums, drawing, count = time.process_time() - spent, torch.zeros(4), 0.0, 0
     while step < given.steps and time.process_time() - begun < given.seconds_limit:
         before = time.process_time()
@@ -237,7 +245,9 @@ def main() -> None:
             spent = time.process_time() - begun
             names = ("train_speech", "train_kl", "train_noise", "norm")
             record = {"step": step, "seconds": round(spent, 1), "clock": time.strftime("%H:%M:%S")}
-            record |= {name: round(value, 2) for name, value in zip(names, (sums / count).tolist(), strict=True)}
+            record |= {
+                name: round(value, 2) for name, value in zip(names, (sums / count).tolist(), strict=True)
+            }
             record["draw_ms"] = round(1e3 * drawing / count)
             for name, batches in valid.items():
                 record |= validate(average, prior, batches, 0, name)
@@ -245,11 +255,15 @@ def main() -> None:
             partial = given.out / "state.partial"
             torch.save(
                 {
-                    "model": model.state_dict(), "average": average.state_dict(), "step": step, "seconds": spent,
-                    "optimisers": [stepper.state_dict() for stepper in steppers], "history": history,
+                    "model": model.state_dict(),
+                    "average": average.state_dict(),
+                    "step": step,
+                    "seconds": spent,
+                    "optimisers": [stepper.state_dict() for stepper in steppers],
+                    "history": history,
                 },
                 partial,
-            )  # fmt: skip
+            )
             os.replace(partial, state)
             export(average, prior, given, options, pool, source, history)
             with (given.out / "log.jsonl").open("a") as file:

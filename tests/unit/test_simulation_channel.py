@@ -22,7 +22,8 @@ def noise(samples, random):
 
 @pytest.mark.parametrize("t60", [0.2, 0.5, 0.9])
 def test_rooms_decay_by_60_db_in_t60(t60):
-    """Schroeder's backward integration between -5 and -25 dB; high frequencies decay faster, so a little less."""
+    """Schroeder's backward integration between -5 and -25 dB; high frequencies decay faster, so a little
+    less."""
     found = []
     for i in range(20):
         room = draw_room(RATE, stream(i), (t60, t60 * 1.0001))
@@ -87,7 +88,9 @@ def test_distance_takes_high_frequencies_and_keeps_the_length():
         assert y.shape == x.shape
         ratio = np.abs(np.fft.rfft(y)) ** 2 / (np.abs(np.fft.rfft(x)) ** 2 + 1e-9)
         hertz = np.fft.rfftfreq(x.size, 1 / RATE)
-        loss.append(10 * np.log10(np.median(ratio[hertz > 6000]) / np.median(ratio[(hertz > 200) & (hertz < 500)])))
+        loss.append(
+            10 * np.log10(np.median(ratio[hertz > 6000]) / np.median(ratio[(hertz > 200) & (hertz < 500)]))
+        )
     assert np.median(loss) < -3
 
 

@@ -19,8 +19,9 @@ _MASK_RANGE = (-8.0, 3.0)  # of log n - log |x|^2, where the noise follows the i
 
 
 def band_matrix(bins: int, narrow: int, wide: int) -> torch.Tensor:
-    """Bands (narrow + wide, F) that average bins: the lowest ``narrow`` bins stay as they are, the others fall into
-    ``wide`` bands whose widths grow in proportion to frequency. Rows sum to 1, every bin is in exactly one band."""
+    """Bands (narrow + wide, F) that average bins: the lowest ``narrow`` bins stay as they are, the others fall
+    into ``wide`` bands whose widths grow in proportion to frequency. Rows sum to 1, every bin is in exactly
+    one band."""
     ratio = (bins / narrow) ** (1 / wide)
     edges = np.round(narrow * ratio ** np.arange(wide + 1)).astype(int)
     for i in range(1, wide + 1):  # every band holds a bin at least
@@ -35,7 +36,8 @@ def band_matrix(bins: int, narrow: int, wide: int) -> torch.Tensor:
 
 
 class _Dilated(nn.Module):
-    """Residual block over time: y = x + W2 act(conv(norm(x))), with a kernel of three frames ``dilation`` apart."""
+    """Residual block over time: y = x + W2 act(conv(norm(x))), with a kernel of three frames ``dilation``
+    apart."""
 
     def __init__(self, width: int, dilation: int, causal: bool) -> None:
         super().__init__()
@@ -56,19 +58,20 @@ class _Dilated(nn.Module):
 class ConvolutionalNoisyEncoder(nn.Module):
     """Noisy power (B, N, F), at the level that the prior expects of speech, to q(z | x) and the noise variance.
 
-    Log-power is standardised bin by bin and gathered into bands (single bins below about 2 kHz, where harmonics are
-    resolved; bands of constant relative width above). Two strided convolutions over frequency and time see it
-    beside its departure from the recording's mean; residual blocks of dilated convolutions over time (Bai, Kolter and
-    Koltun, An empirical evaluation of generic convolutional and recurrent networks for sequence modeling, 2018) see
-    the rest; the path back to bands has connections across (Ronneberger, Fischer and Brox, U-Net, 2015). Compare
-    Rong et al., GTCRN, 2024, for the bands.
+    Log-power is standardised bin by bin and gathered into bands (single bins below about 2 kHz, where
+    harmonics are resolved; bands of constant relative width above). Two strided convolutions over frequency
+    and time see it beside its departure from the recording's mean; residual blocks of dilated convolutions
+    over time (Bai, Kolter and Koltun, An empirical evaluation of generic convolutional and recurrent networks
+    for sequence modeling, 2018) see the rest; the path back to bands has connections across (Ronneberger,
+    Fischer and Brox, U-Net, 2015). Compare Rong et al., GTCRN, 2024, for the bands.
 
-    The noise of a bin is a geometric mean of two proposals, weighted by a gate per band: a share of the input's power
-    in this very bin (a mask, so that the noise may move as fast as the input), and the recording's mean spectrum with
-    a correction (steady noise, also under speech).
+    The noise of a bin is a geometric mean of two proposals, weighted by a gate per band: a share of the
+    input's power in this very bin (a mask, so that the noise may move as fast as the input), and the
+    recording's mean spectrum with a correction (steady noise, also under speech).
 
     ``bins``: F; ``latent_dim``: L; ``width`` of the blocks over time; ``channels`` of the first convolution;
-    ``blocks``: their number; ``causal``: frame n depends on frames 1 to n alone, and the mean is the running one.
+    ``blocks``: their number; ``causal``: frame n depends on frames 1 to n alone, and the mean is the running
+    one.
     """
 
     log_power_mean: torch.Tensor
@@ -79,12 +82,22 @@ class ConvolutionalNoisyEncoder(nn.Module):
     DILATIONS = (1, 2, 4, 8, 16, 32)
 
     def __init__(
-        self, bins: int, latent_dim: int, width: int = 256, channels: int = 16, blocks: int = 8, causal: bool = False
+        self,
+        bins: int,
+        latent_dim: int,
+        width: int = 256,
+        channels: int = 16,
+        blocks: int = 8,
+        causal: bool = False,
     ) -> None:
         super().__init__()
         for name, value in (
-            ("bins", bins), ("latent_dim", latent_dim), ("width", width), ("channels", channels), ("blocks", blocks),
-        ):  # fmt: skip
+            ("bins", bins),
+            ("latent_dim", latent_dim),
+            ("width", width),
+            ("channels", channels),
+            ("blocks", blocks),
+        ):
             if not isinstance(value, int) or value < 1:
                 raise UsageError(f"{name} = {value!r} of a noisy encoder", "it is a whole number above 0")
         self.bins, self.latent_dim, self.causal = bins, latent_dim, causal

@@ -41,8 +41,8 @@ def save_noisy_encoder(
 ) -> dict[str, Any]:
     """Write weights.safetensors (float16) and config.json, which is returned and has ``extra`` in it."""
     config = {
-        "format": FORMAT, "kind": "noisy_encoder", "architecture": architecture_of(model), "model": model.config(),
-        "prior": prior_digest(prior), **extra,
+        "format": FORMAT, "kind": "noisy_encoder", "architecture": architecture_of(model),
+        "model": model.config(), "prior": prior_digest(prior), **extra,
     }  # fmt: skip
     # Half precision: half the size, and an error far below what the network itself makes.
     tensors = {name: t.detach().cpu().half().contiguous() for name, t in model.state_dict().items()}

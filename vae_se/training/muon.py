@@ -11,14 +11,18 @@ import torch
 class Muon(torch.optim.Optimizer):
     """Steps along the orthogonal factor of the momentum of each matrix.
 
-    Jordan et al., Muon: an optimizer for hidden layers in neural networks, 2024; the size of the step is scaled so
-    that learning rates of AdamW apply (Liu et al., Muon is scalable for LLM training, 2025). In single precision:
-    torch.optim.Muon computes in bfloat16, which processors without that format emulate slowly.
+    Jordan et al., Muon: an optimizer for hidden layers in neural networks, 2024; the size of the step is
+    scaled so that learning rates of AdamW apply (Liu et al., Muon is scalable for LLM training, 2025). In
+    single precision: torch.optim.Muon computes in bfloat16, which processors without that format emulate
+    slowly.
 
-    ``params``: matrices; ``lr``: learning rate; ``momentum`` with Nesterov's look-ahead; ``steps`` of Newton and Schulz.
+    ``params``: matrices; ``lr``: learning rate; ``momentum`` with Nesterov's look-ahead; ``steps`` of Newton
+    and Schulz.
     """
 
-    def __init__(self, params: Iterable[torch.Tensor], lr: float = 1e-3, momentum: float = 0.95, steps: int = 5) -> None:
+    def __init__(
+        self, params: Iterable[torch.Tensor], lr: float = 1e-3, momentum: float = 0.95, steps: int = 5
+    ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "steps": steps})
 
     @torch.no_grad()

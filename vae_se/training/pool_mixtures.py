@@ -30,12 +30,12 @@ _POINTS = 257  # of a frequency response in dB
 class MixtureSettings:
     """Probabilities and ranges of what is done to speech and noise.
 
-    ``snr_db``: range of the SNR, uniform, of the speech's active level to the noise's power; ``clean``: share of
-    mixtures whose noise lies 45 dB down; ``pause``: share whose first 0.2 to 1.5 s hold no speech; ``talkers``,
-    ``crowd``: share whose noise includes one to three voices, a babble; ``layers``: probabilities of one, two, three
-    noises of the pool; ``reverse``, ``speed`` (0.7 to 1.4 times), ``colour``, ``swell`` (a slow gain) of a noise;
-    ``noise_room``, ``speech_room``: shares with a room response; ``microphone`` (colouration), ``band``, ``clip`` and
-    ``quantise`` of the mixture.
+    ``snr_db``: range of the SNR, uniform, of the speech's active level to the noise's power; ``clean``: share
+    of mixtures whose noise lies 45 dB down; ``pause``: share whose first 0.2 to 1.5 s hold no speech;
+    ``talkers``, ``crowd``: share whose noise includes one to three voices, a babble; ``layers``: probabilities
+    of one, two, three noises of the pool; ``reverse``, ``speed`` (0.7 to 1.4 times), ``colour``, ``swell`` (a
+    slow gain) of a noise; ``noise_room``, ``speech_room``: shares with a room response; ``microphone``
+    (colouration), ``band``, ``clip`` and ``quantise`` of the mixture.
     """
 
     snr_db: tuple[float, float] = (-8.0, 22.0)
@@ -60,12 +60,12 @@ class MixtureSettings:
 class PoolMixtures:
     """Draws batch number ``step`` of a stream; the same numbers whatever was drawn before.
 
-    ``speech``: clean recordings with a weight each, from which cuts come; ``pool``: simulated noise; ``prior``: gives
-    STFT, rate and level; ``seconds`` per mixture.
+    ``speech``: clean recordings with a weight each, from which cuts come; ``pool``: simulated noise;
+    ``prior``: gives STFT, rate and level; ``seconds`` per mixture.
 
-    The target is the dry speech; where speech gets a room response, it is the direct sound with the first 50 ms,
-    and the late tail counts as noise. A microphone's colouration and a band limit apply to speech and noise alike;
-    what clipping and quantisation change counts as noise.
+    The target is the dry speech; where speech gets a room response, it is the direct sound with the first 50
+    ms, and the late tail counts as noise. A microphone's colouration and a band limit apply to speech and
+    noise alike; what clipping and quantisation change counts as noise.
     """
 
     speech: Sequence[tuple[Waveforms, float]]
@@ -142,7 +142,9 @@ class PoolMixtures:
         gain_db = np.zeros(_POINTS)
         if chance(random, given.colour):
             gain_db = colour(random, _POINTS, rate, random.uniform(1, 8))
-        response = draw_room(rate, random, direct_db=(-12, 12)).response if chance(random, given.noise_room) else None
+        response = (
+            draw_room(rate, random, direct_db=(-12, 12)).response if chance(random, given.noise_room) else None
+        )
         noise = _filtered(noise, gain_db, response, length)
         if chance(random, given.swell):
             depth, time = random.uniform(2, 10), log_uniform(random, 0.2, 3.0)
@@ -153,13 +155,16 @@ class PoolMixtures:
 def _filtered(
     waveform: np.ndarray, gain_db: np.ndarray, response: np.ndarray | None = None, length: int | None = None
 ) -> np.ndarray:
-    """``waveform`` with ``gain_db`` (equidistant to the Nyquist frequency) and ``response``, at ``length`` samples.
+    """``waveform`` with ``gain_db`` (equidistant to the Nyquist frequency) and ``response``, at ``length``
+    samples.
 
-    The change of length is a band-limited change of speed. The filter is circular: the tail of the end reaches the
-    beginning, as if the sound had gone on before.
+    The change of length is a band-limited change of speed. The filter is circular: the tail of the end reaches
+    the beginning, as if the sound had gone on before.
     """
     spectrum = rfft(waveform)
-    spectrum *= np.interp(np.linspace(0, 1, spectrum.size), np.linspace(0, 1, gain_db.size), 10 ** (gain_db / 20))
+    spectrum *= np.interp(
+        np.linspace(0, 1, spectrum.size), np.linspace(0, 1, gain_db.size), 10 ** (gain_db / 20)
+    )
     if response is not None:
         spectrum *= rfft(response.astype(np.float32), waveform.size)
     length = length or waveform.size
@@ -175,7 +180,9 @@ def _speech_at_microphone(
     taps = 0 if room is None else room.early.size
     size = next_fast_len(speech.size + taps + 512, real=True)
     spectrum = rfft(speech, size)
-    spectrum *= np.interp(np.linspace(0, 1, spectrum.size), np.linspace(0, 1, gain_db.size), 10 ** (gain_db / 20))
+    spectrum *= np.interp(
+        np.linspace(0, 1, spectrum.size), np.linspace(0, 1, gain_db.size), 10 ** (gain_db / 20)
+    )
     if room is None:
         return irfft(spectrum, size)[: speech.size], None
     early = irfft(spectrum * rfft(room.early.astype(np.float32), size), size)[: speech.size]

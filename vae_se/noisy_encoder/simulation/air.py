@@ -13,8 +13,8 @@ def wind(samples: int, rate: int, random: np.random.Generator) -> np.ndarray:
 
     Turbulence has a spectrum of f^(-5/3) and steeper (-5 to -10 dB an octave) above 20 to 150 Hz (Nemer and
     Leblanc, Single-microphone wind noise reduction by adaptive postfiltering, 2009). The level is log-normal
-    (4 to 10 dB) with a time constant of 0.15 to 2.5 s; with stronger wind the spectrum reaches higher: the bright
-    part grows with the square of the gust. Foliage adds a hiss of 1 to 6 kHz in one of three.
+    (4 to 10 dB) with a time constant of 0.15 to 2.5 s; with stronger wind the spectrum reaches higher: the
+    bright part grows with the square of the gust. Foliage adds a hiss of 1 to 6 kHz in one of three.
     """
     gust_db = random.uniform(4, 10) * control(random, samples, rate, log_uniform(random, 0.15, 2.5))
     gust = 10 ** ((gust_db - 0.3 * np.abs(gust_db)) / 20)
@@ -30,11 +30,12 @@ def wind(samples: int, rate: int, random: np.random.Generator) -> np.ndarray:
 
 
 def whistle(samples: int, rate: int, random: np.random.Generator) -> np.ndarray:
-    """Air that whistles in gaps or pipes, a kettle, squealing brakes: narrow noise whose pitch follows the gusts.
+    """Air that whistles in gaps or pipes, a kettle, squealing brakes: narrow noise whose pitch follows the
+    gusts.
 
-    One to three resonances of 250 to 4000 Hz with bandwidths of 5 to 120 Hz; pitch and level move together, with
-    a time constant of 0.1 to 2 s and standard deviations of 3 to 25 % and 3 to 9 dB. A baseband noise is shifted
-    to the moving frequency, so the bandwidth does not depend on the pitch.
+    One to three resonances of 250 to 4000 Hz with bandwidths of 5 to 120 Hz; pitch and level move together,
+    with a time constant of 0.1 to 2 s and standard deviations of 3 to 25 % and 3 to 9 dB. A baseband noise is
+    shifted to the moving frequency, so the bandwidth does not depend on the pitch.
     """
     out = np.zeros(samples)
     for _ in range(int(random.integers(1, 4))):

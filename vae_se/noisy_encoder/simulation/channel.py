@@ -1,7 +1,8 @@
 """What a microphone and a codec do to a mixture: colouration, clipping, band limits, quantisation.
 
 Linear parts (``colour``, ``band_limit``) apply to speech and noise alike, so that the target is the coloured
-speech. What is not linear (``clip``, ``quantise``) cannot be shared out; the difference that it makes counts as noise.
+speech. What is not linear (``clip``, ``quantise``) cannot be shared out; the difference that it makes counts
+as noise.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from .primitives import chance, log_uniform
 def colour(random: np.random.Generator, points: int, rate: int, range_db: float) -> np.ndarray:
     """A smooth random frequency response in dB (points,) from 0 to rate / 2.
 
-    Eight cosines over the mel scale with falling amplitudes, ``range_db`` of standard deviation in all, and a high-pass
-    of 6 or 12 dB an octave below 30 to 250 Hz in one of two.
+    Eight cosines over the mel scale with falling amplitudes, ``range_db`` of standard deviation in all, and a
+    high-pass of 6 or 12 dB an octave below 30 to 250 Hz in one of two.
     """
     hertz = np.linspace(0, rate / 2, points)
     mel = np.log1p(hertz / 700)
@@ -32,7 +33,8 @@ def colour(random: np.random.Generator, points: int, rate: int, range_db: float)
 
 
 def band_limit(random: np.random.Generator, points: int, rate: int) -> np.ndarray:
-    """A telephone's or codec's band in dB (points,): shelves of -15 to -35 dB below 50 to 350 Hz and above 3.3 to 7 kHz.
+    """A telephone's or codec's band in dB (points,): shelves of -15 to -35 dB below 50 to 350 Hz and above 3.3
+    to 7 kHz.
 
     Shelves and not walls: the prior models 0 to 8 kHz and cannot say that nothing is there.
     """
@@ -44,7 +46,8 @@ def band_limit(random: np.random.Generator, points: int, rate: int) -> np.ndarra
 
 
 def clip(mixture: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """``mixture`` (samples,) limited to a level that 0.02 to 3 % of its samples exceed; hard, or soft (tanh)."""
+    """``mixture`` (samples,) limited to a level that 0.02 to 3 % of its samples exceed; hard, or soft
+    (tanh)."""
     limit = float(np.quantile(np.abs(mixture), 1 - log_uniform(random, 2e-4, 3e-2)))
     if limit <= 0:
         return mixture

@@ -12,11 +12,12 @@ Simulator = Callable[[int, int, np.random.Generator], np.ndarray]
 
 #: Simulators that need nothing but random numbers.
 SIMULATORS: dict[str, Simulator] = {
-    "clatter": impacts.clatter, "typing": impacts.typing, "footsteps": impacts.footsteps, "knocks": impacts.knocks,
-    "scrape": impacts.scrape, "rain": textures.rain, "gravel": textures.gravel, "crackle": textures.crackle,
-    "applause": textures.applause, "engine": machines.engine, "fan": machines.fan, "motor": machines.motor,
-    "hum": machines.hum, "passing": machines.passing, "wind": air.wind, "whistle": air.whistle,
-    "birds": tonal.birds, "insects": tonal.insects, "alarm": tonal.alarm, "music": tonal.music,
+    "clatter": impacts.clatter, "typing": impacts.typing, "footsteps": impacts.footsteps,
+    "knocks": impacts.knocks, "scrape": impacts.scrape, "rain": textures.rain, "gravel": textures.gravel,
+    "crackle": textures.crackle, "applause": textures.applause, "engine": machines.engine,
+    "fan": machines.fan, "motor": machines.motor, "hum": machines.hum, "passing": machines.passing,
+    "wind": air.wind, "whistle": air.whistle, "birds": tonal.birds, "insects": tonal.insects,
+    "alarm": tonal.alarm, "music": tonal.music,
 }  # fmt: skip
 
 #: The draw from the noise model itself (model_noise.py), which needs a prior.
@@ -25,8 +26,8 @@ MODEL = "model"
 #: Relative frequency of the classes in a pool; voices are mixed in later, from the speech of the training.
 WEIGHTS = {
     MODEL: 8.0, "clatter": 4.0, "typing": 2.0, "footsteps": 1.5, "knocks": 1.5, "scrape": 2.0, "rain": 2.0,
-    "gravel": 2.0, "crackle": 1.5, "applause": 1.0, "engine": 2.5, "fan": 2.5, "motor": 2.0, "hum": 1.0, "passing": 1.5,
-    "wind": 2.0, "whistle": 1.0, "birds": 1.5, "insects": 1.0, "alarm": 1.0, "music": 3.0,
+    "gravel": 2.0, "crackle": 1.5, "applause": 1.0, "engine": 2.5, "fan": 2.5, "motor": 2.0, "hum": 1.0,
+    "passing": 1.5, "wind": 2.0, "whistle": 1.0, "birds": 1.5, "insects": 1.0, "alarm": 1.0, "music": 3.0,
 }  # fmt: skip
 
 

@@ -1,11 +1,11 @@
 """Impacts and scrapes by modal synthesis: dishes, keys, footsteps, doors, knocks, things dragged along.
 
 A struck object rings in its modes: a sum of sinusoids, each with a decay of its own. Frequencies follow the
-object's shape, decays its material. For internal friction tan(phi), a mode at f Hz decays with the time constant
-1 / (pi f tan(phi)) (Wildes and Richards, Recovering material properties from sound, 1988; Klatzky, Pai and Krotkov,
-Perception of material from contact sounds, 2000); the support adds a loss that does not depend on f (van den
-Doel and Pai, The sounds of physical shapes, 1998). The force of the blow is a pulse of 0.2 to 8 ms, shorter for
-harder contacts, and acts as a low-pass filter.
+object's shape, decays its material. For internal friction tan(phi), a mode at f Hz decays with the time
+constant 1 / (pi f tan(phi)) (Wildes and Richards, Recovering material properties from sound, 1988; Klatzky,
+Pai and Krotkov, Perception of material from contact sounds, 2000); the support adds a loss that does not
+depend on f (van den Doel and Pai, The sounds of physical shapes, 1998). The force of the blow is a pulse of
+0.2 to 8 ms, shorter for harder contacts, and acts as a low-pass filter.
 """
 
 from __future__ import annotations
@@ -14,7 +14,16 @@ import math
 
 import numpy as np
 
-from .primitives import band_noise, chance, control, convolve, impulses, log_uniform, poisson_times, renewal_times
+from .primitives import (
+    band_noise,
+    chance,
+    control,
+    convolve,
+    impulses,
+    log_uniform,
+    poisson_times,
+    renewal_times,
+)
 
 #: tan(phi), the coefficient of internal friction, by material: ranges around the published values.
 MATERIALS = {
@@ -58,7 +67,8 @@ def modal_response(
 
 
 def contact(random: np.random.Generator, rate: int, seconds: float) -> np.ndarray:
-    """The force of one blow: a raised-cosine pulse of ``seconds`` with a fifth to all of its size of roughness."""
+    """The force of one blow: a raised-cosine pulse of ``seconds`` with a fifth to all of its size of
+    roughness."""
     n = max(2, round(seconds * rate))
     pulse = 1 - np.cos(2 * math.pi * (np.arange(n) + 0.5) / n)
     rough = random.standard_normal(n) * random.uniform(0.2, 1.0)
@@ -74,12 +84,19 @@ def bounces(random: np.random.Generator, start: float) -> tuple[np.ndarray, np.n
 
 
 def _struck(
-    samples: int, rate: int, random: np.random.Generator, times: np.ndarray, amplitudes: np.ndarray, response: np.ndarray,
+    samples: int,
+    rate: int,
+    random: np.random.Generator,
+    times: np.ndarray,
+    amplitudes: np.ndarray,
+    response: np.ndarray,
     hardness: tuple[float, float],
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """``response`` after blows at ``times``; the contact lasts ``hardness`` seconds (range)."""
     force = contact(random, rate, log_uniform(random, *hardness))
-    return convolve(impulses(samples, rate, times, amplitudes), convolve(np.pad(response, (0, force.size)), force))
+    return convolve(
+        impulses(samples, rate, times, amplitudes), convolve(np.pad(response, (0, force.size)), force)
+    )
 
 
 def clatter(samples: int, rate: int, random: np.random.Generator) -> np.ndarray:
@@ -118,7 +135,9 @@ def typing(samples: int, rate: int, random: np.random.Generator) -> np.ndarray:
     """
     seconds = samples / rate
     times = renewal_times(random, seconds + 1.0, log_uniform(random, 0.1, 0.3), random.uniform(0.2, 0.6))
-    pauses = np.where(random.random(times.size) < random.uniform(0.08, 0.3), random.uniform(0.3, 1.5, times.size), 0)
+    pauses = np.where(
+        random.random(times.size) < random.uniform(0.08, 0.3), random.uniform(0.3, 1.5, times.size), 0
+    )
     times = times + np.cumsum(pauses)
     level = 10 ** (3 * random.standard_normal(times.size) / 20)
     release = times + random.uniform(0.05, 0.13, times.size)
@@ -142,8 +161,8 @@ def typing(samples: int, rate: int, random: np.random.Generator) -> np.ndarray:
 def footsteps(samples: int, rate: int, random: np.random.Generator) -> np.ndarray:
     """Steps every 0.35 to 0.8 s (6 % jitter): heel, toe 60 to 160 ms later, and the grain of the ground.
 
-    Heel and toe excite modes of 50 to 300 Hz (soles, floor) and, on hard floors, of 0.4 to 2 kHz; the ground adds
-    a noise of 1 to 7 kHz under the same envelope, 25 dB below (carpet) to 5 dB above (gravel).
+    Heel and toe excite modes of 50 to 300 Hz (soles, floor) and, on hard floors, of 0.4 to 2 kHz; the ground
+    adds a noise of 1 to 7 kHz under the same envelope, 25 dB below (carpet) to 5 dB above (gravel).
     """
     seconds, out = samples / rate, np.zeros(samples)
     heel = renewal_times(random, seconds, log_uniform(random, 0.35, 0.8), 0.06)
@@ -183,7 +202,9 @@ def knocks(samples: int, rate: int, random: np.random.Generator) -> np.ndarray:
     loud = 10 ** (3 * random.standard_normal(where.size) / 20)
     out = _struck(samples, rate, random, where, loud, response, (5e-4, 8e-3))
     decay = np.exp(-np.arange(int(0.5 * rate)) / (rate * log_uniform(random, 0.01, 0.15)))
-    rattle = convolve(impulses(samples, rate, where, loud), decay) * band_noise(random, samples, rate, 200, 6000, -3)
+    rattle = convolve(impulses(samples, rate, where, loud), decay) * band_noise(
+        random, samples, rate, 200, 6000, -3
+    )
     size = 10 ** (random.uniform(-30, 0) / 20) * np.linalg.norm(out) / max(np.linalg.norm(rattle), 1e-9)
     return np.asarray(out + size * rattle)
 
@@ -192,12 +213,15 @@ def scrape(samples: int, rate: int, random: np.random.Generator) -> np.ndarray:
     """Dragging, wiping, paper, zips: rough noise under strokes of 0.1 to 1 s drives the modes of the object.
 
     The roughness noise grows brighter with the speed of the stroke (van den Doel, Kry and Pai, FoleyAutomatic,
-    2001); here the bright part is weighted by the square of the envelope. One in three is nearly unresonant (cloth, paper).
+    2001); here the bright part is weighted by the square of the envelope. One in three is nearly unresonant
+    (cloth, paper).
     """
     seconds = samples / rate
     times = renewal_times(random, seconds, log_uniform(random, 0.25, 1.5), random.uniform(0.1, 0.5))
     stroke = np.hanning(max(8, int(rate * log_uniform(random, 0.1, 1.0))))
-    speed = convolve(impulses(samples, rate, times, 10 ** (4 * random.standard_normal(times.size) / 20)), stroke)
+    speed = convolve(
+        impulses(samples, rate, times, 10 ** (4 * random.standard_normal(times.size) / 20)), stroke
+    )
     speed = np.clip(speed, 0, None) * np.exp(0.4 * control(random, samples, rate, 0.02))
     cut = log_uniform(random, 800, 4000)
     noise = speed * band_noise(random, samples, rate, 80, cut, random.uniform(-6, 0))

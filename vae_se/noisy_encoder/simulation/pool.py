@@ -1,4 +1,5 @@
-"""A pool of simulated noise on disk, drawn once by several processes and cut from at every step of a training."""
+"""A pool of simulated noise on disk, drawn once by several processes and cut from at every step of a
+training."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ _PEAK = 32767
 
 @dataclasses.dataclass(frozen=True)
 class Pool:
-    """Simulated noises: item i is ``samples[i]`` (length,) int16, to be multiplied by ``scales[i]`` for unit power.
+    """Simulated noises: item i is ``samples[i]`` (length,) int16, to be multiplied by ``scales[i]`` for unit
+    power.
 
     ``names[i]`` is its class, ``seed`` what the pool was drawn from, ``rate`` in Hz.
     """
@@ -37,7 +39,8 @@ class Pool:
         return len(self.samples)
 
     def cut(self, item: int, start: int, length: int) -> np.ndarray:
-        """``length`` samples of ``item`` from ``start`` on (length,) float32, from its beginning again after its end."""
+        """``length`` samples of ``item`` from ``start`` on (length,) float32, from its beginning again after
+        its end."""
         whole = self.samples[item]
         parts = [whole[start : start + length]]
         while (missing := length - sum(part.size for part in parts)) > 0:
@@ -76,9 +79,9 @@ def draw_pool(
 ) -> Pool:  # fmt: skip
     """Draw ``items`` noises of ``seconds`` into ``folder`` and open the pool.
 
-    ``prior``: name or folder of the speech prior whose rate and spectra the class ``model`` uses. The result does not
-    depend on ``processes``. A folder that holds a whole pool of the same request is opened as it is; OutputError
-    where it holds another one.
+    ``prior``: name or folder of the speech prior whose rate and spectra the class ``model`` uses. The result
+    does not depend on ``processes``. A folder that holds a whole pool of the same request is opened as it is;
+    OutputError where it holds another one.
     """
     from ...priors import load_prior
 
@@ -86,8 +89,13 @@ def draw_pool(
     signal = load_prior(prior, "cpu").signal
     length = round(seconds * signal.rate)
     request = {
-        "format": FORMAT, "seed": seed, "items": items, "length": length, "rate": signal.rate, "weights": weights,
-    }  # fmt: skip
+        "format": FORMAT,
+        "seed": seed,
+        "items": items,
+        "length": length,
+        "rate": signal.rate,
+        "weights": weights,
+    }
     index = folder / "index.json"
     if index.is_file():
         if {k: v for k, v in json.loads(index.read_text()).items() if k in request} != request:

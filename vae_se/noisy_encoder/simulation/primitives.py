@@ -64,7 +64,8 @@ def convolve(excitation: np.ndarray, response: np.ndarray) -> np.ndarray:
 
 
 def shaped_noise(random: np.random.Generator, samples: int, rate: int, gain_db: np.ndarray) -> np.ndarray:
-    """Gaussian noise whose spectrum follows ``gain_db``, given at equidistant frequencies from 0 to rate / 2."""
+    """Gaussian noise whose spectrum follows ``gain_db``, given at equidistant frequencies from 0 to rate /
+    2."""
     size = next_fast_len(samples, real=True)
     spectrum = rfft(random.standard_normal(size))
     hertz = np.linspace(0, 1, gain_db.size)
@@ -115,7 +116,8 @@ def wave_table(
 
 
 def envelope(samples: int, rate: int, start: float, attack: float, hold: float, decay: float) -> np.ndarray:
-    """Raised-cosine attack, hold, exponential decay with time constant ``decay``; seconds; 0 before ``start``."""
+    """Raised-cosine attack, hold, exponential decay with time constant ``decay``; seconds; 0 before
+    ``start``."""
     t = np.arange(samples) / rate - start
     rise = 0.5 - 0.5 * np.cos(math.pi * np.clip(t / max(attack, 1e-4), 0, 1))
     fall = np.exp(-np.maximum(t - attack - hold, 0) / max(decay, 1e-4))

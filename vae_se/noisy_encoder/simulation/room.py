@@ -34,12 +34,15 @@ class Room:
 
 
 def draw_room(
-    rate: int, random: np.random.Generator, t60: tuple[float, float] = (0.1, 0.8), direct_db: tuple[float, float] = (-6, 12)
+    rate: int,
+    random: np.random.Generator,
+    t60: tuple[float, float] = (0.1, 0.8),
+    direct_db: tuple[float, float] = (-6, 12),
 ) -> Room:
     """A random room: T60 log-uniform in ``t60`` seconds, direct-to-reverberant ratio uniform in ``direct_db``.
 
-    0.1 to 0.8 s are those of furnished rooms (a car 0.1, living rooms 0.3 to 0.5, a stairwell above); -6 dB is a
-    talker beyond the critical distance. Above 2 kHz the tail decays 1.1 to 2.5 times as fast. 2 to 8 early
+    0.1 to 0.8 s are those of furnished rooms (a car 0.1, living rooms 0.3 to 0.5, a stairwell above); -6 dB is
+    a talker beyond the critical distance. Above 2 kHz the tail decays 1.1 to 2.5 times as fast. 2 to 8 early
     reflections arrive 1 to 30 ms after the direct sound.
     """
     time = log_uniform(random, *t60)

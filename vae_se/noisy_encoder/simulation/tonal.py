@@ -6,16 +6,29 @@ import math
 
 import numpy as np
 
-from .primitives import band_noise, chance, control, envelope, log_uniform, phase_of, poisson_times, renewal_times, wave_table
+from .primitives import (
+    band_noise,
+    chance,
+    control,
+    envelope,
+    log_uniform,
+    phase_of,
+    poisson_times,
+    renewal_times,
+    wave_table,
+)
 
 
 def _syllable(random: np.random.Generator, rate: int, hertz: float, seconds: float) -> np.ndarray:
-    """A frequency-modulated whistle around ``hertz``: sweeps of up to an octave, and one in three with a trill."""
+    """A frequency-modulated whistle around ``hertz``: sweeps of up to an octave, and one in three with a
+    trill."""
     n = max(32, round(seconds * rate))
     x = np.linspace(-1, 1, n)
     octaves = random.uniform(-0.6, 0.6) * x + random.uniform(-0.4, 0.4) * x**2
     if chance(random, 1 / 3):
-        octaves = octaves + random.uniform(0.02, 0.2) * np.sin(2 * math.pi * random.uniform(20, 80) * seconds * (x + 1) / 2)
+        octaves = octaves + random.uniform(0.02, 0.2) * np.sin(
+            2 * math.pi * random.uniform(20, 80) * seconds * (x + 1) / 2
+        )
     f = np.clip(hertz * 2**octaves, 200, 0.46 * rate)
     phase = 2 * math.pi * phase_of(f, rate, random.random())
     overtone = random.uniform(0, 0.3) * np.sin(2 * phase) * (2 * f < 0.48 * rate)
@@ -23,7 +36,8 @@ def _syllable(random: np.random.Generator, rate: int, hertz: float, seconds: flo
 
 
 def birds(samples: int, rate: int, random: np.random.Generator) -> np.ndarray:
-    """1 to 5 birds: phrases of 1 to 12 like syllables, 30 to 350 ms each, at 1 to 7 kHz (0.4 for doves and owls).
+    """1 to 5 birds: phrases of 1 to 12 like syllables, 30 to 350 ms each, at 1 to 7 kHz (0.4 for doves and
+    owls).
 
     Syllables repeat every 1.1 to 3 times their duration; phrases come 0.1 to 0.7 times a second; birds are 0 to
     20 dB below the nearest one. Frequency-modulated whistles follow the source-filter view of bird song
@@ -47,7 +61,8 @@ def birds(samples: int, rate: int, random: np.random.Generator) -> np.ndarray:
 
 
 def insects(samples: int, rate: int, random: np.random.Generator) -> np.ndarray:
-    """Crickets and cicadas: 1 to 6 carriers of 2 to 7.5 kHz, pulsed 8 to 120 times a second, in chirps or without end.
+    """Crickets and cicadas: 1 to 6 carriers of 2 to 7.5 kHz, pulsed 8 to 120 times a second, in chirps or
+    without end.
 
     Carriers are 5 to 200 Hz wide; three in four chirp 0.5 to 5 times a second with a duty of 20 to 80 %.
     """
@@ -56,7 +71,9 @@ def insects(samples: int, rate: int, random: np.random.Generator) -> np.ndarray:
         centre, width = log_uniform(random, 2000, 7500), log_uniform(random, 5, 200)
         f = centre + width * control(random, samples, rate, 0.005)
         carrier = np.sin(2 * math.pi * phase_of(f, rate, random.random()))
-        pulse = (0.5 + 0.5 * np.cos(2 * math.pi * (log_uniform(random, 8, 120) * t + random.random()))) ** random.uniform(0.5, 3)
+        pulse = (
+            0.5 + 0.5 * np.cos(2 * math.pi * (log_uniform(random, 8, 120) * t + random.random()))
+        ) ** random.uniform(0.5, 3)
         if chance(random, 0.75):
             period, duty = 1 / log_uniform(random, 0.5, 5), random.uniform(0.2, 0.8)
             place = ((t + random.random() * period) / period) % 1
@@ -93,10 +110,10 @@ _SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 3, 5, 7, 10), (0,
 def music(samples: int, rate: int, random: np.random.Generator) -> np.ndarray:
     """Notes and chords with envelopes, and in one of two a drum pattern.
 
-    60 to 180 beats a minute, one to three voices; each voice plays notes or chords of two to four tones of one scale, of
-    a quarter beat to two beats. A plucked tone decays in 0.1 to 1.5 s; a sustained one has an attack of 10 to 150 ms and
-    a vibrato of up to 3 % at 4 to 7 Hz. Harmonics fall by 3 to 14 dB an octave. Drums: a falling sine (kick), noise
-    (snare), bright noise (hat).
+    60 to 180 beats a minute, one to three voices; each voice plays notes or chords of two to four tones of one
+    scale, of a quarter beat to two beats. A plucked tone decays in 0.1 to 1.5 s; a sustained one has an attack
+    of 10 to 150 ms and a vibrato of up to 3 % at 4 to 7 Hz. Harmonics fall by 3 to 14 dB an octave. Drums: a
+    falling sine (kick), noise (snare), bright noise (hat).
     """
     out, seconds = np.zeros(samples), samples / rate
     beat, root = 60 / random.uniform(60, 180), log_uniform(random, 55, 220)
@@ -135,7 +152,9 @@ def music(samples: int, rate: int, random: np.random.Generator) -> np.ndarray:
 def _drums(samples: int, rate: int, random: np.random.Generator, beat: float) -> np.ndarray:
     """A pattern of kick, snare and hat at unit power."""
     t = np.arange(int(0.4 * rate)) / rate
-    kick = np.sin(2 * math.pi * (log_uniform(random, 40, 80) * t + random.uniform(1, 4) * (1 - np.exp(-t / 0.03)))) * np.exp(-t / 0.12)
+    kick = np.sin(
+        2 * math.pi * (log_uniform(random, 40, 80) * t + random.uniform(1, 4) * (1 - np.exp(-t / 0.03)))
+    ) * np.exp(-t / 0.12)
     snare = band_noise(random, t.size, rate, 200, 6000) * np.exp(-t / log_uniform(random, 0.03, 0.12))
     hat = band_noise(random, t.size, rate, 4000, 7900) * np.exp(-t / log_uniform(random, 0.01, 0.06))
     out = np.zeros(samples)
@@ -144,5 +163,7 @@ def _drums(samples: int, rate: int, random: np.random.Generator, beat: float) ->
         size = 10 ** ((2 * random.standard_normal(times.size) - random.uniform(0, 10)) / 20)
         train = np.bincount((times * rate).astype(int).clip(max=samples - 1), size, minlength=samples)
         length = samples + sound.size - 1
-        out += np.fft.irfft(np.fft.rfft(train, length) * np.fft.rfft(sound / np.linalg.norm(sound), length), length)[:samples]
+        out += np.fft.irfft(
+            np.fft.rfft(train, length) * np.fft.rfft(sound / np.linalg.norm(sound), length), length
+        )[:samples]
     return out / max(float(np.std(out)), 1e-9)

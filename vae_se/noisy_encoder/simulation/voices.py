@@ -18,7 +18,8 @@ Cut = Callable[[int, np.random.Generator], np.ndarray]
 
 
 def distant(speech: np.ndarray, rate: int, random: np.random.Generator) -> np.ndarray:
-    """``speech`` (samples,) as heard from afar: a low-pass of 0 to 12 dB an octave above 0.5 to 6 kHz, and a room.
+    """``speech`` (samples,) as heard from afar: a low-pass of 0 to 12 dB an octave above 0.5 to 6 kHz, and a
+    room.
 
     T60 of 0.2 to 1 s, direct sound 12 dB below the reverberation to 6 dB above.
     """
@@ -31,7 +32,8 @@ def distant(speech: np.ndarray, rate: int, random: np.random.Generator) -> np.nd
 
 
 def talkers(samples: int, rate: int, random: np.random.Generator, cut: Cut) -> np.ndarray:
-    """One to three interfering voices, near (one in three) or distant, the second and third up to 12 dB quieter.
+    """One to three interfering voices, near (one in three) or distant, the second and third up to 12 dB
+    quieter.
 
     A voice may start late or end early: one in three is silent outside of a stretch of 1 s to all of the time.
     """
