@@ -5,18 +5,19 @@ The prior over noise, for one recording:
 - Number of atoms: 1 to 16, uniform in its logarithm.
 - Log-spectrum of an atom, a sum of: a tilt of -12 to +3 dB an octave; a smooth random curve (cosines over
   the mel scale with falling amplitudes, 2 to 12 dB in all); with probability 1/3 a resonance (a bell over
-  log-frequency, 0.05 to 1 octave wide, 10 to 40 dB high); with probability 1/4 a comb (peaks at the multiples of
-  40 to 2000 Hz, 10 to 40 dB high); with probability 1/4 an edge above or below which the spectrum falls off
+  log-frequency, 0.05 to 1 octave wide, 10 to 40 dB high); with probability 1/4 a comb (peaks at the multiples
+  of 40 to 2000 Hz, 10 to 40 dB high); with probability 1/4 an edge above or below which the spectrum falls off
   steeply. In one recording of six the atoms come from the speech prior instead: decoded draws of z, noise that
   sounds like voices.
 - Activation of an atom: a level (normal, 8 dB) and a course. Steady and slow (log-normal, time constant
   of 0.2 to 4 s, 2 to 9 dB) are twice as probable as each of the others: fast (gamma distributed, independent
-  between frames, shape 0.1 to 3); bursts (Poisson onsets, 0.3 to 8 a second, exponential decay of 20 to 600 ms, 15
-  to 40 dB above the floor); gated (a random telegraph signal, phases of 0.1 to 3 s, 20 to 40 dB deep); a swell
-  (a cosine with a period of 1 to 20 s, up to 20 dB).
+  between frames, shape 0.1 to 3); bursts (Poisson onsets, 0.3 to 8 a second, exponential decay of 20 to 600
+  ms, 15 to 40 dB above the floor); gated (a random telegraph signal, phases of 0.1 to 3 s, 20 to 40 dB deep);
+  a swell (a cosine with a period of 1 to 20 s, up to 20 dB).
 
-The spectrogram is a complex Gaussian draw with variance W H. It is made consistent with a waveform by synthesis and
-analysis: otherwise neighbouring frames would be independent, which frames of overlapping windows never are.
+The spectrogram is a complex Gaussian draw with variance W H. It is made consistent with a waveform by
+synthesis and analysis: otherwise neighbouring frames would be independent, which frames of overlapping windows
+never are.
 """
 
 from __future__ import annotations
