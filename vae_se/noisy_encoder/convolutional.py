@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import typing
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -118,8 +120,10 @@ class ConvolutionalNoisyEncoder(nn.Module):
         self.up1 = nn.ConvTranspose2d(3 * channels, channels, (1, 4), (1, 2), (0, 1))
         self.up2 = nn.ConvTranspose2d(2 * channels, 3, (1, 8), (1, 4), (0, 2))
         with torch.no_grad():  # begin near the prior, near half of the input's power and near the mean spectrum
-            for weight in (self.speech[-1].weight, self.up2.weight, *(block.mix.weight for block in self.time)):
-                weight.mul_(0.2)
+            typing.cast(nn.Linear, self.speech[-1]).weight.mul_(0.2)
+            self.up2.weight.mul_(0.2)
+            for block in self._time_blocks():
+                block.mix.weight.mul_(0.2)
         self.register_buffer("log_power_mean", torch.zeros(bins))
         self.register_buffer("log_power_std", torch.ones(bins))
 
@@ -139,7 +143,7 @@ class ConvolutionalNoisyEncoder(nn.Module):
         low = functional.silu(self.down1(self._pad(image))) * mask[:, None, :, None]
         deep = functional.silu(self.down2(self._pad(low)))
         hidden = self.enter(deep.transpose(1, 2).flatten(2)) + self.enter_mean(band_mean)
-        for block in self.time:
+        for block in self._time_blocks():
             hidden = block(hidden, present)
         hidden = self.leave(hidden)
         latent_mean, log_variance = self.speech(hidden).chunk(2, -1)
@@ -155,6 +159,9 @@ class ConvolutionalNoisyEncoder(nn.Module):
             GaussianPosterior(latent_mean, log_variance.clamp(*_LATENT_RANGE)),
             log_noise.clamp(LOG_VARIANCE_MIN, LOG_VARIANCE_MAX),
         )
+
+    def _time_blocks(self) -> Iterator[_Dilated]:
+        return (typing.cast(_Dilated, block) for block in self.time)
 
     def _mean(self, standard: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         if self.causal:

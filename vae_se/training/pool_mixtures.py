@@ -188,5 +188,5 @@ def _speech_at_microphone(
     early = irfft(spectrum * rfft(room.early.astype(np.float32), size), size)[: speech.size]
     late = irfft(spectrum * rfft(room.late.astype(np.float32), size), size)[: speech.size]
     # The target keeps the level of the dry speech, whatever the reflections add.
-    scale = float(np.linalg.norm(speech) / max(np.linalg.norm(early), 1e-9))
+    scale = float(np.linalg.norm(speech)) / max(float(np.linalg.norm(early)), 1e-9)
     return scale * early, scale * late

@@ -178,7 +178,7 @@ def footsteps(samples: int, rate: int, random: np.random.Generator) -> np.ndarra
     grain = np.exp(-np.arange(int(0.15 * rate)) / (rate * log_uniform(random, 0.01, 0.05)))
     cover = convolve(impulses(samples, rate, times, loud), grain)
     ground = band_noise(random, samples, rate, log_uniform(random, 500, 2000), log_uniform(random, 2500, 7500))
-    size = 10 ** (random.uniform(-25, 5) / 20) * np.linalg.norm(out) / max(np.linalg.norm(cover * ground), 1e-9)
+    size = 10 ** (random.uniform(-25, 5) / 20) * np.linalg.norm(out) / max(float(np.linalg.norm(cover * ground)), 1e-9)
     return np.asarray(out + size * cover * ground)
 
 
@@ -205,7 +205,7 @@ def knocks(samples: int, rate: int, random: np.random.Generator) -> np.ndarray:
     rattle = convolve(impulses(samples, rate, where, loud), decay) * band_noise(
         random, samples, rate, 200, 6000, -3
     )
-    size = 10 ** (random.uniform(-30, 0) / 20) * np.linalg.norm(out) / max(np.linalg.norm(rattle), 1e-9)
+    size = 10 ** (random.uniform(-30, 0) / 20) * np.linalg.norm(out) / max(float(np.linalg.norm(rattle)), 1e-9)
     return np.asarray(out + size * rattle)
 
 

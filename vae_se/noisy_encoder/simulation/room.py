@@ -49,10 +49,9 @@ def draw_room(
     taps = int(rate * min(time, 1.0))
     t = np.arange(taps) / rate
     faster = random.uniform(1.1, 2.5)
-    tail = sum(
-        band_noise(random, taps, rate, low, high) * np.exp(-3 * math.log(10) * t / seconds)
-        for low, high, seconds in ((60.0, 2000.0, time), (2000.0, 0.49 * rate, time / faster))
-    )
+    tail = np.zeros(taps)
+    for low, high, seconds in ((60.0, 2000.0, time), (2000.0, 0.49 * rate, time / faster)):
+        tail += band_noise(random, taps, rate, low, high) * np.exp(-3 * math.log(10) * t / seconds)
     tail[: int(random.uniform(0.001, 0.008) * rate)] = 0  # nothing is heard before the first reflection
     for _ in range(int(random.integers(2, 9))):
         delay = int(log_uniform(random, 0.001, 0.03) * rate)

@@ -133,8 +133,8 @@ def music(samples: int, rate: int, random: np.random.Generator) -> np.ndarray:
             n = min(samples - begin, int(rate * (hold + 4 * decay + 0.1)))
             t = np.arange(n) / rate
             shape = envelope(n, rate, 0.0, 0.004 if plucked else log_uniform(random, 0.01, 0.15), hold, decay)
-            for tone in range(tones):
-                degree = int(random.integers(len(scale))) if tone == 0 else degree + 2  # noqa: F821 - set by tone 0
+            lowest = int(random.integers(len(scale)))
+            for degree in range(lowest, lowest + 2 * tones, 2):  # a chord in thirds
                 semitones = scale[degree % len(scale)] + 12 * (degree // len(scale) + octave)
                 f = root * 2 ** (semitones / 12)
                 count = int(min(40, 0.45 * rate / (f * 1.04)))
