@@ -29,9 +29,10 @@ from vae_se.data.waveforms import load_waveforms
 from vae_se.noisy_encoder.convolutional import ConvolutionalNoisyEncoder
 from vae_se.noisy_encoder.network import NoisyEncoder
 from vae_se.noisy_encoder.simulation.pool import open_pool
-from vae_se.noisy_encoder.store import save_noisy_encoder
+from vae_se.noisy_encoder.store import load_noisy_encoder, save_noisy_encoder
 from vae_se.numerics import POWER_FLOOR
 from vae_se.priors import load_prior
+from vae_se.priors.store import locate
 from vae_se.rng import derive, torch_stream
 from vae_se.training.mixtures import Batch, MixtureSource
 from vae_se.training.muon import Muon
@@ -168,6 +169,7 @@ def main() -> None:
     parser.add_argument("--native", type=Path, required=True)
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", help="noisy encoder to go on from, or auto: the one shipped with the prior")
     parser.add_argument("--steps", type=int, default=10**9)
     parser.add_argument("--seconds-limit", type=float, default=1e12, help="stop after so much processor time")
     parser.add_argument("--set", nargs="*", default=[], dest="settings", action="extend")
@@ -194,6 +196,9 @@ def main() -> None:
     }
 
     model = build(options, prior, given.seed)
+    if given.start:
+        folder = locate(given.prior) / "noisy_encoder" if given.start == "auto" else Path(given.start)
+        model.load_state_dict(load_noisy_encoder(folder, prior).state_dict())
     average = copy.deepcopy(model).requires_grad_(False)
     steppers = optimisers(model, options)
     step, spent, history = 0, 0.0, []
@@ -206,7 +211,7 @@ def main() -> None:
         for stepper, kept in zip(steppers, saved["optimisers"], strict=True):
             stepper.load_state_dict(kept)
         step, spent, history = saved["step"], saved["seconds"], saved["history"]
-    else:
+    elif not given.start:
         logs = []
         for number in range(STATISTICS_BATCHES):
             batch = source.draw(given.seed, "statistics", number, 16)
