@@ -26,7 +26,7 @@ import torch
 
 from vae_se.data.corpus import scan
 from vae_se.data.waveforms import load_waveforms
-from vae_se.noisy_encoder.convolutional import ConvolutionalNoisyEncoder
+from vae_se.noisy_encoder.convolutional import CalibratedEncoding, ConvolutionalNoisyEncoder
 from vae_se.noisy_encoder.network import NoisyEncoder
 from vae_se.noisy_encoder.simulation.pool import open_pool
 from vae_se.noisy_encoder.store import load_noisy_encoder, save_noisy_encoder
@@ -57,7 +57,6 @@ class Options:
     warmup_steps: int = 100
     clip_norm: float = 200.0
     noise_weight: float = 1.0
-    loss: str = "calibrated"
     average: float = 0.998
     batch: int = 16
     seconds: float = 4.0
@@ -103,28 +102,24 @@ def robust_nll(power: torch.Tensor, log_variance: torch.Tensor, cap: float = 40.
 
 
 def training_loss(
-    prior: Any, found: Any, batch: Batch, generator: torch.Generator, kind: str
+    prior: Any, found: Any, batch: Batch, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Means per frame of three terms: speech, latents, noise.
+    """Means per frame of three terms: speech, latents, noise; as loss_of, with the robust likelihood.
 
-    ``elbo``: as loss_of, with the robust likelihood. ``calibrated``: the mean of q is trained by the
-    likelihood of the clean frame at z = mean + s e, where s is the standard deviation of the clean frame's
-    posterior q_c, and by the prior; its covariance by the forward divergence KL(q_c || q), whose optimum given
-    the mean m is E[s^2 + (m_c - m)^2], the actual uncertainty. (The ELBO's own optimum is too narrow:
-    docs/noisy-encoder.md.)
+    Where the network gives a spread, the latents' term includes the forward divergence KL(q_c || spread) from
+    the clean frame's posterior q_c with the mean held fixed. Its optimum given the mean m is the variance
+    E[s^2 + (m_c - m)^2], the actual uncertainty; the ELBO's own is E[s^2] alone (docs/noisy-encoder.md).
     """
     speech, noise = power(batch.speech), robust_nll(power(batch.noise), found.log_noise).mean()
-    q = found.posterior
-    if kind == "elbo":
-        z, _ = q.rsample(1, generator)
-        return robust_nll(speech, prior.decode(z)[:, 0]).mean(), q.kl().mean(), noise
-    with torch.no_grad():
-        clean = prior.encode(speech)
-    draw = torch.randn(q.mean.shape, generator=generator)
-    eta = prior.decode((q.mean + torch.exp(0.5 * clean.log_variance) * draw).unsqueeze(1))[:, 0]
-    misfit = clean.log_variance.exp() + (clean.mean - q.mean).square()
-    forward = 0.5 * (misfit * torch.exp(-q.log_variance) + q.log_variance - clean.log_variance - 1).sum(-1)
-    return robust_nll(speech, eta).mean(), (0.5 * q.mean.square().sum(-1) + forward).mean(), noise
+    z, _ = found.posterior.rsample(1, generator)
+    latents = found.posterior.kl().mean()
+    if isinstance(found, CalibratedEncoding):
+        with torch.no_grad():
+            clean = prior.encode(speech)
+            misfit = clean.log_variance.exp() + (clean.mean - found.posterior.mean).square()
+        wide = found.spread.log_variance
+        latents = latents + 0.5 * (misfit * torch.exp(-wide) + wide - clean.log_variance - 1).sum(-1).mean()
+    return robust_nll(speech, prior.decode(z)[:, 0]).mean(), latents, noise
 
 
 def rate(options: Options, step: int) -> float:
@@ -149,7 +144,8 @@ def validate(model: Any, prior: Any, batches: list[Batch], seed: int, name: str)
         energy = [power(x).sum((-2, -1)) + 1e-12 for x in (batch.noise, error)]
         with torch.no_grad():
             clean = prior.encode(power(batch.speech))
-        z_score = (clean.mean - found.posterior.mean) * torch.exp(-0.5 * found.posterior.log_variance)
+        wide = found.spread if isinstance(found, CalibratedEncoding) else found.posterior
+        z_score = (clean.mean - wide.mean) * torch.exp(-0.5 * wide.log_variance)
         inside.append((z_score.abs() < 1.645).float().mean())  # 0.9 where the covariance is right
         gains.append(10 * torch.log10(energy[0] / energy[1]))
     means = (sums / len(batches)).tolist()
@@ -233,7 +229,7 @@ def main() -> None:
                 group["lr"] = rate(options, step)
         mixture = power(batch.speech + batch.noise)
         found = model(mixture, torch.ones_like(mixture[..., 0]))
-        terms = training_loss(prior, found, batch, torch_stream(given.seed, "step", step), options.loss)
+        terms = training_loss(prior, found, batch, torch_stream(given.seed, "step", step))
         model.zero_grad()
         (terms[0] + terms[1] + options.noise_weight * terms[2]).backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), options.clip_norm)

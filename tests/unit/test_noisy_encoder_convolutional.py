@@ -85,8 +85,10 @@ def test_the_causal_form_never_looks_ahead_and_the_other_does(changed):
 
 def test_gradients_reach_every_parameter(causal):
     found = network(causal)
-    mean, log_variance, log_noise = outputs(found(powers(), torch.ones(3, 12, dtype=torch.float64)))
-    (mean.square().sum() + log_variance.square().sum() + log_noise.square().sum()).backward()
+    result = found(powers(), torch.ones(3, 12, dtype=torch.float64))
+    mean, log_variance, log_noise = outputs(result)
+    total = mean.square().sum() + log_variance.square().sum() + log_noise.square().sum()
+    (total + result.spread.log_variance.square().sum()).backward()
     for name, parameter in found.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().max() > 0, name

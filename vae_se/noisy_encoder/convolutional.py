@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +19,16 @@ from .network import NoisyEncoding
 
 _LATENT_RANGE = (-8.0, 2.0)  # of log-variances of q
 _MASK_RANGE = (-8.0, 3.0)  # of log n - log |x|^2, where the noise follows the input
+
+
+@dataclasses.dataclass(frozen=True)
+class CalibratedEncoding(NoisyEncoding):
+    """``posterior`` is narrow: its covariance is that of the clean frame's posterior, so that a draw is a
+    plausible frame; it starts EM and is its proposal. ``spread`` has the same mean and a variance that also
+    holds the network's own error, so that central intervals cover the clean posterior's mean as often as they
+    say."""
+
+    spread: GaussianPosterior
 
 
 def band_matrix(bins: int, narrow: int, wide: int) -> torch.Tensor:
@@ -115,7 +126,7 @@ class ConvolutionalNoisyEncoder(nn.Module):
             _Dilated(width, self.DILATIONS[i % len(self.DILATIONS)], causal) for i in range(blocks)
         )
         self.leave = nn.LayerNorm(width)
-        self.speech = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 2 * latent_dim))
+        self.speech = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 3 * latent_dim))
         self.up0 = nn.Linear(width, channels * self.positions)
         self.up1 = nn.ConvTranspose2d(3 * channels, channels, (1, 4), (1, 2), (0, 1))
         self.up2 = nn.ConvTranspose2d(2 * channels, 3, (1, 8), (1, 4), (0, 2))
@@ -132,7 +143,7 @@ class ConvolutionalNoisyEncoder(nn.Module):
         self.log_power_mean.copy_(mean)
         self.log_power_std.copy_(std)
 
-    def forward(self, power: torch.Tensor, mask: torch.Tensor) -> NoisyEncoding:
+    def forward(self, power: torch.Tensor, mask: torch.Tensor) -> CalibratedEncoding:
         """``power`` (B, N, F), ``mask`` (B, N): a recording's result does not depend on its padding."""
         present = mask.unsqueeze(-1)
         log_power = torch.log(power + POWER_FLOOR)
@@ -146,7 +157,7 @@ class ConvolutionalNoisyEncoder(nn.Module):
         for block in self._time_blocks():
             hidden = block(hidden, present)
         hidden = self.leave(hidden)
-        latent_mean, log_variance = self.speech(hidden).chunk(2, -1)
+        latent_mean, log_variance, log_spread = self.speech(hidden).chunk(3, -1)
         back = self.up0(hidden).unflatten(-1, (self.channels, self.positions)).transpose(1, 2)
         back = functional.silu(self.up1(torch.cat([back, deep], 1)))
         gate, share, departure = self.up2(torch.cat([back, low], 1)).unbind(1)
@@ -155,9 +166,10 @@ class ConvolutionalNoisyEncoder(nn.Module):
         moving = log_power + share.clamp(*_MASK_RANGE)
         steady = self.log_power_mean + self.log_power_std * (mean + departure)
         log_noise = gate * moving + (1 - gate) * steady
-        return NoisyEncoding(
+        return CalibratedEncoding(
             GaussianPosterior(latent_mean, log_variance.clamp(*_LATENT_RANGE)),
             log_noise.clamp(LOG_VARIANCE_MIN, LOG_VARIANCE_MAX),
+            GaussianPosterior(latent_mean, log_spread.clamp(*_LATENT_RANGE)),
         )
 
     def _time_blocks(self) -> Iterator[_Dilated]:
