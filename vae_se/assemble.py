@@ -10,10 +10,10 @@ from .config import Config, EStepConfig, NoiseConfig
 from .errors import UsageError
 from .inference.estep import ESTEPS, EStep
 from .inference.gain import Gain
+from .inference.initialisation import ProposesStart
 from .inference.monte_carlo_em import MonteCarloEM
 from .noise import NOISES
 from .noise.dictionary import Dictionary
-from .noisy_encoder.network import NoisyEncoder
 from .noisy_encoder.store import belongs, folder_beside, load_noisy_encoder
 from .priors.base import SpeechPrior
 from .priors.store import locate
@@ -62,7 +62,7 @@ def _check_fit(name: str, estep: EStep[Any], prior: SpeechPrior) -> None:
     )
 
 
-def _noisy_encoder(config: Config, prior: Any) -> NoisyEncoder | None:
+def _noisy_encoder(config: Config, prior: Any) -> ProposesStart | None:
     """The noisy encoder that the configuration selects, on the prior's device, or None."""
     chosen = config.inference.noisy_encoder
     if chosen is None:

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from tests.toys import SIGNAL, tiny_prior
-from vae_se.noisy_encoder import simulation
 from vae_se.noisy_encoder.simulation import draw_noise
+from vae_se.noisy_encoder.simulation import model_noise as simulation
 from vae_se.rng import torch_stream
 
 RATE = 62.5  # frames a second of the shipped priors

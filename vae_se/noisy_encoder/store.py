@@ -16,6 +16,7 @@ from ..priors.base import SpeechPrior
 from ..priors.store import current_keywords
 from ..storage.atomic import write_atomically
 from ..storage.untrusted import load_json, load_tensors
+from .convolutional import ConvolutionalNoisyEncoder
 from .network import NoisyEncoder
 
 FORMAT = 1
@@ -23,6 +24,15 @@ FORMAT = 1
 #: Name of the noisy encoder's folder in the folder of its prior, and its name in release 0.1.0.
 FOLDER, _OLD_FOLDER = "noisy_encoder", "recogniser"
 _KIND, _OLD_KIND = "noisy_encoder", "recogniser"
+
+#: Either network: recurrent or convolutional.
+AnyNoisyEncoder = NoisyEncoder | ConvolutionalNoisyEncoder
+
+#: Classes by the ``architecture`` of config.json; a file without the key holds the recurrent network.
+ARCHITECTURES: dict[str, type[NoisyEncoder] | type[ConvolutionalNoisyEncoder]] = {
+    "recurrent": NoisyEncoder,
+    "convolutional": ConvolutionalNoisyEncoder,
+}
 
 
 def folder_beside(prior_folder: Path) -> Path:
@@ -46,7 +56,14 @@ def prior_digest(prior: SpeechPrior) -> str:
     return digest.hexdigest()
 
 
-def save_noisy_encoder(model: NoisyEncoder, prior: SpeechPrior, folder: Path, **extra: Any) -> dict[str, Any]:
+def architecture_of(model: AnyNoisyEncoder) -> str:
+    """The key of the model's class in ARCHITECTURES."""
+    return next(name for name, build in ARCHITECTURES.items() if type(model) is build)
+
+
+def save_noisy_encoder(
+    model: AnyNoisyEncoder, prior: SpeechPrior, folder: Path, **extra: Any
+) -> dict[str, Any]:
     """Write weights.safetensors (float16) and config.json; returns the latter, which includes ``extra``.
 
     ``prior`` is the prior as :func:`vae_se.load_prior` returns it, since its digest identifies it.
@@ -54,6 +71,7 @@ def save_noisy_encoder(model: NoisyEncoder, prior: SpeechPrior, folder: Path, **
     config = {
         "format": FORMAT,
         "kind": _KIND,
+        "architecture": architecture_of(model),
         "model": model.config(),
         "prior": prior_digest(prior),
         **extra,
@@ -101,7 +119,7 @@ def belongs(folder: Path, prior: SpeechPrior) -> bool:
 
 def load_noisy_encoder(
     folder: str | Path, prior: SpeechPrior, device: str | torch.device = "cpu"
-) -> NoisyEncoder:
+) -> AnyNoisyEncoder:
     """Load the network in ``folder``; frozen, in evaluation mode.
 
     Raises PriorError where it is missing, incomplete or not finite, or belongs to other weights than
@@ -116,12 +134,15 @@ def load_noisy_encoder(
         raise PriorError(f"cannot read {weights}: {error}", "is the file complete?") from None
     if config.get("prior") != prior_digest(prior):
         raise PriorError(f"the noisy encoder in {folder} belongs to another prior", "train one with --amortise")
+    build = ARCHITECTURES.get(config.get("architecture", "recurrent"))
+    if build is None:
+        raise PriorError(f"unknown architecture {config.get('architecture')!r} in {folder}", "update vae-se")
     try:
         # First without allocating tensors: a configuration may ask for any size.
         with torch.device("meta"):
-            NoisyEncoder(**config["model"]).load_state_dict(tensors, assign=True)
+            build(**config["model"]).load_state_dict(tensors, assign=True)
         with torch.random.fork_rng(devices=[]):  # layers draw their initial values from the global generator
-            model = NoisyEncoder(**config["model"])
+            model = build(**config["model"])
         model.load_state_dict({name: t.float() for name, t in tensors.items()})
     except VaeSeError as error:
         raise PriorError(f"bad configuration in {folder}: {error}", error.hint) from None

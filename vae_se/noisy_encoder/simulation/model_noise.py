@@ -1,22 +1,23 @@
-"""Noise drawn from the model itself: random dictionaries and activations, no recording of noise anywhere.
+"""Noise drawn from the noise model itself: a random dictionary times random activations.
 
-The prior over noise, one recording at a time:
+The prior over noise, for one recording:
 
-- The number of atoms is 1 to 16, uniform in its logarithm.
-- An atom's log-spectrum is a sum of: a tilt of -12 to +3 dB an octave; a smooth random curve (cosines over
-  the mel scale, falling amplitudes, 2 to 12 dB in all); with one chance in three a resonance (a bell over
-  log-frequency, 0.05 to 1 octave wide, 10 to 40 dB high); with one in four a comb (peaks at the multiples of
-  40 to 2000 Hz, 10 to 40 dB high); with one in four an edge above or below which it falls off steeply. One
-  recording in six takes its atoms from the speech prior instead: decoded draws of z, noise that sounds like
-  voices.
-- An atom's activation has a level (normal, 8 dB) and a course: steady, or slow (log-normal, a time constant
-  of 0.2 to 4 s, 2 to 9 dB), each twice as probable as any of the others: fast (gamma distributed frame by
-  frame, shape 0.1 to 3); bursts (Poisson onsets, 0.3 to 8 a second, exponential decay of 20 to 600 ms, 15 to
-  40 dB above its floor); gated (a random telegraph, phases of 0.1 to 3 s, 20 to 40 dB deep); a swell (a
-  cosine of 1 to 20 s, up to 20 dB).
+- Number of atoms: 1 to 16, uniform in its logarithm.
+- Log-spectrum of an atom, a sum of: a tilt of -12 to +3 dB an octave; a smooth random curve (cosines over
+  the mel scale with falling amplitudes, 2 to 12 dB in all); with probability 1/3 a resonance (a bell over
+  log-frequency, 0.05 to 1 octave wide, 10 to 40 dB high); with probability 1/4 a comb (peaks at the multiples
+  of 40 to 2000 Hz, 10 to 40 dB high); with probability 1/4 an edge above or below which the spectrum falls off
+  steeply. In one recording of six the atoms come from the speech prior instead: decoded draws of z, noise that
+  sounds like voices.
+- Activation of an atom: a level (normal, 8 dB) and a course. Steady and slow (log-normal, time constant
+  of 0.2 to 4 s, 2 to 9 dB) are twice as probable as each of the others: fast (gamma distributed, independent
+  between frames, shape 0.1 to 3); bursts (Poisson onsets, 0.3 to 8 a second, exponential decay of 20 to 600
+  ms, 15 to 40 dB above the floor); gated (a random telegraph signal, phases of 0.1 to 3 s, 20 to 40 dB deep);
+  a swell (a cosine with a period of 1 to 20 s, up to 20 dB).
 
-The draw of the spectrogram is complex Gaussian under W H, made consistent (a waveform's) by synthesis and
-analysis: without that, neighbouring frames would be independent, as those of overlapping windows never are.
+The spectrogram is a complex Gaussian draw with variance W H. It is made consistent with a waveform by
+synthesis and analysis: otherwise neighbouring frames would be independent, which frames of overlapping windows
+never are.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from typing import Any
 import torch
 
 MAX_RANK = 16
-# Steady and slow ones are the commoner.
+# Steady and slow courses are twice as probable as the others.
 _COURSES = ("steady", "steady", "slow", "slow", "fast", "bursts", "gated", "swell")
 _DECIBELS = math.log(10) / 10
 
@@ -37,7 +38,7 @@ def draw_noise(
 ) -> torch.Tensor:
     """Noise waveforms (B, samples) at the prior's rate, each of unit power; ``generator`` is on the CPU.
 
-    ``prior``: a SpeechPrior, for its STFT and for the atoms of the fraction ``voices`` of recordings.
+    ``prior``: a SpeechPrior, which gives the STFT, and the atoms of the fraction ``voices`` of the recordings.
     """
     signal = prior.signal
     frames = signal.stft.frames(samples)
@@ -77,7 +78,7 @@ def _dictionary(prior: Any, rank: int, voices: float, generator: torch.Generator
     else:
         bins = prior.signal.stft.bins
         hertz = torch.linspace(0, prior.signal.rate / 2, bins).clamp(min=20.0)
-        # The atoms of one recording share a shape, as sounds of one source do.
+        # The atoms of one recording share a shape, as the sounds of one source do.
         shared, own = _spectrum(hertz, generator), _uniform(generator)
         log_w = torch.stack([shared + own * (_spectrum(hertz, generator) - shared) for _ in range(rank)])
     w = torch.exp(log_w - log_w.amax(-1, keepdim=True))
@@ -116,7 +117,7 @@ def _spectrum(hertz: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 def _activations(rank: int, frames: int, rate: float, generator: torch.Generator) -> torch.Tensor:
     """H (N, K) at ``rate`` frames a second."""
     level = torch.randn(rank, generator=generator) * 8
-    # One recording has few kinds of course: half of the atoms follow the first one's.
+    # Half of the atoms have the course of the first one: a recording has few kinds of course.
     first = _COURSES[int(_uniform(generator) * len(_COURSES))]
     courses = []
     for _ in range(rank):

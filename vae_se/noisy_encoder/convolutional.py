@@ -1,0 +1,192 @@
+"""A convolutional noisy encoder: bands in frequency, dilated convolutions in time, a noise mask per band."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ..errors import UsageError
+from ..numerics import LOG_VARIANCE_MAX, LOG_VARIANCE_MIN, POWER_FLOOR
+from ..priors.posterior import GaussianPosterior
+from .network import NoisyEncoding
+
+_LATENT_RANGE = (-8.0, 2.0)  # of log-variances of q
+_MASK_RANGE = (-8.0, 3.0)  # of log n - log |x|^2, where the noise follows the input
+
+
+@dataclasses.dataclass(frozen=True)
+class CalibratedEncoding(NoisyEncoding):
+    """``posterior`` is narrow: its covariance is that of the clean frame's posterior, so that a draw is a
+    plausible frame; it starts EM and is its proposal. ``spread`` has the same mean and a variance that also
+    holds the network's own error, so that central intervals cover the clean posterior's mean as often as they
+    say."""
+
+    spread: GaussianPosterior
+
+
+def band_matrix(bins: int, narrow: int, wide: int) -> torch.Tensor:
+    """Bands (narrow + wide, F) that average bins: the lowest ``narrow`` bins stay as they are, the others fall
+    into ``wide`` bands whose widths grow in proportion to frequency. Rows sum to 1, every bin is in exactly
+    one band."""
+    ratio = (bins / narrow) ** (1 / wide)
+    edges = np.round(narrow * ratio ** np.arange(wide + 1)).astype(int)
+    for i in range(1, wide + 1):  # every band holds a bin at least
+        edges[i] = max(edges[i], edges[i - 1] + 1)
+    if edges[-1] != bins:
+        raise UsageError(f"{narrow} + {wide} bands for {bins} bins", "take fewer bands")
+    matrix = np.zeros((narrow + wide, bins), np.float32)
+    matrix[:narrow, :narrow] = np.eye(narrow)
+    for i in range(wide):
+        matrix[narrow + i, edges[i] : edges[i + 1]] = 1.0 / (edges[i + 1] - edges[i])
+    return torch.from_numpy(matrix)
+
+
+class _Dilated(nn.Module):
+    """Residual block over time: y = x + W2 act(conv(norm(x))), with a kernel of three frames ``dilation``
+    apart."""
+
+    def __init__(self, width: int, dilation: int, causal: bool) -> None:
+        super().__init__()
+        self.dilation, self.causal = dilation, causal
+        self.norm = nn.LayerNorm(width)
+        self.taps = nn.Linear(3 * width, width)
+        self.mix = nn.Linear(width, width)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        d, n = self.dilation, x.shape[1]
+        # Frames that do not exist count as zero, at the ends of the batch and of each recording alike.
+        h = functional.pad(self.norm(x) * mask, (0, 0, 2 * d, 0) if self.causal else (0, 0, d, d))
+        h = torch.cat([h[:, :n], h[:, d : d + n], h[:, 2 * d : 2 * d + n]], -1)
+        out: torch.Tensor = x + self.mix(functional.silu(self.taps(h)))
+        return out
+
+
+class ConvolutionalNoisyEncoder(nn.Module):
+    """Noisy power (B, N, F), at the level that the prior expects of speech, to q(z | x) and the noise variance.
+
+    Log-power is standardised bin by bin and gathered into bands (single bins below about 2 kHz, where
+    harmonics are resolved; bands of constant relative width above). Two strided convolutions over frequency
+    and time see it beside its departure from the recording's mean; residual blocks of dilated convolutions
+    over time (Bai, Kolter and Koltun, An empirical evaluation of generic convolutional and recurrent networks
+    for sequence modeling, 2018) see the rest; the path back to bands has connections across (Ronneberger,
+    Fischer and Brox, U-Net, 2015). Compare Rong et al., GTCRN, 2024, for the bands.
+
+    The noise of a bin is a geometric mean of two proposals, weighted by a gate per band: a share of the
+    input's power in this very bin (a mask, so that the noise may move as fast as the input), and the
+    recording's mean spectrum with a correction (steady noise, also under speech).
+
+    ``bins``: F; ``latent_dim``: L; ``width`` of the blocks over time; ``channels`` of the first convolution;
+    ``blocks``: their number; ``causal``: frame n depends on frames 1 to n alone, and the mean is the running
+    one.
+    """
+
+    log_power_mean: torch.Tensor
+    log_power_std: torch.Tensor
+    bands: torch.Tensor
+
+    NARROW, WIDE = 128, 64
+    DILATIONS = (1, 2, 4, 8, 16, 32)
+
+    def __init__(
+        self,
+        bins: int,
+        latent_dim: int,
+        width: int = 256,
+        channels: int = 16,
+        blocks: int = 8,
+        causal: bool = False,
+    ) -> None:
+        super().__init__()
+        for name, value in (
+            ("bins", bins),
+            ("latent_dim", latent_dim),
+            ("width", width),
+            ("channels", channels),
+            ("blocks", blocks),
+        ):
+            if not isinstance(value, int) or value < 1:
+                raise UsageError(f"{name} = {value!r} of a noisy encoder", "it is a whole number above 0")
+        self.bins, self.latent_dim, self.causal = bins, latent_dim, causal
+        self.width, self.channels, self.blocks = width, channels, blocks
+        narrow, wide = (self.NARROW, self.WIDE) if bins > 256 else (bins // 2 - bins // 2 % 8, 8)
+        self.register_buffer("bands", band_matrix(bins, narrow, wide), persistent=False)
+        self.positions = (narrow + wide) // 8  # of the second convolution
+        self.down1 = nn.Conv2d(2, channels, (3, 8), (1, 4), (0, 2))
+        self.down2 = nn.Conv2d(channels, 2 * channels, (3, 4), (1, 2), (0, 1))
+        self.enter = nn.Linear(2 * channels * self.positions, width)
+        self.enter_mean = nn.Linear(narrow + wide, width, bias=False)
+        self.time = nn.ModuleList(
+            _Dilated(width, self.DILATIONS[i % len(self.DILATIONS)], causal) for i in range(blocks)
+        )
+        self.leave = nn.LayerNorm(width)
+        self.speech = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 3 * latent_dim))
+        self.up0 = nn.Linear(width, channels * self.positions)
+        self.up1 = nn.ConvTranspose2d(3 * channels, channels, (1, 4), (1, 2), (0, 1))
+        self.up2 = nn.ConvTranspose2d(2 * channels, 3, (1, 8), (1, 4), (0, 2))
+        with torch.no_grad():  # begin near the prior, near half of the input's power and near the mean spectrum
+            typing.cast(nn.Linear, self.speech[-1]).weight.mul_(0.2)
+            self.up2.weight.mul_(0.2)
+            for block in self._time_blocks():
+                block.mix.weight.mul_(0.2)
+        self.register_buffer("log_power_mean", torch.zeros(bins))
+        self.register_buffer("log_power_std", torch.ones(bins))
+
+    def set_statistics(self, mean: torch.Tensor, std: torch.Tensor) -> None:
+        """Standardise the input by the log-power of noisy recordings, both (F,)."""
+        self.log_power_mean.copy_(mean)
+        self.log_power_std.copy_(std)
+
+    def forward(self, power: torch.Tensor, mask: torch.Tensor) -> CalibratedEncoding:
+        """``power`` (B, N, F), ``mask`` (B, N): a recording's result does not depend on its padding."""
+        present = mask.unsqueeze(-1)
+        log_power = torch.log(power + POWER_FLOOR)
+        standard = (log_power - self.log_power_mean) / self.log_power_std * present
+        mean = self._mean(standard, mask)
+        band, band_mean = standard @ self.bands.T, mean @ self.bands.T
+        image = torch.stack([band, (band - band_mean) * present], 1)
+        low = functional.silu(self.down1(self._pad(image))) * mask[:, None, :, None]
+        deep = functional.silu(self.down2(self._pad(low)))
+        hidden = self.enter(deep.transpose(1, 2).flatten(2)) + self.enter_mean(band_mean)
+        for block in self._time_blocks():
+            hidden = block(hidden, present)
+        hidden = self.leave(hidden)
+        latent_mean, log_variance, log_spread = self.speech(hidden).chunk(3, -1)
+        back = self.up0(hidden).unflatten(-1, (self.channels, self.positions)).transpose(1, 2)
+        back = functional.silu(self.up1(torch.cat([back, deep], 1)))
+        gate, share, departure = self.up2(torch.cat([back, low], 1)).unbind(1)
+        spread = (self.bands > 0).to(power.dtype)  # from bands to their bins
+        gate, share, departure = torch.sigmoid(gate) @ spread, share @ spread, departure @ spread
+        moving = log_power + share.clamp(*_MASK_RANGE)
+        steady = self.log_power_mean + self.log_power_std * (mean + departure)
+        log_noise = gate * moving + (1 - gate) * steady
+        return CalibratedEncoding(
+            GaussianPosterior(latent_mean, log_variance.clamp(*_LATENT_RANGE)),
+            log_noise.clamp(LOG_VARIANCE_MIN, LOG_VARIANCE_MAX),
+            GaussianPosterior(latent_mean, log_spread.clamp(*_LATENT_RANGE)),
+        )
+
+    def _time_blocks(self) -> Iterator[_Dilated]:
+        return (typing.cast(_Dilated, block) for block in self.time)
+
+    def _mean(self, standard: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        if self.causal:
+            return standard.cumsum(1) / mask.cumsum(1).clamp(min=1).unsqueeze(-1)
+        return standard.sum(1, keepdim=True) / mask.sum(1)[:, None, None]
+
+    def _pad(self, image: torch.Tensor) -> torch.Tensor:
+        """Two frames more, for a kernel of three."""
+        return functional.pad(image, (0, 0, 2, 0) if self.causal else (0, 0, 1, 1))
+
+    def config(self) -> dict[str, Any]:
+        """Keywords of the constructor, JSON-able."""
+        return {
+            "bins": self.bins, "latent_dim": self.latent_dim, "width": self.width, "channels": self.channels,
+            "blocks": self.blocks, "causal": self.causal,
+        }  # fmt: skip
