@@ -55,6 +55,7 @@ def wait_for(condition, seconds: float = 120.0) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_the_same_files_from_processes_and_from_shards(cli, quick, folder, tmp_path):
     common = ("enhance", folder, *quick, "-q", "--batch", 2)  # 16 kHz: three of two files; 8 kHz: one of one
     assert cli(*common, "-o", tmp_path / "serial", "--executor", "serial").code == 0
@@ -108,7 +109,8 @@ def test_a_file_that_kills_its_worker_is_one_failure(
     assert len(contents(tmp_path / "out")) == 7
 
 
-@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", [1, 2])
 def test_sigkill_leaves_no_half_of_a_file_and_a_rerun_does_the_rest(quick, folder, tmp_path, jobs):
     out = tmp_path / "out"
     arguments = ["enhance", str(folder), *quick, "-o", str(out), "--jobs", str(jobs), "--batch", "1"]

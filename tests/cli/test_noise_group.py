@@ -108,7 +108,7 @@ def test_what_goes_wrong(cli, wav, make_noisy, options, tiny_prior, tmp_path):
     assert "too little sound" in ran.err
     for more, words in (
         (("--method", "log-mmse"), "has no noise model"),
-        (("--noise-from", "0-0.5"), "a noise that is given"),
+        (("--noise-from", "0-0.5"), "and a known noise"),
     ):
         ran = cli("enhance", *good, "-o", tmp_path / "out", *options, "folder", *more)
         assert ran.code == 2, (more, ran.err)

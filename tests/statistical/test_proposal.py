@@ -42,6 +42,7 @@ def test_moments_are_right_with_an_encoder_that_misses_the_posterior(astray, nam
     assert spread < BAND[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KERNELS)
 def test_mutation_density_of_one_component_in_place_of_the_mixture(astray, monkeypatch, name):
     monkeypatch.setattr(Proposal, "log_prob", lambda self, z: self.learnt.log_prob(z))

@@ -109,6 +109,7 @@ def test_vem_is_corrects_a_wrong_gaussian(monkeypatch):
     assert spread < BAND[1]
 
 
+@pytest.mark.slow
 def test_mutation_vem_is_without_the_proposal_s_density(monkeypatch):
     monkeypatch.setattr(vem_full, "gauss_newton", wrong_gaussian)
     monkeypatch.setattr(vem_is, "log_weights", lambda q, point: torch.zeros_like(point.value))
@@ -241,6 +242,7 @@ def test_whitening_inverts_spreading():
     torch.testing.assert_close(q.whiten(q.mean.unsqueeze(1) + q.spread(epsilon)), epsilon)
 
 
+@pytest.mark.slow
 def test_mutation_full_variational_without_the_prior(monkeypatch):
     monkeypatch.setattr(LinearPrior, "log_prior", lambda self, z: 2 * standard_normal_log_prob(z))
     assert full_variational_error()[0] > 0.03
@@ -256,6 +258,7 @@ def test_mutation_prior_without_its_half(monkeypatch):
     assert map_error() > 0.03
 
 
+@pytest.mark.slow
 def test_mutation_no_acceptance(monkeypatch):
     def always(target, current, proposed, log_ratio, streams):
         return proposed, torch.ones_like(log_ratio, dtype=torch.bool)
@@ -273,6 +276,7 @@ def test_mutation_no_acceptance(monkeypatch):
         assert deviations(kernel(name, **changes))[1] > BAND[1], name
 
 
+@pytest.mark.slow
 def test_mutation_without_the_density_of_the_proposal(monkeypatch):
     from vae_se.priors import GaussianPosterior
 
@@ -280,6 +284,7 @@ def test_mutation_without_the_density_of_the_proposal(monkeypatch):
     assert deviations(ESTEPS["encoder-mh"](**EXACT["encoder-mh"]))[1] > BAND[1]
 
 
+@pytest.mark.slow
 def test_mutation_step_not_matched_by_the_pull(monkeypatch):
     """z' = z + b S^(1/2) epsilon without sqrt(1 - b^2) is not reversible with respect to q."""
     monkeypatch.setattr(vem_mh, "gauss_newton", wrong_gaussian)
@@ -287,12 +292,14 @@ def test_mutation_step_not_matched_by_the_pull(monkeypatch):
     assert deviations(ESTEPS["vem-mh"](**EXACT["vem-mh"]))[1] > BAND[1]
 
 
+@pytest.mark.slow
 def test_mutation_langevin_proposal_treated_as_symmetric(monkeypatch):
     monkeypatch.setattr(mala, "log_proposal", lambda to, *_: torch.zeros(to.shape[:3]).to(to))
     for name in ("mala", "mala-preconditioned"):
         assert deviations(kernel(name))[1] > BAND[1]
 
 
+@pytest.mark.slow
 def test_mutation_variance_used_as_step(monkeypatch):
     normal, step = Streams.normal, LANGEVIN["step_size"]
     monkeypatch.setattr(Streams, "normal", lambda self, *args, **kw: step * normal(self, *args, **kw))

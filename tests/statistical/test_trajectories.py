@@ -48,6 +48,7 @@ def test_frames_do_depend_on_each_other():
     assert covariance[0, 2].abs() > 0.2 * covariance[0, 0]  # else the tests here would prove nothing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mh", "mala"])
 def test_mutation_a_decision_per_frame(name, monkeypatch):
     """Acceptance frame by frame, as if frames were independent, is wrong, and the test notices."""
@@ -66,6 +67,7 @@ def test_mutation_a_decision_per_frame(name, monkeypatch):
     assert not right(moments(name))
 
 
+@pytest.mark.slow
 def test_mutation_the_prior_without_memory(monkeypatch):
     monkeypatch.setattr(ChainPrior, "log_prior", ChainPrior.__base__.log_prior)
     assert not right(moments("mala"))

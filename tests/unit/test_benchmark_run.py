@@ -223,6 +223,7 @@ def test_shards_and_jobs_give_the_table_of_one_run(run: Callable[..., Done], tmp
     assert "Serial()" in markdown(here)
 
 
+@pytest.mark.slow
 def test_one_row_for_every_fault(run: Callable[..., Done], tmp_path: Path, plugged: None) -> None:
     write_pairs(tmp_path, 6)
     (tmp_path / "noisy/f0.wav").write_bytes(b"RIFF nothing of the kind")

@@ -119,18 +119,21 @@ def submitit(importable, tmp_path, monkeypatch):
     return lambda jobs=2, **options: choose("slurm", jobs, "local", **options)
 
 
+@pytest.mark.slow
 def test_slurm_shares_are_merged(submitit):
     found = dict(submitit().run(handlers.squares, TASKS))
     assert [[value for value, _ in found[number]] for number in range(len(TASKS))] == SQUARES
     assert list(submitit().run(handlers.squares, [])) == []
 
 
+@pytest.mark.slow
 def test_slurm_with_a_file_that_kills_and_one_that_kills_once(submitit, tmp_path):
     tasks = [["a", "b:dies", "c"], ["d:dies-once"], ["e"]]
     found = dict(submitit(1).run(partial(handlers.faulty, str(tmp_path)), tasks))
     assert found == {0: ["a", Died("the process crashed (SIGKILL)"), "c"], 1: ["d"], 2: ["e"]}
 
 
+@pytest.mark.slow
 def test_slurm_raises_what_is_raised_and_knows_its_options(submitit, tmp_path):
     with pytest.raises(PriorError, match="no such prior"):
         list(submitit(1).run(handlers.cannot_start, TASKS))

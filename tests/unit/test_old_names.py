@@ -95,9 +95,10 @@ def test_the_folder_beside_a_prior(folder: Path) -> None:
 
 
 def test_show_and_verify_find_it(folder: Path, cli: Any) -> None:
-    with pytest.warns(FutureWarning):
-        ran = cli("prior", "verify", folder, "--json")
+    ran = cli("prior", "verify", folder, "--json")
     assert ran.code == 0, ran.err
+    assert "vae-se: warning: " in ran.err
+    assert "is deprecated" in ran.err
     assert "noisy_encoder_parameters" in json.loads(ran.out)
 
 

@@ -25,6 +25,7 @@ def drawn(tmp_path_factory):
     return folder, draw_pool(folder, processes=2, seed=3, **SETTINGS)
 
 
+@pytest.mark.slow
 def test_items_are_of_unit_power_and_a_function_of_seed_and_number(drawn):
     _, pool = drawn
     assert (len(pool), pool.samples.shape, pool.rate, pool.seed) == (10, (10, 32000), 16000, 3)

@@ -12,7 +12,7 @@ from ..storage.atomic import write_atomically
 from .progress import clock
 
 _NOISE = {
-    "simulated": "simulated from the noise model (`vae_se/noisy_encoder/simulation.py`); no recording of "
+    "simulated": "simulated from the noise model (`vae_se/noisy_encoder/simulation`); no recording of "
     "noise was used.",
     "recorded": "cut from recordings (`--noise` in the command below).",
 }
