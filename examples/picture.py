@@ -45,7 +45,7 @@ def main() -> None:
     axes.set_xlabel("time [s]")
     made.colorbar(image, ax=made.axes, label="power [dB]", shrink=0.6)
     path = here / "before_after.png"
-    save(made, path, dpi=90)
+    save(made, path, dpi=75)
     # A palette: a third of the bytes, and no visible difference.
     Image.open(path).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
 

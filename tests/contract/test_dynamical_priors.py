@@ -204,7 +204,13 @@ def test_divergence_of_a_step_agrees_with_draws(prior):
     assert (closed.mean() - drawn.mean()).abs() < 5 * error + 1e-9
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "dsae"])
+@pytest.mark.parametrize(
+    "kind",
+    ["dkf", "vrnn", "rvae"]
+    + [
+        pytest.param(kind, marks=pytest.mark.slow) for kind in ("dkf-driven", "storn", "srnn", "rvae-noncausal")
+    ],
+)
 def test_bound_of_a_sequence_against_brute_force(kind):
     """Three steps, one latent each: log p(x) by a sum over a grid of all trajectories.
 

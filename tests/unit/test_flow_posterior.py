@@ -84,6 +84,7 @@ def test_without_the_constraint_space_folds() -> None:
     assert order[0] < 0 < order[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FLOWS)
 def test_density_integrates_to_one_and_is_that_of_the_draws(name: str) -> None:
     """Importance sampling of 1 from a wide Gaussian; log q of draws by the change of variables."""
