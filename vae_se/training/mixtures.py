@@ -39,7 +39,7 @@ class MixtureSource:
     """Draws mixtures of clean speech and noise; batch k is a function of (seed, k).
 
     ``speech``: clean recordings; ``prior``: for the STFT, and for simulated noise with the spectra of voices
-    (noisy_encoder/simulation/model_noise.py); ``seconds``: length of a mixture; ``snr_db``: range of the uniform SNR in
+    (simulation/model_noise.py); ``seconds``: length of a mixture; ``snr_db``: range of the uniform SNR in
     dB, the active level of the speech over the noise power; ``clean``: fraction of mixtures at an SNR of 45
     dB; ``babble``: fraction whose noise is the sum of 3 to 8 other cuts of the clean speech; ``pause``:
     fraction in which the first 0.2 to 1.5 s have no speech; ``recorded``: noise recordings (T,) at the
