@@ -41,11 +41,12 @@ def averaged_filter(
 ) -> Estimate:
     """The posterior filter over the draws of ``averaging`` E-steps that follow ``state``.
 
-    ``pause_db``: additional attenuation of frames without speech. Hidden variables of the noise are drawn anew
-    after every E-step.
+    Kernels that adapt their proposals stop doing so before the first of these E-steps; the returned state is
+    not affected. ``pause_db``: additional attenuation of frames without speech. Hidden variables of the noise
+    are drawn anew after every E-step.
     """
     total: FilterMoments | None = None
-    joints, evidence, estep = [], torch.zeros_like(mask), state.estep
+    joints, evidence, estep = [], torch.zeros_like(mask), model.estep.frozen(state.estep)
     for _ in range(averaging):
         target = model.target(power, mask, state)
         estep, info = model.estep.step(target, estep, streams)
