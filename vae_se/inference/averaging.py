@@ -9,7 +9,7 @@ import torch
 from ..rng import Streams
 from .convergence import recording_rhat
 from .em import EMState, Model, posterior_filter
-from .speech_presence import pause_attenuation, speech_evidence, speech_presence
+from .speech_presence import attenuated_variance, pause_attenuation, speech_evidence, speech_presence
 from .wiener import FilterMoments
 
 
@@ -64,8 +64,10 @@ def averaged_filter(
             state = dataclasses.replace(state, noise=noise)
     assert total is not None, "averaging is at least 1"
     target = model.target(power, mask, state)
-    wiener = total.mean()
+    wiener, variance = total.mean(), total.variance(target.power)
     if pause_db:
         presence = speech_presence(evidence, mask, model.prior.signal)
-        wiener = wiener * pause_attenuation(presence, mask, pause_db, model.prior.signal).unsqueeze(-1)
-    return Estimate(wiener, total.variance(target.power), target.noise, state, recording_rhat(joints, mask))
+        factor = pause_attenuation(presence, mask, pause_db, model.prior.signal)
+        variance = attenuated_variance(variance, wiener.square() * target.power, factor, pause_db)
+        wiener = wiener * factor.unsqueeze(-1)
+    return Estimate(wiener, variance, target.noise, state, recording_rhat(joints, mask))
