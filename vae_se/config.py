@@ -71,7 +71,9 @@ class EStepConfig:
     )
     target_acceptance: float | None = setting(None, "Acceptance rate that the step size is adapted to.")
     adaptation: int | None = setting(
-        None, "E-steps during which the proposal adapts; it is frozen afterwards.", "E-steps"
+        None,
+        "E-steps during which the proposal adapts; it is frozen afterwards, and in any case while averaging.",
+        "E-steps",
     )
     refresh: bool | None = setting(
         None, "Whether the encoder that proposes is evaluated again at the speech as last estimated."

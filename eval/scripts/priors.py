@@ -114,7 +114,7 @@ def main(data: Path, run: Path | None, names: Sequence[str]) -> None:
     enhanced = enhancement(run)
     waves: list[np.ndarray] = []
     powers: list[torch.Tensor] = []
-    lines, again = [], []
+    lines, again, apart = [], [], []
     for place in names or store.names():
         prior: Any = load_prior(place)
         config = store.read_config(store.locate(place))
@@ -124,11 +124,18 @@ def main(data: Path, run: Path | None, names: Sequence[str]) -> None:
             powers = [torch.from_numpy(power_spectra(wave, prior.signal)) for wave in waves]
         started = time.perf_counter()
         bound, training = bounds(prior, powers), config["training"]
+        evidence = [
+            f"{bound['kl']:.1f}",
+            f"{-bound['reconstruction'] - bound['kl']:.0f}" if bound["kl"] else "",
+            f"{bound['iwae']:.0f}",
+        ]
+        if prior.takes_activity:
+            apart.append(f"| `{name}` | " + " | ".join(evidence) + " |")
+            evidence = ["", "", ""]
         cells = [
             f"`{name}`", training["latent_dim"], f"{training['parameters'] / 1e6:.2f} M",
             epochs(training), f"{training['seconds'] / 60:.0f}",
-            f"{bound['reconstruction']:.0f}", f"{bound['kl']:.1f}",
-            f"{-bound['reconstruction'] - bound['kl']:.0f}" if bound["kl"] else "", f"{bound['iwae']:.0f}",
+            f"{bound['reconstruction']:.0f}", *evidence,
             *spelled(resynthesis(prior, waves)), *spelled(enhanced.get(name, {}) or dict.fromkeys(_ENHANCED)),
         ]  # fmt: skip
         lines.append("| " + " | ".join(map(str, cells)) + " |")
@@ -140,6 +147,11 @@ def main(data: Path, run: Path | None, names: Sequence[str]) -> None:
           "| PESQ-nb | ESTOI | SI-SDR | PESQ-wb | ESTOI | s/s |")  # fmt: skip
     print("|---" * 17 + "|")
     print("\n".join(lines))
+    if apart:
+        print("\nThe input u of these priors, the speech activity, is computed from the speech itself, the "
+              "current frame included. Their bounds are on log p(s | u), not on log p(s), and cannot be "
+              "compared with the others:\n\n| prior | KL | ELBO | IWAE |\n|---|---|---|---|")  # fmt: skip
+        print("\n".join(apart))
     if not again:
         return
     print("\nBounds are computed with the true past of the speech; re-synthesis above is rolled out, as in "

@@ -16,7 +16,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 def si_sdr(clean: np.ndarray, estimate: np.ndarray) -> float:
-    """Le Roux et al., SDR - half-baked or well done?, 2019, eq. 5, in dB."""
+    """Le Roux et al., SDR - half-baked or well done?, 2019, in dB."""
     target = (estimate @ clean) / (clean @ clean) * clean
     return float(10 * np.log10((target @ target) / np.sum((target - estimate) ** 2)))
 

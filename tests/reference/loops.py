@@ -6,7 +6,7 @@ import numpy as np
 
 
 def nmf_step(power, speech, weight, w, h, fixed=0):
-    """One update of H, then of W: Leglaive, Girin and Horaud (2018), eqs. 20 and 21, weighted draws.
+    """One update of H, then of W: Leglaive, Girin and Horaud (2018), with weighted draws.
 
     power (N, F), speech (R, N, F), weight (R, N), w (K, F), h (N, K); the first ``fixed`` rows of w stay.
     """
@@ -41,7 +41,7 @@ def nmf_step(power, speech, weight, w, h, fixed=0):
 
 
 def gain_step(power, unit_speech, noise, weight, gain, concentration):
-    """The gain per frame: eq. 22 of the same, and the root of the quadratic that the gamma prior adds."""
+    """The gain per frame: the update of the same, and the root of the quadratic that the gamma prior adds."""
     draws, frames, bins = unit_speech.shape
     out = np.empty(frames)
     for n in range(frames):

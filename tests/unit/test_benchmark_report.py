@@ -97,6 +97,39 @@ def test_the_interval_covers_and_is_repeatable() -> None:
     assert all(np.isnan(interval(np.ones(1), "a")))
 
 
+@pytest.fixture
+def twins(tmp_path: Path) -> Results:
+    """Two methods with the same rows, and a third that differs and lacks a score."""
+    rng = np.random.default_rng(3)
+    first, other = rng.normal(0, 3, (2, 30)).tolist()
+    rows = cells("a", first) | cells("b", first) | cells("c", [*other[:-1], None])
+    return load_results([write(tmp_path / "r/rows.jsonl", rows)])
+
+
+def test_methods_with_identical_rows_have_identical_intervals(twins: Results) -> None:
+    for ids in (None, twins.groups("snr_db")[5.0]):
+        assert summarise(twins, "a", "si_sdr", ids) == summarise(twins, "b", "si_sdr", ids)
+        assert change(twins, "a", "c", "si_sdr", ids) == change(twins, "b", "c", "si_sdr", ids)
+    assert summarise(twins, "a", "si_sdr").low < summarise(twins, "a", "si_sdr").high
+
+
+def test_the_reversed_change_is_the_mirror_image(twins: Results) -> None:
+    for ids in (None, twins.groups("snr_db")[5.0]):
+        one, other = change(twins, "a", "c", "si_sdr", ids), change(twins, "c", "a", "si_sdr", ids)
+        assert (one.mean, one.low, one.high) == (-other.mean, -other.high, -other.low)
+        assert (one.wins, one.losses) == (other.losses, other.wins)
+
+
+def test_the_stream_belongs_to_the_metric_and_the_set_of_files(twins: Results) -> None:
+    """The order of the files makes no difference; other files, and another metric, are resampled anew."""
+    whole = summarise(twins, "a", "si_sdr")
+    assert summarise(twins, "a", "si_sdr", twins.ids[::-1]) == whole
+    values = twins.values("a", "si_sdr")
+    assert interval(values, "si_sdr", *twins.ids) == (whole.low, whole.high)
+    assert interval(values, "lsd", *twins.ids) != (whole.low, whole.high)
+    assert interval(values, "si_sdr", *twins.ids[1:], "another") != (whole.low, whole.high)
+
+
 def test_text_of_the_tables(results: Results) -> None:
     text = terminal(results)
     assert "p: 4 mixtures, means (paired change against noisy)" in text

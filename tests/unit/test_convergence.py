@@ -1,5 +1,6 @@
 """R-hat and effective draws: on chains of known autocorrelation, and against the formulas."""
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -26,6 +27,45 @@ def test_effective_draws_of_an_autoregression(coefficient):
     """The sum of its autocorrelations is c / (1 - c)."""
     expected = 8 * 4000 * (1 - coefficient) / (1 + coefficient)
     assert effective_draws(autoregression(coefficient)).mean().item() == pytest.approx(expected, rel=0.1)
+
+
+def by_geyer(values):
+    """Slow: pairs of autocorrelations from lag 0 on, summed while they are positive; values (chains, steps)."""
+    half = values.shape[1] // 2
+    halves = [part for chain in values for part in (chain[-2 * half : -half], chain[-half:])]
+    within = np.mean([part.var(ddof=1) for part in halves])
+    total = (half - 1) / half * within + np.var([part.mean() for part in halves], ddof=1)
+
+    def rho(lag):
+        squares = [(part[t] - part[t - lag]) ** 2 for part in halves for t in range(lag, half)]
+        return 1 - np.mean(squares) / (2 * total)
+
+    time, lag = -1.0, 0
+    while lag + 1 < half:
+        pair = rho(lag) + rho(lag + 1)
+        if pair <= 0:
+            break
+        time, lag = time + 2 * pair, lag + 2
+    return len(halves) * half / max(time, 1.0)
+
+
+@pytest.mark.parametrize("steps", [4, 8, 9, 60, 201])
+@pytest.mark.parametrize("coefficient", [-0.6, 0.0, 0.4, 0.9])
+def test_effective_draws_pairs_lags_as_geyer_does(steps, coefficient):
+    values = autoregression(coefficient, chains=3, steps=steps, seed=steps)[..., :2]
+    for frame in range(2):
+        expected = by_geyer(values[..., frame].numpy())
+        assert effective_draws(values)[frame].item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_negative_autocorrelation_at_an_even_lag_does_not_end_the_sum_early():
+    """rho_1 is large, rho_2 negative: Geyer sums rho_0 + rho_1, then ends at rho_2 + rho_3."""
+    time = torch.arange(4000.0, dtype=torch.float64)
+    noise = autoregression(0.0, chains=4)[..., 0]
+    values = torch.cos(time * 2 * math.pi / 6.5) + 0.5 * noise
+    found = effective_draws(values.unsqueeze(-1)).item()
+    assert found == pytest.approx(by_geyer(values.numpy()), rel=1e-9)
+    assert found < 0.7 * values.numel()
 
 
 def test_rhat_is_one_for_mixed_chains_and_larger_for_others():

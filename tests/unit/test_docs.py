@@ -1,5 +1,6 @@
 """The documentation names what exists: links, modules, objects, files and settings."""
 
+import csv
 import importlib
 import importlib.util
 import re
@@ -141,3 +142,25 @@ def test_pages_named_in_the_code_exist():
     }
     assert named
     assert [pair for pair in named if not (ROOT / pair[1]).exists()] == []
+
+
+def test_the_changes_by_snr_in_the_readme_are_those_of_the_table_of_validation():
+    with (ROOT / "eval/results/validation.csv").open() as stream:
+        rows = [row for row in csv.DictReader(stream) if row["method"] == "mcem" and row["group"] == "snr_db"]
+    text = (ROOT / "README.md").read_text()
+    for heading, metric, digits in (
+        ("SI-SDR, dB", "si_sdr", 1),
+        ("PESQ-wb", "pesq_wb", 2),
+        ("ESTOI", "estoi", 3),
+    ):
+        known = {float(row["value"]): float(row["vs_noisy_mean"]) for row in rows if row["metric"] == metric}
+        cells = [f"{known[snr]:+.{digits}f}".replace("0.", ".") for snr in (-5.0, 0.0, 5.0, 10.0, 15.0)]
+        assert f"| {heading} | {' | '.join(cells)} |" in text
+
+
+def test_the_cost_of_the_encoder_s_kernels_is_that_of_their_table():
+    rows = (line.strip("| ").split(" | ") for line in (ROOT / "eval/results/estep.md").read_text().splitlines())
+    speed = {cells[0]: float(cells[2]) for cells in rows if len(cells) == 3 and cells[0].endswith("-40")}
+    costs = [speed[name] / speed["vem-40"] for name in ("encoder-is-40", "encoder-mh-40")]
+    text = " ".join((ROOT / "docs/inference.md").read_text().split())
+    assert f"the SI-SDR of `vem` at {costs[0]:.1f} and {costs[1]:.1f} times the cost" in text

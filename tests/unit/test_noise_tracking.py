@@ -82,3 +82,14 @@ def test_mmse_tracker_from_a_known_start() -> None:
     power = SPECTRAL.steady_power(SPECTRAL.analyse(white(0.3)))
     noise = mmse_tracker(power, HOP, start=np.ones(257))
     assert abs(db(noise.mean())) < 2.0
+
+
+@pytest.mark.parametrize("frame", [12, 60])
+def test_imcra_estimates_the_noise_of_a_frame_from_the_frames_before_it(frame: int) -> None:
+    """Cohen (2003) averages up to frame n - 1; the first ten frames initialise the estimate."""
+    power = SPECTRAL.steady_power(SPECTRAL.analyse(white(1.0)))
+    other = power.copy()
+    other[frame] *= 1.5
+    differs = (imcra(power, HOP) != imcra(other, HOP)).any(axis=1)
+    assert not differs[: frame + 1].any()
+    assert differs[frame + 1]

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,6 +15,7 @@ from vae_se.inference import averaging
 from vae_se.inference.draws import Draws
 from vae_se.inference.speech_presence import (
     MARGIN,
+    attenuated_variance,
     pause_attenuation,
     speech_evidence,
     speech_presence,
@@ -87,6 +89,32 @@ def test_frames_of_noise_alone_are_attenuated_and_speech_is_not(monkeypatch):
     torch.testing.assert_close(ratio[:, 17:23], torch.ones_like(ratio[:, 17:23]))
     for frames in (slice(0, 13), slice(27, 40)):
         torch.testing.assert_close(ratio[:, frames], torch.full_like(ratio[:, frames], 10 ** (-12 / 20)))
+
+
+def test_the_variance_follows_the_attenuation(monkeypatch):
+    """In pauses the deviation falls as the mean does; in speech it stays; between, doubt adds to it."""
+    given = torch.full((1, 40), -500.0)
+    given[:, 15:25] = 500.0
+    monkeypatch.setattr(averaging, "speech_evidence", lambda target, draws: given)
+    prior = tiny_prior()
+    power = model_power(prior, 1, 40)
+    prior.signal = dataclasses.replace(prior.signal, rate=1000)  # frames of 16 ms
+    plain, down = (run(loop(prior=prior, **{"inference.pause_db": value}), power) for value in (0.0, 12.0))
+    ratio = down.variance / plain.variance
+    torch.testing.assert_close(ratio[:, 19:21], torch.ones_like(ratio[:, 19:21]))
+    for frames in (slice(0, 3), slice(37, 40)):
+        torch.testing.assert_close(ratio[:, frames], torch.full_like(ratio[:, frames], 10 ** (-12 / 10)))
+
+
+@pytest.mark.parametrize("decibels", [6.0, 30.0])
+def test_the_variance_of_speech_that_may_be_a_pause_is_that_of_simulated_pauses(decibels):
+    random, quiet, presence = np.random.default_rng(0), 10 ** (-decibels / 20), 0.7
+    s = 2.0 + 1.5 * random.standard_normal(400_000)
+    a = np.where(random.uniform(size=s.size) < presence, 1.0, quiet)
+    factor = torch.tensor([[presence + (1 - presence) * quiet]], dtype=torch.float64)
+    ones = torch.ones(1, 1, 1, dtype=torch.float64)
+    found = attenuated_variance(1.5**2 * ones, 2.0**2 * ones, factor, decibels)
+    assert found.item() == pytest.approx(np.var(a * s), rel=0.01)
 
 
 def test_constants_are_in_seconds():

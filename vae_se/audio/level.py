@@ -37,19 +37,24 @@ def rms(waveform: np.ndarray, rate: int) -> float:
 
 def _read_ladder(power: float, thresholds: Sequence[float], activities: Sequence[float]) -> float:
     """The active level, from the mean square ``power`` of a sound and the fraction of time that its envelope
-    spends above each of the decreasing ``thresholds``."""
-    levels_db, margins = [], []
-    for threshold, activity in zip(thresholds, activities, strict=True):
+    spends above each of the decreasing ``thresholds``.
+
+    The search goes upwards from the lowest threshold, as in P.56, because the margin between the level and the
+    threshold need not fall with the threshold: a loud click has a second crossing far above that of the speech.
+    """
+    lower = None  # margin and level at the threshold below
+    for threshold, activity in zip(reversed(thresholds), reversed(activities), strict=True):
         if activity == 0.0:
-            continue
+            break
         level = 10 * np.log10(power / activity)
-        levels_db.append(level)
-        margins.append(level - 20 * np.log10(threshold))
-    if not margins or margins[0] >= MARGIN_DB:
-        # A sound so short or so steady that the highest threshold already has the margin.
-        return float(np.sqrt(power)) if not levels_db else float(10 ** (levels_db[0] / 20))
-    level = np.interp(MARGIN_DB, margins, levels_db)
-    return float(10 ** (level / 20))
+        margin = level - 20 * np.log10(threshold)
+        if margin < MARGIN_DB:
+            if lower is not None:
+                level = np.interp(MARGIN_DB, [margin, lower[0]], [level, lower[1]])
+            return float(10 ** (level / 20))
+        lower = margin, level
+    # A sound so short or so steady that the highest threshold still has the margin.
+    return float(np.sqrt(power)) if lower is None else float(10 ** (lower[1] / 20))
 
 
 def smooth_envelope(part: np.ndarray, pole: float, memory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

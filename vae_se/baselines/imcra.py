@@ -41,8 +41,9 @@ def imcra(power: np.ndarray, hop_seconds: float = 0.008, *, parts: int = 8) -> n
 
     I. Cohen, Noise spectrum estimation in adverse environments: improved minima controlled recursive
     averaging, 2003: two rounds of smoothing and minimum tracking, the second without the bins that the first
-    classifies as speech, then a recursive average controlled by the conditional speech presence. Constants of
-    the paper. Departure: the averages start at the mean of the first 10 frames instead of the first frame.
+    classifies as speech, then a recursive average controlled by the conditional speech presence. As in the
+    paper, the estimate of a frame averages over the frames before it. Constants of the paper. Departure: the
+    averages start at the mean of the first 10 frames instead of the first frame.
     """
     power = floored(power)
     keep_smooth = smoothing(0.9, hop_seconds, 0.008)
@@ -57,6 +58,7 @@ def imcra(power: np.ndarray, hop_seconds: float = 0.008, *, parts: int = 8) -> n
     amplitude = np.zeros_like(start)  # speech power of the previous frame over its noise power
     out = np.empty_like(power)
     for n, frame in enumerate(power):
+        out[n] = noise
         posterior = frame / noise
         prior = decision_directed(amplitude, posterior, keep_prior)
 
@@ -78,5 +80,4 @@ def imcra(power: np.ndarray, hop_seconds: float = 0.008, *, parts: int = 8) -> n
         keep = keep_noise + (1.0 - keep_noise) * presence
         average = keep * average + (1.0 - keep) * frame
         noise = _COMPENSATION * average
-        out[n] = noise
     return out

@@ -44,26 +44,35 @@ class Change:
 def interval(values: np.ndarray, *names: str | int) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean of values (n,); ``names`` name the random stream.
 
-    Efron and Tibshirani, An Introduction to the Bootstrap, 1993. NaN for fewer than two values.
+    The interval of -values is the mirror of that of values, exactly. NaN for fewer than two values. Efron and
+    Tibshirani, An Introduction to the Bootstrap, 1993.
     """
     if values.size < 2:
         return float("nan"), float("nan")
     drawn = numpy_stream(0, "bootstrap", *names).integers(0, values.size, (RESAMPLES, values.size))
     means = values[drawn].mean(axis=1)
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+    tail = (1 - LEVEL) / 2
+    return float(np.quantile(means, tail)), -float(np.quantile(-means, tail))
+
+
+def _finite(values: np.ndarray, metric: str, ids: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The finite values, and the names of their random stream: the metric and the files that have a value.
+
+    So all methods are resampled alike: equal rows have equal intervals, and A against B mirrors B against A.
+    """
+    known = np.isfinite(values)
+    return values[known], (metric, *(name for name, there in zip(ids, known, strict=True) if there))
 
 
 def summarise(results: Results, method: str, metric: str, ids: Sequence[str] | None = None) -> Summary:
     """The summary over ``ids`` (default: all). Cells that were not run count as neither value nor failure."""
-    chosen = results.ids if ids is None else ids
+    chosen = sorted(results.ids if ids is None else ids)
     run = sum((name, method) in results.cells for name in chosen)
-    values = results.values(method, metric, chosen)
-    values = values[np.isfinite(values)]
+    values, names = _finite(results.values(method, metric, chosen), metric, chosen)
     if values.size == 0:
         nan = float("nan")
         return Summary(0, run, nan, nan, nan, nan)
-    low, high = interval(values, method, metric, len(chosen))
+    low, high = interval(values, *names)
     return Summary(values.size, run - values.size, float(values.mean()), float(np.median(values)), low, high)
 
 
@@ -71,12 +80,13 @@ def change(
     results: Results, method: str, against: str, metric: str, ids: Sequence[str] | None = None
 ) -> Change:
     """The paired difference over ``ids`` (default: all); files without both values are left out."""
-    difference = results.values(method, metric, ids) - results.values(against, metric, ids)
-    difference = difference[np.isfinite(difference)]
+    chosen = sorted(results.ids if ids is None else ids)
+    difference = results.values(method, metric, chosen) - results.values(against, metric, chosen)
+    difference, names = _finite(difference, metric, chosen)
     if difference.size == 0:
         nan = float("nan")
         return Change(0, nan, nan, nan, 0, 0)
-    low, high = interval(difference, method, against, metric, len(ids or results.ids))
+    low, high = interval(difference, *names)
     sign = 1 if higher_is_better(metric) else -1
     return Change(
         n=difference.size,

@@ -9,7 +9,7 @@ import torch
 from ..rng import Streams
 from .convergence import recording_rhat
 from .em import EMState, Model, posterior_filter
-from .speech_presence import pause_attenuation, speech_evidence, speech_presence
+from .speech_presence import attenuated_variance, pause_attenuation, speech_evidence, speech_presence
 from .wiener import FilterMoments
 
 
@@ -41,11 +41,12 @@ def averaged_filter(
 ) -> Estimate:
     """The posterior filter over the draws of ``averaging`` E-steps that follow ``state``.
 
-    ``pause_db``: additional attenuation of frames without speech. Hidden variables of the noise are drawn anew
-    after every E-step.
+    Kernels that adapt their proposals stop doing so before the first of these E-steps; the returned state is
+    not affected. ``pause_db``: additional attenuation of frames without speech. Hidden variables of the noise
+    are drawn anew after every E-step.
     """
     total: FilterMoments | None = None
-    joints, evidence, estep = [], torch.zeros_like(mask), state.estep
+    joints, evidence, estep = [], torch.zeros_like(mask), model.estep.frozen(state.estep)
     for _ in range(averaging):
         target = model.target(power, mask, state)
         estep, info = model.estep.step(target, estep, streams)
@@ -63,8 +64,10 @@ def averaged_filter(
             state = dataclasses.replace(state, noise=noise)
     assert total is not None, "averaging is at least 1"
     target = model.target(power, mask, state)
-    wiener = total.mean()
+    wiener, variance = total.mean(), total.variance(target.power)
     if pause_db:
         presence = speech_presence(evidence, mask, model.prior.signal)
-        wiener = wiener * pause_attenuation(presence, mask, pause_db, model.prior.signal).unsqueeze(-1)
-    return Estimate(wiener, total.variance(target.power), target.noise, state, recording_rhat(joints, mask))
+        factor = pause_attenuation(presence, mask, pause_db, model.prior.signal)
+        variance = attenuated_variance(variance, wiener.square() * target.power, factor, pause_db)
+        wiener = wiener * factor.unsqueeze(-1)
+    return Estimate(wiener, variance, target.noise, state, recording_rhat(joints, mask))

@@ -46,22 +46,24 @@ def effective_draws(values: torch.Tensor) -> torch.Tensor:
 
     m n / (1 + 2 sum_t rho_t) over m split chains of n steps, with rho_t = 1 - V_t / (2 var+) and V_t the mean
     square of the difference at lag t; the sum ends where rho_2t + rho_2t+1 is no longer positive (Geyer,
-    Practical Markov chain Monte Carlo, 1992). It is at most m n. Gelman et al., 2013, ch. 11.
+    Practical Markov chain Monte Carlo, 1992); the first of these pairs is rho_0 + rho_1 with rho_0 = 1. The
+    result is at most m n. Gelman et al., 2013, ch. 11.
     """
     halves = _halves(values)
     chains, steps = halves.shape[:2]
     _, total = _variances(halves)
-    time = torch.zeros_like(total)
+    time = torch.zeros_like(total)  # sum of the pairs, which contains rho_0 = 1
     going = torch.ones_like(total, dtype=torch.bool)
-    for lag in range(1, steps - 1, 2):
+    for lag in range(0, steps - 1, 2):
         pair = _correlation(halves, total, lag) + _correlation(halves, total, lag + 1)
         going = going & (pair > 0)
         time = time + torch.where(going, pair, torch.zeros_like(time))
-    return chains * steps / (1 + 2 * time)
+    return chains * steps / (2 * time - 1).clamp(min=1)
 
 
 def _correlation(halves: torch.Tensor, total: torch.Tensor, lag: int) -> torch.Tensor:
-    difference = (halves[:, lag:] - halves[:, :-lag]).square().mean((0, 1))
+    steps = halves.shape[1]
+    difference = (halves[:, lag:] - halves[:, : steps - lag]).square().mean((0, 1))
     return 1 - difference / (2 * total.clamp(min=1e-30))
 
 

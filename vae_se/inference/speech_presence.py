@@ -74,3 +74,23 @@ def pause_attenuation(
     speech = smooth(presence * mask) / smooth(mask).clamp(min=1e-6)
     quiet: float = 10 ** (-decibels / 20)
     return speech + (1 - speech) * quiet
+
+
+def attenuated_variance(
+    variance: torch.Tensor, mean_power: torch.Tensor, factor: torch.Tensor, decibels: float
+) -> torch.Tensor:
+    """The variance of A s, (B, N, F), for s with ``variance`` and squared mean ``mean_power``.
+
+    A is 1 with the probability of speech and q, ``decibels`` lower, otherwise, independent of s. ``factor`` a
+    (B, N) is its mean (:func:`pause_attenuation`), so E[A^2] = a (1 + q) - q, and by the law of total variance
+    Var[A s] = E[A^2] Var[s] + (E[A^2] - a^2) |E s|^2.
+
+    >>> one, factor = torch.ones(1, 2, 1), torch.tensor([[1.0, 0.1]])  # certainly speech, certainly a pause
+    >>> attenuated_variance(3 * one, 5 * one, factor, 20.0).flatten()
+    tensor([3.0000, 0.0300])
+    """
+    quiet = 10 ** (-decibels / 20)
+    mean = factor.unsqueeze(-1)
+    # E[A^2] - a^2 = (1 - a) (a - q), which is at least 0.
+    spread = ((1 - mean) * (mean - quiet)).clamp(min=0)
+    return (mean.square() + spread) * variance + spread * mean_power

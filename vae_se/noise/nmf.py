@@ -37,8 +37,9 @@ class NMF(NoiseModel[NMFState]):
     ``rank``: K. ``init_spectrum``: the spectrum at which W starts: "quiet" (the lowest fifth of the frames,
     bin by bin), "log-mean" (geometric mean over frames), "tracked" (mean of the MMSE tracker's estimate) or
     "mean". ``init_scale``: a factor of that spectrum; above 1 the noise starts too loud, which ends in better
-    optima than starting too quiet (eval/results/start.md). H starts near 1. ``init_jitter`` j: W and H are
-    multiplied by seeded uniform numbers from 1 - j to 1 + j, so that the atoms differ.
+    optima than starting too quiet (eval/results/start.md). H starts at 1. ``init_jitter`` j: W and H are
+    multiplied by seeded uniform numbers from 1 - j to 1 + j, so that the atoms differ; then W is normalised to
+    a mean of 1, and H takes the scale.
 
     ``sparsity``, ``smoothness`` and ``relevance`` are the weights of the penalties on H
     (:class:`~vae_se.noise.activation_penalty.ActivationPenalty`). With ``relevance``, atoms that are not
@@ -80,7 +81,7 @@ class NMF(NoiseModel[NMFState]):
         return SpectrumPrior(self.gamma, self.inverse_gamma)
 
     def init(self, power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> NMFState:
-        """W near a spectrum of the recording, H near 1."""
+        """W near a spectrum of the recording and H near 1, then normalised: the scale of W goes to H."""
         bins, dtype = power.shape[-1], power.dtype
         spectrum = initial_spectrum(self.init_spectrum, power, mask, self.signal)
         jitter_w = 1 + self.init_jitter * (2 * streams.uniform_table(self.rank, bins, dtype=dtype) - 1)

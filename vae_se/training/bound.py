@@ -21,7 +21,8 @@ def importance_bound(
     log (1/R) sum_r p(s, z_r) / q(z_r | s) with R = ``draws`` (Burda, Grosse and Salakhutdinov, Importance
     weighted autoencoders, 2016). For a prior of independent frames it is computed per frame. A dynamical
     prior has one weight per trajectory, and for long trajectories the bound hardly exceeds the ELBO: the
-    bound of such a prior is looser.
+    bound of such a prior is looser. A prior that takes the activity u of the speech as input (``dkf-driven``)
+    gives a bound on log p(s | u) instead, which cannot be compared with the others.
     """
     frames = len(power)
     at_once = max(1, min(draws, _BUDGET // frames))

@@ -58,6 +58,14 @@ class EStep(Protocol[S]):
     def step(self, target: Target, state: S, streams: Streams) -> tuple[S, EStepInfo]:
         """One E-step at the current parameters."""
 
+    def frozen(self, state: S) -> S:
+        """The state without further adaptation of the proposal; EM calls this before it averages.
+
+        A chain whose proposal keeps adapting does not have the posterior as its stationary distribution.
+        Kernels without such a chain return the state unchanged.
+        """
+        return state
+
 
 #: E-step kernels by name.
 ESTEPS: Registry[type[EStep[Any]]] = Registry("E-step")

@@ -31,9 +31,9 @@ class EncoderMH(EStep[EncoderMHState]):
 
     q is the mixture in proposal.py: an encoder's posterior, and a Gaussian fitted to the weights of earlier
     proposals. During the first ``adaptation`` steps q learns, and with ``refresh`` its encoder's part is the
-    posterior of the prior's encoder at the posterior power of the speech under the last draws. Then q is
-    frozen, because chains whose proposal keeps depending on them do not have the posterior as stationary
-    distribution.
+    posterior of the prior's encoder at the posterior power of the speech under the last draws. Then, or where
+    EM begins to average, q is frozen, because chains whose proposal keeps depending on them do not have the
+    posterior as stationary distribution.
 
     ``draws``: R parallel chains; ``sweeps``: proposals per E-step.
 
@@ -76,3 +76,7 @@ class EncoderMH(EStep[EncoderMHState]):
             proposal = proposal.learn(torch.cat(tried, 1), torch.cat(weights, 1))
         draws, info = chain_info(target, chains.z, chains.log_variance, chains.log_joint, taken / self.sweeps)
         return EncoderMHState(chains, draws, proposal, state.steps + 1), info
+
+    def frozen(self, state: EncoderMHState) -> EncoderMHState:
+        """The state whose proposal, including the encoder's input, stays as it is."""
+        return dataclasses.replace(state, steps=max(state.steps, self.adaptation))

@@ -34,9 +34,9 @@ class AdjustedLangevin(EStep[AdjustedState]):
 
     ``draws``: R parallel chains; ``sweeps``: proposals per E-step; ``step_size``: standard deviation of the
     noise of the first proposals. During the first ``adaptation`` E-steps the step size follows the acceptance
-    towards ``target_acceptance``, frame by frame. ``precondition``: as of ``langevin``, frozen with the step
-    size. There is no total variation: it would tie the frames together, and acceptance frame by frame would be
-    wrong.
+    towards ``target_acceptance``, frame by frame; where EM begins to average it is frozen in any case.
+    ``precondition``: as of ``langevin``, frozen with the step size. There is no total variation: it would tie
+    the frames together, and acceptance frame by frame would be wrong.
 
     Roberts and Tweedie, Exponential convergence of Langevin distributions and their discrete approximations,
     1996; the rate 0.574: Roberts and Rosenthal, Optimal scaling of discrete approximations to Langevin
@@ -76,3 +76,7 @@ class AdjustedLangevin(EStep[AdjustedState]):
             taken += accepted
         draws, info = chain_info(target, point.z, point.log_variance, point.value, taken / self.sweeps)
         return AdjustedState(point.z, draws, size.after_step(), root), info
+
+    def frozen(self, state: AdjustedState) -> AdjustedState:
+        """The state whose step size and preconditioner stay as they are."""
+        return dataclasses.replace(state, size=state.size.frozen())

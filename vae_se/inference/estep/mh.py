@@ -31,7 +31,7 @@ class RandomWalkMH(EStep[RandomWalkState]):
 
     ``draws``: R parallel chains; ``sweeps``: proposals per E-step; ``step_size``: standard deviation of the
     first proposals. During the first ``adaptation`` E-steps the step size follows the acceptance towards
-    ``target_acceptance``, frame by frame.
+    ``target_acceptance``, frame by frame; where EM begins to average it is frozen in any case.
 
     Leglaive, Girin and Horaud, A variance modeling framework based on variational autoencoders for speech
     enhancement, 2018; the rate 0.234: Roberts, Gelman and Gilks, Weak convergence and optimal scaling of random
@@ -67,3 +67,7 @@ class RandomWalkMH(EStep[RandomWalkState]):
             taken += accepted
         draws, info = chain_info(target, chains.z, chains.log_variance, chains.log_joint, taken / self.sweeps)
         return RandomWalkState(chains, draws, size.after_step()), info
+
+    def frozen(self, state: RandomWalkState) -> RandomWalkState:
+        """The state whose step size stays as it is."""
+        return dataclasses.replace(state, size=state.size.frozen())

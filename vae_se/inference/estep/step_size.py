@@ -60,6 +60,15 @@ class StepSize:
         log_size = self.log_size + (rate - self.acceptance) / (1 + self.steps) ** 0.6
         return dataclasses.replace(self, log_size=log_size.clamp(max=math.log(self.largest)))
 
+    def frozen(self) -> StepSize:
+        """The size, which no later move changes.
+
+        >>> size = StepSize.start(torch.ones(1, 1), 0.1, acceptance=0.25, adaptation=30).frozen()
+        >>> size.adapted(torch.tensor([[[True], [True]]])) is size
+        True
+        """
+        return dataclasses.replace(self, adaptation=min(self.adaptation, self.steps))
+
     def after_step(self) -> StepSize:
         """The size at the end of an E-step."""
         return dataclasses.replace(self, steps=self.steps + 1)

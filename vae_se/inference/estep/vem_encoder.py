@@ -8,7 +8,7 @@ from typing import cast
 import torch
 
 from ...errors import UsageError
-from ...likelihood import gaussian_kl
+from ...likelihood import gaussian_entropy, gaussian_kl
 from ...priors.base import SpeechPrior
 from ...priors.posterior import GaussianPosterior
 from ...rng import Streams
@@ -33,9 +33,11 @@ class FineTunedState:
 class FineTunedEncoder(EStep[FineTunedState]):
     """q(z_n) = N(mu_phi(y_n), diag sigma^2_phi(y_n)), with parameters phi of its own for every utterance.
 
-    phi ascends the mean over frames of E_q[log p(x | z)] - KL(q || N(0, I)) with reparameterised draws. It
-    starts at the shared encoder, which is never changed. The input y is the power less the initial noise, at
-    all iterations. All utterances of a batch move together, each by its own gradient.
+    phi ascends the mean over frames of E_q[log p(x | z)] - KL(q || p(z)) with reparameterised draws. The
+    divergence is in closed form if p(z) = N(0, I), otherwise log p(z) is evaluated at the draws. phi starts at
+    the shared encoder, which is never changed; q is the Gaussian with the moments of its posterior. The input y
+    is the power less the initial noise, at all iterations. All utterances of a batch move together, each by its
+    own gradient.
 
     ``draws``: R; ``steps``: gradient steps per E-step; ``learning_rate``: step size of Adam.
 
@@ -75,7 +77,7 @@ class FineTunedEncoder(EStep[FineTunedState]):
                 mean, log_variance = self._encode(target, state.power, leaves)
                 z, _ = GaussianPosterior(mean, log_variance).rsample(self.draws, streams)
                 decoded = target.decode(z)
-                kl = gaussian_kl(mean, log_variance)
+                kl = _divergence(target, z, mean, log_variance)
             value, slope = target.log_likelihood_and_gradient(decoded.detach())
             slope = slope * (share / self.draws)[:, None, :, None]
             gradients = torch.autograd.grad([decoded, kl], list(leaves.values()), [slope, -share])
@@ -101,6 +103,15 @@ class FineTunedEncoder(EStep[FineTunedState]):
             return mean[0], log_variance[0]
 
         return torch.func.vmap(one)(parameters, power)
+
+
+def _divergence(
+    target: Target, z: torch.Tensor, mean: torch.Tensor, log_variance: torch.Tensor
+) -> torch.Tensor:
+    """KL(q || p(z)), (B, N), of the Gaussian q with ``mean`` and ``log_variance`` (B, N, L) and draws z."""
+    if target.prior.standard_normal:
+        return gaussian_kl(mean, log_variance)
+    return -gaussian_entropy(log_variance) - target.prior.log_prior(z).mean(1)
 
 
 class _Encode(torch.nn.Module):

@@ -37,7 +37,7 @@ class GaussianMH(EStep[GaussianMHState]):
     ``warmup``: E-steps of ``vem-full`` (at its defaults) that fit q and provide the draws; then q is frozen,
     and R = ``draws`` parallel chains start at draws from it. ``sweeps``: proposals per E-step; ``step_size``:
     the first b. During the first ``adaptation`` E-steps of the chains b follows the acceptance towards
-    ``target_acceptance``, frame by frame, up to 1.
+    ``target_acceptance``, frame by frame, up to 1. Where EM begins to average, both phases end in any case.
 
     Rudolf and Sprungk, On a generalization of the preconditioned Crank-Nicolson Metropolis algorithm, 2018.
     """
@@ -85,6 +85,11 @@ class GaussianMH(EStep[GaussianMHState]):
         joint = log_weight - 0.5 * epsilon.square().sum(-1)
         draws, info = chain_info(target, chains.z, chains.log_variance, joint, taken / self.sweeps)
         return GaussianMHState(fit, chains, draws, size.after_step()), info
+
+    def frozen(self, state: GaussianMHState) -> GaussianMHState:
+        """The state whose step size stays as it is; a warm-up that is not complete ends here."""
+        fit = dataclasses.replace(state.fit, steps=max(state.fit.steps, self.warmup))
+        return dataclasses.replace(state, fit=fit, size=state.size.frozen())
 
     def _fit(
         self, target: Target, state: GaussianMHState, streams: Streams

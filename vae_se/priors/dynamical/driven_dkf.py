@@ -24,10 +24,17 @@ class DrivenDKF(DKF):
     The driven mode of the review, ch. 4: the model has a known input u_1..N. Here u_n is speech activity: in
     training that of the speech, in enhancement that of the recording less the initial noise estimate (EM calls
     :meth:`activity` and :meth:`driven_by`). Without an input, u_n = 1: speech in all frames.
+
+    In ``reconstruct`` and ``log_weight``, u_n is a function of s_n itself. So the bounds are on log p(s | u), and
+    not on log p(s): over all s, p(s | u(s)) does not integrate to 1.
     """
 
     takes_activity = True
     summary = "A deep Kalman filter with speech activity as input"
+    caution = (
+        "The input u, the speech activity, is computed from the speech itself, the current frame included. So "
+        "the negative ELBO bounds -log p(s | u), not -log p(s): do not compare it with that of other priors."
+    )
     drive: torch.Tensor | None = None
 
     inputs = 1

@@ -18,12 +18,15 @@ from .sequences import run, shifted, step
 
 @PRIORS.add("dsae")
 class DSAE(Dynamical):
-    """v ~ N(0, I) for the whole sequence; z_n given z_1..n-1; s_n given z_n and v; q(z_n | v, z_1..n-1, s).
+    """v ~ N(0, I) for the whole sequence; z_n given z_1..n-1; s_n given z_n and v; q(v | s_1..N) and
+    q(z_n | v, z_1..n-1, s_1..N).
 
     Li and Mandt, Disentangled sequential autoencoder, 2018; the review, ch. 10. ``static`` of the
     ``latent_dim`` latents hold v, in the first frame. In later frames these entries are unused: N(0, 1) a
     priori and a posteriori, and not an input of the decoder. Departures: q(z_n | ...) depends on v and on the
-    earlier latents by a recurrent network, and q(z_1 | ...) does not depend on v.
+    earlier latents by a recurrent network, and q(z_1 | ...) does not depend on v. Given v and z_1..n-1, z_n is
+    independent of the speech before n, but q(z_n | ...) conditions on it: it shares its context, which runs
+    both ways, with q(v | s_1..N).
     """
 
     summary = "A disentangled sequential autoencoder"
