@@ -428,3 +428,10 @@ def test_an_ignored_signal_stays_ignored():
         assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_a_hint_is_printed_once(cli, tmp_path):
+    ran = cli("enhance", tmp_path / "missing.wav")
+    assert ran.err.count("check the path") == 1
+    ran = cli("enhance", "x.wav", "--set", "noise.rnak=3")
+    assert ran.err.count("did you mean") == 1

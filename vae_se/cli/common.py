@@ -112,7 +112,7 @@ def _guarded(command: click.Command, arguments: list[str], debug: bool) -> int:
     except VaeSeError as error:
         if debug:
             traceback.print_exc()
-        complain(str(error), error.hint)
+        complain(error.message, error.hint)
         return error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         say(error.format_message())

@@ -319,7 +319,7 @@ def _outcomes(
                 continue
             outcome = describe(job, settings.config)
             if job.source.problem is not None:
-                outcome.error, outcome.hint = str(job.source.problem), job.source.problem.hint
+                outcome.error, outcome.hint = job.source.problem.message, job.source.problem.hint
             else:
                 outcome.status = "skipped"
             yield outcome

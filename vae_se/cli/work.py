@@ -132,6 +132,7 @@ class FileWorker:
                         return_info=True,
                         posterior=bool(self.settings.pictures),
                         progress=progress,
+                        check_shape=False,
                     )
                     self._finish(job, recording, speech, info, time.perf_counter() - started, outcomes[job])
         return list(outcomes.values())
@@ -151,6 +152,7 @@ class FileWorker:
                 rate,
                 return_info=True,
                 posterior=bool(self.settings.pictures),
+                check_shape=False,
             )
         except Exception:
             return False
@@ -166,7 +168,7 @@ class FileWorker:
         try:
             yield
         except VaeSeError as error:
-            outcome.error, outcome.hint = str(error), error.hint
+            outcome.error, outcome.hint = error.message, error.hint
             self._trace()
         except MemoryError:
             outcome.error = f"{outcome.input}: out of memory"

@@ -11,6 +11,7 @@ import torch
 
 from ..audio.resample import check_rate
 from ..deprecated import warn
+from ..device import usual_torch
 from ..errors import PriorError, UsageError, VaeSeError, nearest
 from ..signal_spec import SignalSpec
 from ..storage.atomic import write_atomically
@@ -84,7 +85,7 @@ def build(config: dict[str, Any]) -> PriorModule:
     try:
         return _construct(config)
     except VaeSeError as error:
-        raise PriorError(f"bad configuration of a prior: {error}", error.hint) from None
+        raise PriorError(f"bad configuration of a prior: {error.message}", error.hint) from None
     except Exception as error:  # constructors raise many types for arguments of a wrong type
         raise PriorError(f"bad configuration of a prior: {error}", "was it edited by hand?") from None
 
@@ -113,6 +114,7 @@ def _shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]] | None:
         return None
 
 
+@usual_torch()
 def load_prior(name_or_path: str | Path = "default", device: str | torch.device = "cpu") -> SpeechPrior:
     """Load a prior by shipped name or folder: in float32, frozen, in evaluation mode.
 
