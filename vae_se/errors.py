@@ -44,6 +44,12 @@ class PriorError(VaeSeError):
     """Weights or a configuration of a prior that cannot be used."""
 
 
+class UnknownPriorError(PriorError, UsageError):
+    """A name or folder that is no prior: a usage error for the command line."""
+
+    exit_code = 2
+
+
 class NoiseError(VaeSeError):
     """A noise dictionary that cannot be used."""
 

@@ -203,3 +203,9 @@ def test_info(cli):
     found = json.loads(cli("info", "--json").out)
     assert "cpu" in found["devices"]
     assert "FLAC" in found["formats"]
+
+
+def test_an_endless_sample_is_refused(cli, tmp_path):
+    ran = cli("prior", "sample", "--seconds", "1e9", "-o", tmp_path / "x.wav")
+    assert ran.code == 2
+    assert "600" in ran.err.splitlines()[0]

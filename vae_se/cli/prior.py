@@ -158,7 +158,7 @@ def _elbo(model: SpeechPrior, folder: str, limit: int) -> dict[str, Any]:
 @click.option(
     "-o", "--output", default="prior_voice.wav", show_default=True, metavar="FILE", help="Sound file."
 )
-@click.option("--seconds", type=click.FloatRange(min=0.01), default=5.0, show_default=True)
+@click.option("--seconds", type=click.FloatRange(0.01, 600), default=5.0, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option(
     "--smooth",

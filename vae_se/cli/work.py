@@ -16,7 +16,7 @@ from ..audio import files, paths
 from ..config import Config
 from ..errors import AudioError, OutputError, UsageError, VaeSeError
 from ..execution import Died, Handle
-from .common import deferred_interrupt
+from .common import deferred_interrupt, out_of_memory
 from .pictures import draw_picture
 
 if TYPE_CHECKING:
@@ -170,12 +170,13 @@ class FileWorker:
         except VaeSeError as error:
             outcome.error, outcome.hint = error.message, error.hint
             self._trace()
-        except MemoryError:
-            outcome.error = f"{outcome.input}: out of memory"
-            outcome.hint = "fewer --jobs, a shorter --segment, or --preset fast"
         except Exception as error:
-            outcome.error = f"{outcome.input}: unexpected {type(error).__name__}: {error}"
-            outcome.hint = "run again with --debug and report the output"
+            if out_of_memory(error):
+                outcome.error = f"{outcome.input}: out of memory"
+                outcome.hint = "fewer --jobs, a shorter --segment, or --preset fast"
+            else:
+                outcome.error = f"{outcome.input}: unexpected {type(error).__name__}: {error}"
+                outcome.hint = "run again with --debug and report the output"
             self._trace()
 
     def _trace(self) -> None:
