@@ -183,11 +183,13 @@ def test_plot(cli, tiny_prior, speech_folder, tmp_path):
 
 
 def test_plot_without_matplotlib(cli, tiny_prior, speech_folder, tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib.backends.backend_agg", None)
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     ran = cli("prior", "plot", tiny_prior, "--data", speech_folder, "-o", tmp_path / "x.png")
     assert ran.code == 2
-    assert ran.err.splitlines() == ["error: pictures need matplotlib", "hint: pip install 'vae-se[plot]'"]
+    assert ran.err.splitlines() == [
+        "error: a plot needs matplotlib, which is not installed",
+        "hint: pip install 'vae-se[plot]'",
+    ]
 
 
 def test_plot_of_a_folder_without_speech(cli, tiny_prior, tmp_path):

@@ -21,6 +21,7 @@ from ..config import PRESETS, Config
 from ..errors import UsageError
 from ..execution import Died, Executor, Shard
 from ..execution.local import Serial
+from ..extras import need
 from .batching import Length, batches, measure
 from .common import Choice, complain, raw_format, raw_options, say
 from .engine import CountOrAuto, chosen_executor, engine_options
@@ -148,6 +149,8 @@ def enhance(ctx: click.Context, inputs: tuple[str, ...], **options: Any) -> int:
         return 0
     if not inputs:
         raise UsageError("no input", "vae-se enhance noisy.wav")
+    if options["plot"]:
+        need("--plot", "matplotlib", "plot")
     jobs = plan_jobs(inputs, config, **options)
     settings = FileSettings(
         config=config,

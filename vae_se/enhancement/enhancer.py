@@ -15,9 +15,11 @@ import torch
 from .. import assemble
 from ..audio import files
 from ..baselines import BASELINES, Baseline
+from ..baselines.base import MissingPackage
 from ..config import Config, OutputConfig
 from ..device import choose_device, usual_torch
 from ..errors import AudioError, OutputError, PriorError, UsageError, nearest
+from ..extras import missing
 from ..inference.monte_carlo_em import MonteCarloEM
 from ..priors import SpeechPrior, load_prior
 from ..signal_spec import SignalSpec
@@ -237,6 +239,8 @@ def _baseline(method: str) -> Baseline:
     baseline: Baseline = BASELINES[method]
     if baseline.oracle:
         raise UsageError(f"{method} needs the clean speech", "it is a reference for vae-se benchmark only")
+    if missing([baseline.package]):
+        raise MissingPackage(f"{method} needs {baseline.package}", "pip install 'vae-se[baselines]'")
     return baseline
 
 
