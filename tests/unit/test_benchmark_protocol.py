@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from vae_se.benchmark import protocol
+from vae_se.benchmark import protocol as module
 from vae_se.benchmark.methods import ENHANCERS
 from vae_se.benchmark.protocol import find_data_root, find_protocol, load_protocol, parse_protocol
 from vae_se.config import PRESETS
@@ -106,12 +106,13 @@ def test_shipped_protocols_are_valid(path: Path) -> None:
 
 
 def test_an_installed_package_brings_the_protocols(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    build = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
-    inside = tmp_path / "site-packages" / build["force-include"]["eval/protocols"]
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    inside = tmp_path / "site-packages" / wheel["eval/protocols"]
     shutil.copytree(CHECKOUT / "eval" / "protocols", inside)
     # As if the module lay there, away from any checkout.
-    monkeypatch.setattr(protocol, "__file__", str(tmp_path / "site-packages/vae_se/benchmark/protocol.py"))
-    monkeypatch.setattr(protocol, "_CHECKOUT", tmp_path)
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "site-packages/vae_se/benchmark/protocol.py"))
+    monkeypatch.setattr(module, "_CHECKOUT", tmp_path)
     monkeypatch.chdir(tmp_path)
     assert find_protocol("quick") == inside / "quick.toml"
     with pytest.raises(UsageError, match="did you mean quick"):
@@ -133,8 +134,7 @@ def test_methods_can_be_chosen_and_added() -> None:
 
 
 def test_the_header_has_all_settings_of_the_enhancer() -> None:
-    from vae_se.benchmark import protocol
-from vae_se.benchmark.methods import describe_method
+    from vae_se.benchmark.methods import describe_method
     from vae_se.benchmark.protocol import checked_spec
 
     spec = checked_spec("x", {"use": "fast", "noise": {"rank": 5}}, {})
@@ -146,8 +146,7 @@ from vae_se.benchmark.methods import describe_method
 
 
 def test_results_depend_on_the_noisy_encoder(tiny_prior: Path, tmp_path: Path) -> None:
-    from vae_se.benchmark import protocol
-from vae_se.benchmark.methods import describe_method
+    from vae_se.benchmark.methods import describe_method
     from vae_se.benchmark.protocol import checked_spec
 
     def about(noisy_encoder: str) -> dict[str, Any]:
