@@ -205,7 +205,7 @@ class InferenceConfig:
         0.0,
         "Further attenuation of frames in which the model finds noise only; 0: off.",
         "dB",
-        range=Range(0, 200),
+        range=Range(0, math.inf),
     )
     segment: float = setting(
         30.0, "Length of the segments into which longer recordings are cut.", "s", range=_SECONDS

@@ -126,3 +126,6 @@ def test_a_link_that_leads_nowhere(cli, tmp_path):
     assert "is a link to" in ran.err.splitlines()[0]
     assert "nowhere.wav, which does not exist" in ran.err.splitlines()[0]
     assert len(ran.err.splitlines()) == 2
+    (tmp_path / "folder").symlink_to(tmp_path / "no-folder")
+    ran = cli("noise", "fit", tmp_path / "folder", "-o", tmp_path / "n.safetensors")
+    assert "folder is a link to" in ran.err

@@ -82,7 +82,7 @@ def test_values_of_the_wrong_type(assignment):
         ("output.dry=2", "0 to 1"),
         ("noise.alpha=2", "between 0 and 2"),
         ("inference.segment=0", "above 0, to 1e6"),
-        ("inference.pause_db=inf", "0 to 200"),
+        ("inference.pause_db=-1", "0 or more"),
         ("output.floor_db=-1", "0 or more"),
     ],
 )

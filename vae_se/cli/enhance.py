@@ -172,6 +172,9 @@ def enhance(ctx: click.Context, inputs: tuple[str, ...], **options: Any) -> int:
         say(f"shard {options['shard']} has none of the {len(jobs)} inputs: nothing to do")
     here = {job for batch in mine for job in batch}
     todo = [left for batch in mine if (left := [job for job in batch if _is_open(job)])]
+    lost = [job for job in here if job.exists and _lacks(settings.pictures.get(job.source.label))]
+    if lost and not options["quiet"]:
+        say(f"no picture of outputs that are kept ({len(lost)}): --overwrite enhances and draws them")
     display = Display(len(here), quiet=options["quiet"], verbose=options["verbose"])
     failed: list[FileOutcome] = []
     with display:
@@ -280,6 +283,11 @@ def to_stdout(outcome: FileOutcome, folder: Path) -> None:
 def _is_open(job: paths.FileJob) -> bool:
     """Whether a job has an input that can be read and no output yet."""
     return job.source.problem is None and not job.exists
+
+
+def _lacks(picture: Path | None) -> bool:
+    """Whether a picture is requested that does not exist."""
+    return picture is not None and not picture.exists()
 
 
 def _executor(
