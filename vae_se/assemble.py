@@ -77,14 +77,35 @@ def _noisy_encoder(config: Config, prior: Any) -> ProposesStart | None:
     return load_noisy_encoder(folder, prior, next(prior.parameters()).device)
 
 
+def own_defaults(config: Config) -> dict[str, Any]:
+    """The defaults that the chosen kernel and noise model give to settings that are None, by dotted key.
+
+    A key is missing where the kernel or model has no such setting. Raises UsageError for an unknown name.
+    """
+    found = {}
+    for section, registry in (("estep", ESTEPS), ("noise", NOISES)):
+        chosen = getattr(config, section)
+        known = _settings_of(registry[chosen.name])
+        for field in dataclasses.fields(chosen):
+            if field.name in known:
+                default = known[field.name].default
+                found[f"{section}.{field.name}"] = None if default in ("", dataclasses.MISSING) else default
+    return found
+
+
+def _settings_of(cls: type) -> dict[str, dataclasses.Field[Any]]:
+    """The fields of a kernel or model that are settings, by name."""
+    fields = (field for field in dataclasses.fields(cls) if field.init)
+    return {field.name: field for field in fields if field.metadata.get("setting", True)}
+
+
 def _part(section: str, cls: type[T], settings: EStepConfig | NoiseConfig) -> T:
     """An object of the dataclass ``cls`` from the settings of its section that are not None.
 
     Raises UsageError for a setting that ``cls`` does not have and that differs from its default, and for a
     whole number that is too small. Fields with the metadata ``setting: False`` are not settings.
     """
-    fields = (field for field in dataclasses.fields(cls) if field.init)  # type: ignore[arg-type]
-    known = {field.name: field for field in fields if field.metadata.get("setting", True)}
+    known = _settings_of(cls)
     given = {}
     for field in dataclasses.fields(settings):
         key, value = field.name, getattr(settings, field.name)

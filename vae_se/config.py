@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .config_values import checked, flatten, parse_value, setting, toml_line
+from .config_values import Range, checked, flatten, in_range, parse_value, setting, spell, toml_line
 from .deprecated import current_name
 from .errors import UsageError, nearest
 
@@ -34,6 +34,14 @@ __all__ = [
 ]
 
 D = TypeVar("D")
+
+# Ranges that several settings share. Values beyond them take all memory, or give numbers that are not finite.
+_COUNT = Range(1, 10_000)
+_ITERATIONS = Range(1, 100_000)
+_RANK = Range(1, 1024)
+_WEIGHT = Range(0, 1e6)
+_INSIDE = Range(0, 1, above=True, below=True)
+_SECONDS = Range(0, 1e6, above=True)
 
 #: Keys of release 0.1.0 that were renamed: old to new. They still work, with a warning, for one release.
 RENAMED_KEYS = {
@@ -59,31 +67,42 @@ class EStepConfig:
     draws: int | None = setting(
         None,
         "Draws of the latents per frame, R: of a Gaussian, importance samples, or parallel chains.",
+        range=_COUNT,
     )
-    steps: int | None = setting(None, "Gradient steps per E-step.")
+    steps: int | None = setting(None, "Gradient steps per E-step.", range=_COUNT)
     learning_rate: float | None = setting(
-        None, "Step size of Adam; for `vem-full` and `vem-is` the part of the Newton step that is taken."
+        None,
+        "Step size of Adam; for `vem-full` and `vem-is` the part of the Newton step that is taken.",
+        range=Range(0, 10, above=True),
     )
-    sweeps: int | None = setting(None, "Proposals per chain and E-step.")
+    sweeps: int | None = setting(None, "Proposals per chain and E-step.", range=_COUNT)
     step_size: float | None = setting(
         None,
         "Standard deviation of the first proposals; relative to the posterior's for `vem-mh`, `precondition`.",
+        range=Range(0, 100, above=True),
     )
-    target_acceptance: float | None = setting(None, "Acceptance rate that the step size is adapted to.")
+    target_acceptance: float | None = setting(
+        None, "Acceptance rate that the step size is adapted to.", range=_INSIDE
+    )
     adaptation: int | None = setting(
         None,
         "E-steps during which the proposal adapts; it is frozen afterwards, and in any case while averaging.",
         "E-steps",
+        range=_ITERATIONS,
     )
     refresh: bool | None = setting(
         None, "Whether the encoder that proposes is evaluated again at the speech as last estimated."
     )
-    warmup: int | None = setting(None, "E-steps by `vem-full` before the chains start.", "E-steps")
+    warmup: int | None = setting(
+        None, "E-steps by `vem-full` before the chains start.", "E-steps", range=_ITERATIONS
+    )
     precondition: bool | None = setting(
         None, "Whether proposals have the covariance of a Gauss-Newton approximation of the posterior."
     )
     total_variation: float | None = setting(
-        None, "Weight of a penalty on the differences between the latents of neighbouring frames; 0: none."
+        None,
+        "Weight of a penalty on the differences between the latents of neighbouring frames; 0: none.",
+        range=_WEIGHT,
     )
 
 
@@ -95,15 +114,17 @@ class NoiseConfig:
     """
 
     name: str = setting("nmf", "Noise model; docs/noise.md derives them.")
-    rank: int | None = setting(None, "Rank K of the factorisation W H: the number of noise spectra.")
+    rank: int | None = setting(
+        None, "Rank K of the factorisation W H: the number of noise spectra.", range=_RANK
+    )
     init_spectrum: str = setting(
         "quiet",
         "Spectrum at which W starts: `quiet` (the power that a bin exceeds in four frames of five), "
         "`log-mean`, `tracked` (mean of an MMSE noise tracker) or `mean`.",
     )
-    init_scale: float = setting(2.0, "Factor on the power of that spectrum.")
+    init_scale: float = setting(2.0, "Factor on the power of that spectrum.", range=Range(1e-6, 1e6))
     init_jitter: float = setting(
-        0.8, "W and H start multiplied by uniform random numbers in 1 - jitter to 1 + jitter."
+        0.8, "W and H start multiplied by uniform random numbers in 1 - jitter to 1 + jitter.", range=_INSIDE
     )
     file: str | None = setting(None, "File of fixed noise spectra, made by `vae-se noise fit`.")
     noise_segment: str | None = setting(
@@ -111,30 +132,52 @@ class NoiseConfig:
         "Part of the recording that holds noise alone, such as 0:00-0:02.5, from which spectra are learnt.",
     )
     free: int | None = setting(
-        None, "Spectra learnt beside the fixed ones; none: 0 with `file`, 2 with `noise_segment`."
+        None,
+        "Spectra learnt beside the fixed ones; none: 0 with `file`, 2 with `noise_segment`.",
+        range=Range(0, 1024),
     )
-    sparsity: float | None = setting(None, "Weight of an exponential prior on H; 0: none.")
+    sparsity: float | None = setting(None, "Weight of an exponential prior on H; 0: none.", range=_WEIGHT)
     smoothness: float | None = setting(
-        None, "Weight of the Itakura-Saito divergence between activations of neighbouring frames; 0: none."
+        None,
+        "Weight of the Itakura-Saito divergence between activations of neighbouring frames; 0: none.",
+        range=_WEIGHT,
     )
     relevance: float | None = setting(
-        None, "Weight of automatic relevance determination on H, which switches spectra off; 0: none."
+        None,
+        "Weight of automatic relevance determination on H, which switches spectra off; 0: none.",
+        range=_WEIGHT,
     )
     gamma: float | None = setting(
-        None, "Weight of a gamma prior on W around the spectrum of `init_spectrum`; 0: none.", "frames"
+        None,
+        "Weight of a gamma prior on W around the spectrum of `init_spectrum`; 0: none.",
+        "frames",
+        range=_WEIGHT,
     )
     inverse_gamma: float | None = setting(
-        None, "Weight of an inverse-gamma prior on W around that spectrum; 0: none.", "frames"
+        None, "Weight of an inverse-gamma prior on W around that spectrum; 0: none.", "frames", range=_WEIGHT
     )
     exponent: float | None = setting(
-        None, "Exponent of the multiplicative updates, 0.5 (majorise-minimise) to 1 (longer steps)."
+        None,
+        "Exponent of the multiplicative updates, 0.5 (majorise-minimise) to 1 (longer steps).",
+        range=Range(0.5, 1),
     )
     margin: float | None = setting(
-        None, "By how much an impulse must raise a frame's log-likelihood to be accepted at the start.", "nats"
+        None,
+        "By how much an impulse must raise a frame's log-likelihood to be accepted at the start.",
+        "nats",
+        range=Range(0, 1e6),
     )
-    dof: float | None = setting(None, "Degrees of freedom of the Student-t distribution.")
-    alpha: float | None = setting(None, "Characteristic exponent of the alpha-stable distribution, 0 to 2.")
-    sweeps: int | None = setting(None, "Metropolis-Hastings moves of the impulse variables per iteration.")
+    dof: float | None = setting(
+        None, "Degrees of freedom of the Student-t distribution.", range=Range(0, 1e6, above=True)
+    )
+    alpha: float | None = setting(
+        None,
+        "Characteristic exponent of the alpha-stable distribution, 0 to 2.",
+        range=Range(0, 2, above=True, below=True),
+    )
+    sweeps: int | None = setting(
+        None, "Metropolis-Hastings moves of the impulse variables per iteration.", range=_COUNT
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,7 +186,7 @@ class GainConfig:
 
     kind: str = setting("frame", "`frame` (one gain per frame), `file` (one per recording) or `fixed` (1).")
     concentration: float = setting(
-        5.0, "Concentration of the gamma prior on the gain, whose mode is 1; 0: no prior."
+        5.0, "Concentration of the gamma prior on the gain, whose mode is 1; 0: no prior.", range=_WEIGHT
     )
 
 
@@ -151,23 +194,34 @@ class GainConfig:
 class InferenceConfig:
     """The EM loop, its initialisation, and the segments of a long recording."""
 
-    iterations: int = setting(40, "Iterations of EM (E-step, then M-step).")
-    averaging: int = setting(8, "E-steps after the last iteration whose draws the filter averages over.")
+    iterations: int = setting(40, "Iterations of EM (E-step, then M-step).", range=Range(0, 100_000))
+    averaging: int = setting(
+        8, "E-steps after the last iteration whose draws the filter averages over.", range=_ITERATIONS
+    )
     encoder_floor: float = setting(
         0.05,
         "Without a noisy encoder, the encoder's input is the power minus the initial noise, and at least this "
         "part of the power.",
+        range=Range(0, 1, above=True),
     )
     pause_db: float = setting(
-        0.0, "Further attenuation of frames in which the model finds noise only; 0: off.", "dB"
+        0.0,
+        "Further attenuation of frames in which the model finds noise only; 0: off.",
+        "dB",
+        range=Range(0, math.inf),
     )
-    segment: float = setting(30.0, "Length of the segments into which longer recordings are cut.", "s")
-    overlap: float = setting(2.0, "Cross-fade between segments; at most a third of `segment`.", "s")
+    segment: float = setting(
+        30.0, "Length of the segments into which longer recordings are cut.", "s", range=_SECONDS
+    )
+    overlap: float = setting(
+        2.0, "Cross-fade between segments; at most a third of `segment`.", "s", range=_SECONDS
+    )
     decoder_error: float = setting(
         0.03,
         "How far a cheaper form of the decoder may deviate from it (root mean square over generated spectra); "
         "0: the decoder itself. Not every prior has such a form.",
         "nats",
+        range=Range(0, 1000),
     )
     noisy_encoder: str | None = setting(
         "auto",
@@ -175,7 +229,9 @@ class InferenceConfig:
         "has one; none: start from the prior's encoder.",
     )
     starts: int = setting(
-        1, "Number of initialisations; EM continues from the one with the highest bound after a short run."
+        1,
+        "Number of initialisations; EM continues from the one with the highest bound after a short run.",
+        range=Range(1, 100),
     )
 
 
@@ -183,14 +239,19 @@ class InferenceConfig:
 class OutputConfig:
     """How much noise stays in the output. Of the three settings the one that leaves the most applies."""
 
-    atten_lim_db: float = setting(math.inf, "Largest attenuation of the noise; inf: no limit.", "dB")
+    atten_lim_db: float = setting(
+        math.inf, "Largest attenuation of the noise; inf: no limit.", "dB", range=Range(0, math.inf)
+    )
     floor_db: float = setting(
         42.0,
         "The noise is attenuated to this level below the speech and no further; inf: no limit. Clean "
         "recordings stay as they are, and the noise that is left masks artefacts. Not for baselines.",
         "dB",
+        range=Range(0, math.inf),
     )
-    dry: float = setting(0.0, "Part of the noise that stays, 0 to 1: a mix with the noisy recording.")
+    dry: float = setting(
+        0.0, "Part of the noise that stays, 0 to 1: a mix with the noisy recording.", range=Range(0, 1)
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,9 +290,9 @@ class Config:
         return (base or cls()).override(flatten(tree))
 
     def override(self, values: Mapping[str, Any]) -> Config:
-        """A copy with dotted keys replaced, such as ``{"estep.draws": 10}``; types are checked.
+        """A copy with dotted keys replaced, such as ``{"estep.draws": 10}``; types and ranges are checked.
 
-        Raises UsageError for an unknown key, naming the nearest, or for a value of the wrong type.
+        Raises UsageError for an unknown key, naming the nearest, or for a value of another type or range.
         """
         out = self
         for key, value in values.items():
@@ -243,12 +304,15 @@ class Config:
         """A copy with assignments ``a.b=value`` made; a value is TOML or a bare word."""
         values: dict[str, Any] = {}
         for assignment in assignments:
-            key, equals, text = assignment.partition("=")
-            if not equals or not key.strip():
+            key, equals, text = (part.strip() for part in assignment.partition("="))
+            if key in keys() and not text:
+                hint = f"write {key}=VALUE: {described(key)}"
+                raise UsageError(f"{assignment!r} has no value", hint)
+            if not equals or not key:
                 raise UsageError(
                     f"{assignment!r} is not a setting", "write key=value, for example inference.iterations=100"
                 )
-            values[key.strip()] = parse_value(text.strip())
+            values[key] = parse_value(text)
         return self.override(values)
 
     def flat(self) -> dict[str, Any]:
@@ -284,6 +348,32 @@ def keys() -> list[str]:
     return sorted(_leaves(Config, ""))
 
 
+def described(key: str) -> str:
+    """Type, unit and range of the setting ``key`` in words.
+
+    >>> described("noise.rank")
+    'a whole number or none, 1 to 1024'
+    """
+    *section, name = key.split(".")
+    cls: Any = typing.get_type_hints(Config)[section[0]] if section else Config
+    unit, interval = (_metadata(cls, name)[part] for part in ("unit", "range"))
+    words = [spell(typing.get_type_hints(cls)[name]) + (f" ({unit})" if unit else "")]
+    return ", ".join(words + ([str(interval)] if interval else []))
+
+
+def meaning(key: str) -> str:
+    """The sentence that explains the setting ``key``."""
+    *section, name = key.split(".")
+    cls: Any = typing.get_type_hints(Config)[section[0]] if section else Config
+    return str(_metadata(cls, name)["help"])
+
+
+def _metadata(cls: type, name: str) -> Mapping[str, Any]:
+    """What the field ``name`` was declared with."""
+    (found,) = (field for field in dataclasses.fields(cls) if field.name == name)
+    return found.metadata
+
+
 def _leaves(cls: type, prefix: str) -> Iterator[str]:
     for name, hint in typing.get_type_hints(cls).items():
         if dataclasses.is_dataclass(hint):
@@ -301,11 +391,16 @@ def _replace(node: D, path: list[str], value: Any, key: str) -> D:
         raise UsageError(f"unknown setting {key!r}", _nearest_key(key))
     if section:
         return dataclasses.replace(node, **{name: _replace(getattr(node, name), rest, value, key)})  # type: ignore[type-var]
-    return dataclasses.replace(node, **{name: checked(value, hints[name], key)})  # type: ignore[type-var]
+    value = in_range(checked(value, hints[name], key), _metadata(type(node), name)["range"], key)
+    return dataclasses.replace(node, **{name: value})  # type: ignore[type-var]
 
 
 def _nearest_key(key: str) -> str:
     """A hint with the nearest keys; a bare last part, such as ``rank``, is found in its section."""
+    if key == "preset":
+        return "a preset is not a setting: give --preset NAME, in Python preset=NAME"
     known = keys()
     same = [k for k in known if k.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
-    return "did you mean " + " or ".join(same) + "?" if same else nearest(key, known)
+    if same:
+        return "did you mean " + " or ".join(same) + "?"
+    return hint if (hint := nearest(key, known)).startswith("did you") else "--print-config shows every setting"

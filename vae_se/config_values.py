@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 import tomllib
 import types
 import typing
@@ -24,10 +25,51 @@ _NAMES = {
 }
 
 
-def setting(default: T, help: str, unit: str = "") -> T:
-    """A dataclass field with its default, meaning and unit; docs/settings.md is generated from these."""
-    field: T = dataclasses.field(default=default, metadata={"help": help, "unit": unit})
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """The numbers from ``low`` to ``high``, without ``low`` if ``above``, without ``high`` if ``below``.
+
+    >>> str(Range(0, 1)), str(Range(0, 1e6, above=True)), str(Range(0, 1, above=True, below=True))
+    ('0 to 1', 'above 0, to 1e6', 'between 0 and 1')
+    >>> str(Range(0, math.inf)), 0.5 in Range(0, 1), 0 in Range(0, 1, above=True)
+    ('0 or more', True, False)
+    """
+
+    low: float
+    high: float
+    above: bool = False
+    below: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        low = self.low < value if self.above else self.low <= value
+        return low and (value < self.high if self.below else value <= self.high)
+
+    def __str__(self) -> str:
+        low, high = (
+            re.sub(r"e([+-])0*", lambda e: "e" + e[1].strip("+"), f"{x:g}") for x in (self.low, self.high)
+        )
+        if math.isinf(self.high):
+            return f"above {low}" if self.above else f"{low} or more"
+        if self.below:
+            return f"between {low} and {high}" if self.above else f"{low} to below {high}"
+        return f"above {low}, to {high}" if self.above else f"{low} to {high}"
+
+
+def setting(default: T, help: str, unit: str = "", range: Range | None = None) -> T:
+    """A dataclass field with its default, meaning, unit and range.
+
+    docs/settings.md and ``--print-config`` are generated from these; values are checked against the range.
+    """
+    metadata = {"help": help, "unit": unit, "range": range}
+    field: T = dataclasses.field(default=default, metadata=metadata)
     return field
+
+
+def in_range(value: Any, range: Range | None, key: str) -> Any:
+    """``value``, where it is no number or in ``range``; UsageError elsewhere."""
+    if range is None or not isinstance(value, (int, float)) or isinstance(value, bool) or value in range:
+        return value
+    raise UsageError(f"{key} = {value}", f"the range is {range}")
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -30,6 +30,24 @@ def choose_device(name: str) -> torch.device:
 
 
 @contextlib.contextmanager
+def usual_torch() -> Iterator[None]:
+    """Run the block, or a decorated function, in single precision and outside ``torch.inference_mode``.
+
+    A caller may have set another default type, or be in inference mode, whose tensors take no part in the
+    gradients of the E-step. Both are as before at the end.
+    """
+    before = torch.get_default_dtype()
+    if before != torch.float32:
+        torch.set_default_dtype(torch.float32)
+    try:
+        with torch.inference_mode(False):
+            yield
+    finally:
+        if before != torch.float32:
+            torch.set_default_dtype(before)
+
+
+@contextlib.contextmanager
 def mixed_precision(device: torch.device) -> Iterator[None]:
     """Compute matrix products in TF32 on a GPU: factors with 10-bit mantissas, sums in float32.
 

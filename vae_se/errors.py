@@ -1,6 +1,6 @@
 """Errors for users: one line says what is wrong, one line what to do.
 
-All errors that vae-se raises on purpose derive from :class:`VaeSeError`. The command line prints ``str(error)``
+All errors that vae-se raises on purpose derive from :class:`VaeSeError`. The command line prints the message
 and the hint, and exits with ``exit_code``; it shows the traceback with ``--debug`` only.
 """
 
@@ -11,13 +11,23 @@ from collections.abc import Iterable
 
 
 class VaeSeError(Exception):
-    """Base class. ``hint`` says what to do; ``exit_code`` is the exit code of the command line."""
+    """Base class. ``message`` says what is wrong, ``hint`` what to do; ``str(error)`` gives both.
+
+    ``exit_code`` is the exit code of the command line.
+
+    >>> str(VaeSeError("no input", "name a file"))
+    'no input (name a file)'
+    """
 
     exit_code = 1
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
+        self.message = message
         self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
 
 
 class UsageError(VaeSeError, ValueError):
@@ -32,6 +42,12 @@ class AudioError(VaeSeError):
 
 class PriorError(VaeSeError):
     """Weights or a configuration of a prior that cannot be used."""
+
+
+class UnknownPriorError(PriorError, UsageError):
+    """A name or folder that is no prior: a usage error for the command line."""
+
+    exit_code = 2
 
 
 class NoiseError(VaeSeError):

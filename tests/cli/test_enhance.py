@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -273,7 +274,7 @@ def test_usage_errors(enhance, cli, wav, make_noisy, tmp_path):
 def test_priors_that_cannot_be_used(cli, wav, make_noisy, tmp_path, tiny_prior):
     path = wav("x.wav", make_noisy(0.2))
     ran = cli("enhance", path, "--prior", "no-such-prior")
-    assert (ran.code, ran.err.splitlines()[0]) == (1, "error: unknown prior 'no-such-prior'")
+    assert (ran.code, ran.err.splitlines()[0]) == (2, "error: unknown prior 'no-such-prior'")
     wrong = tmp_path / "wrong"
     wrong.mkdir()
     (wrong / "weights.safetensors").write_bytes((tiny_prior / "weights.safetensors").read_bytes())
@@ -428,3 +429,74 @@ def test_an_ignored_signal_stays_ignored():
         assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_a_hint_is_printed_once(cli, tmp_path):
+    ran = cli("enhance", tmp_path / "missing.wav")
+    assert ran.err.count("check the path") == 1
+    ran = cli("enhance", "x.wav", "--set", "noise.rnak=3")
+    assert ran.err.count("did you mean") == 1
+
+
+def test_print_config_prints_what_is_in_effect(cli):
+    ran = cli("enhance", "--print-config")
+    settings = tomllib.loads(ran.out)
+    assert settings["noise"]["rank"] == 8
+    assert settings["estep"]["learning_rate"] == 0.2
+    assert "sweeps" not in settings["estep"]
+    lines = ran.out.splitlines()
+    above = lines[: lines.index("rank = 8")][-2:]
+    assert " ".join(line.removeprefix("# ") for line in above).endswith(
+        "the number of noise spectra. A whole number or none, 1 to 1024."
+    )
+    assert max(map(len, lines)) <= 100
+    other = cli("enhance", "--print-config", "--estep", "vem-mh", "--noise", "student-t")
+    assert tomllib.loads(other.out)["noise"]["dof"] == 8.0
+    assert cli("enhance", "--print-config", "--estep", "vme").code == 2
+
+
+def test_what_print_config_prints_changes_nothing(cli, enhance, quick, wav, make_noisy, tmp_path):
+    path = wav("x.wav", make_noisy(0.4))
+    (tmp_path / "c.toml").write_text(cli("enhance", *quick[:4], "--print-config").out)
+    one, two = tmp_path / "one.wav", tmp_path / "two.wav"
+    assert enhance(path, "-o", one).code == 0
+    assert cli("enhance", path, "-o", two, "--config", tmp_path / "c.toml").code == 0
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_a_preset_that_is_misspelt_names_the_nearest(cli):
+    ran = cli("enhance", "x.wav", "--preset", "bets")
+    assert ran.code == 2
+    assert ran.err.splitlines() == [
+        "error: --preset bets: expected fast or default or best",
+        "hint: did you mean best?",
+    ]
+
+
+def test_a_prior_that_is_misspelt_is_a_usage_error(cli, wav, make_noisy):
+    path = wav("x.wav", make_noisy(0.3))
+    ran = cli("enhance", path, "--prior", "defualt")
+    assert ran.code == 2
+    assert ran.err.splitlines() == ["error: unknown prior 'defualt'", "hint: did you mean default?"]
+    assert cli("prior", "show", "defualt").code == 2
+    assert cli("enhance", path, "--prior", path.parent).code == 2
+
+
+def test_a_shard_without_inputs_says_so(cli, wav, make_noisy, tmp_path):
+    files = [wav(f"{k}.wav", make_noisy(0.2, seed=k)) for k in range(2)]
+    ran = cli("enhance", *files, "-o", tmp_path / "out", "--shard", "2/8")
+    assert ran.code == 0
+    assert ran.err.splitlines() == ["shard 2/8 has none of the 2 inputs: nothing to do"]
+
+
+def test_no_memory_is_not_a_bug(cli, wav, make_noisy, monkeypatch):
+    from vae_se.enhancement.enhancer import Enhancer
+
+    def full(*_, **__):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes.")
+
+    monkeypatch.setattr(Enhancer, "enhance", full)
+    ran = cli("enhance", wav("x.wav", make_noisy(0.2)), "--preset", "fast")
+    assert ran.code == 1
+    assert "out of memory" in ran.err
+    assert "report" not in ran.err

@@ -115,3 +115,17 @@ def test_errors(cli, wav, make_noisy, dictionary, tiny_prior, tmp_path):
         assert words in ran.err, (arguments, ran.err)
         assert len(ran.err.splitlines()) == 2, ran.err
     assert not new.exists()
+
+
+def test_a_link_that_leads_nowhere(cli, tmp_path):
+    folder = tmp_path / "noise"
+    folder.mkdir()
+    (folder / "gone.wav").symlink_to(tmp_path / "nowhere.wav")
+    ran = cli("noise", "fit", folder, "-o", tmp_path / "n.safetensors")
+    assert ran.code == 1
+    assert "is a link to" in ran.err.splitlines()[0]
+    assert "nowhere.wav, which does not exist" in ran.err.splitlines()[0]
+    assert len(ran.err.splitlines()) == 2
+    (tmp_path / "folder").symlink_to(tmp_path / "no-folder")
+    ran = cli("noise", "fit", tmp_path / "folder", "-o", tmp_path / "n.safetensors")
+    assert "folder is a link to" in ran.err

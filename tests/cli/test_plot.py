@@ -67,6 +67,15 @@ def jobs(tmp_path, *names):
     return [FileJob(source, tmp_path / "out" / source.tree) for source in sources]
 
 
+def test_a_kept_output_gets_no_picture_and_says_so(enhance, wav, make_noisy, tmp_path):  # noqa: F811
+    path, picture = wav("talk.wav", make_noisy(0.5)), tmp_path / "talk.png"
+    assert enhance(path).code == 0
+    ran = enhance(path, "--plot", picture)
+    assert ran.code == 0
+    assert "no picture of outputs that are kept (1): --overwrite enhances and draws them" in ran.err
+    assert not picture.exists()
+
+
 def test_names_of_pictures(tmp_path):
     two = jobs(tmp_path, "a/x.wav", "b/x.wav")
     planned = plan_pictures(two, str(tmp_path / "p"), many=True)

@@ -183,11 +183,13 @@ def test_plot(cli, tiny_prior, speech_folder, tmp_path):
 
 
 def test_plot_without_matplotlib(cli, tiny_prior, speech_folder, tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib.backends.backend_agg", None)
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     ran = cli("prior", "plot", tiny_prior, "--data", speech_folder, "-o", tmp_path / "x.png")
     assert ran.code == 2
-    assert ran.err.splitlines() == ["error: pictures need matplotlib", "hint: pip install 'vae-se[plot]'"]
+    assert ran.err.splitlines() == [
+        "error: a plot needs matplotlib, which is not installed",
+        "hint: pip install 'vae-se[plot]'",
+    ]
 
 
 def test_plot_of_a_folder_without_speech(cli, tiny_prior, tmp_path):
@@ -203,3 +205,9 @@ def test_info(cli):
     found = json.loads(cli("info", "--json").out)
     assert "cpu" in found["devices"]
     assert "FLAC" in found["formats"]
+
+
+def test_an_endless_sample_is_refused(cli, tmp_path):
+    ran = cli("prior", "sample", "--seconds", "1e9", "-o", tmp_path / "x.wav")
+    assert ran.code == 2
+    assert "600" in ran.err.splitlines()[0]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from vae_se.benchmark import protocol as module
 from vae_se.benchmark.methods import ENHANCERS
 from vae_se.benchmark.protocol import find_data_root, find_protocol, load_protocol, parse_protocol
 from vae_se.config import PRESETS
@@ -96,11 +98,25 @@ def test_the_data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_shipped_protocols_are_valid(path: Path) -> None:
     from vae_se.data.table import from_table
 
-    protocol = load_protocol(path)
-    from_table(TESTSETS[protocol.data_set].options, protocol.data, "[data]")
-    assert protocol.name == path.stem
-    assert protocol.description
-    assert protocol.methods[0].label == "noisy"
+    loaded = load_protocol(path)
+    from_table(TESTSETS[loaded.data_set].options, loaded.data, "[data]")
+    assert loaded.name == path.stem
+    assert loaded.description
+    assert loaded.methods[0].label == "noisy"
+
+
+def test_an_installed_package_brings_the_protocols(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    inside = tmp_path / "site-packages" / wheel["eval/protocols"]
+    shutil.copytree(CHECKOUT / "eval" / "protocols", inside)
+    # As if the module lay there, away from any checkout.
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "site-packages/vae_se/benchmark/protocol.py"))
+    monkeypatch.setattr(module, "_CHECKOUT", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert find_protocol("quick") == inside / "quick.toml"
+    with pytest.raises(UsageError, match="did you mean quick"):
+        find_protocol("quik")
 
 
 def test_every_preset_is_a_method() -> None:

@@ -72,6 +72,53 @@ def test_values_of_the_wrong_type(assignment):
         Config().set(assignment)
 
 
+@pytest.mark.parametrize(
+    ("assignment", "range"),
+    [
+        ("noise.init_scale=1e300", "1e-6 to 1e6"),
+        ("noise.rank=100000000", "1 to 1024"),
+        ("noise.rank=0", "1 to 1024"),
+        ("estep.draws=-1", "1 to 10000"),
+        ("output.dry=2", "0 to 1"),
+        ("noise.alpha=2", "between 0 and 2"),
+        ("inference.segment=0", "above 0, to 1e6"),
+        ("inference.pause_db=-1", "0 or more"),
+        ("output.floor_db=-1", "0 or more"),
+    ],
+)
+def test_values_out_of_range(assignment, range):
+    with pytest.raises(UsageError) as error:
+        Config().set(assignment)
+    assert error.value.hint == f"the range is {range}"
+    assert error.value.message.startswith(assignment.split("=")[0])
+
+
+def test_every_number_has_a_range():
+    for section in (Config, *(type(getattr(Config(), name)) for name in ("estep", "noise", "gain", "output"))):
+        for field in dataclasses.fields(section):
+            numeric = any(word in str(field.type) for word in ("int", "float"))
+            if numeric and field.name != "seed":
+                assert field.metadata["range"] is not None, field.name
+
+
+@pytest.mark.parametrize("assignment", ["noise.rank", "noise.rank=", "noise.rank = "])
+def test_a_key_without_a_value_says_what_is_expected(assignment):
+    with pytest.raises(UsageError, match="has no value") as error:
+        Config().set(assignment)
+    assert error.value.hint == "write noise.rank=VALUE: a whole number or none, 1 to 1024"
+
+
+def test_a_preset_is_not_a_setting(tmp_path):
+    path = tmp_path / "c.toml"
+    path.write_text('preset = "best"')
+    with pytest.raises(UsageError, match="unknown setting 'preset'") as error:
+        Config.from_toml(path)
+    assert "--preset NAME" in error.value.hint
+    with pytest.raises(UsageError) as error:
+        Config().set("zzz=1")
+    assert error.value.hint == "--print-config shows every setting"
+
+
 def test_files_that_cannot_be_read(tmp_path):
     bad = tmp_path / "bad.toml"
     bad.write_text("noise = [")
@@ -114,7 +161,7 @@ def _settings(cls):
 
 def test_every_setting_says_what_it_means():
     for cls, field in _settings(Config):
-        assert set(field.metadata) == {"help", "unit"}, f"{cls.__name__}.{field.name}: use setting()"
+        assert set(field.metadata) == {"help", "unit", "range"}, f"{cls.__name__}.{field.name}: use setting()"
         assert field.metadata["help"].endswith("."), f"{cls.__name__}.{field.name}"
 
 

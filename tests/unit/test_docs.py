@@ -129,6 +129,14 @@ def test_the_index_lists_every_page_and_the_readme_the_index():
     assert "](docs/index.md)" in text_of(ROOT / "README.md")
 
 
+def test_the_readme_activates_the_environment_before_it_uses_the_bare_command():
+    block = text_of(ROOT / "README.md").partition("## Install and use")[2]
+    lines = [line.strip() for line in block.splitlines() if line.startswith("    ")]
+    (activated,) = (number for number, line in enumerate(lines) if "source .venv/bin/activate" in line)
+    assert min(number for number, line in enumerate(lines) if "vae-se " in line) > activated
+    assert r".venv\Scripts\activate" in block
+
+
 def test_the_model_page_names_objects():
     assert len(_OBJECT.findall(text_of(ROOT / "docs" / "model.md"))) > 20
 

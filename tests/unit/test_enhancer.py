@@ -1,6 +1,7 @@
 """The facade: what goes in comes out, at the same type, shape, rate, level and length."""
 
 import dataclasses
+import gc
 import importlib
 import sys
 import warnings
@@ -245,3 +246,131 @@ def test_baseline_by_name():
 
 def test_shortcut(enhancer):
     assert vae_se.enhance(noisy_like(0.2), 16000, inference__iterations=2).shape == (3200,)
+
+
+@pytest.mark.parametrize("shape", [(8000, 2), (2, 1), (65, 100)])
+def test_mistaken_axes_are_refused(enhancer, shape):
+    x = np.zeros(shape)
+    with pytest.raises(UsageError, match="transpose"):
+        enhancer.enhance(x, 16000)
+    with pytest.raises(UsageError, match="transpose"):
+        enhancer.enhance_batch([np.zeros(100), x], 16000)
+    with pytest.raises(UsageError, match="transpose"):
+        vae_se.enhance(torch.from_numpy(x), 16000, method="log-mmse")
+
+
+def test_a_file_knows_its_axes(enhancer, wav, tmp_path):
+    source = wav("short.wav", np.full((2, 1), 0.1))
+    enhancer.enhance_file(source, tmp_path / "out.wav")
+    assert (tmp_path / "out.wav").exists()
+
+
+def test_inference_mode_and_double_precision_change_nothing(enhancer):
+    x = noisy_like(0.4).astype(np.float32)
+    expected = enhancer.enhance(x, 16000)
+    with torch.inference_mode():
+        inside = torch.from_numpy(x) * 1
+        assert np.array_equal(enhancer.enhance(inside, 16000).numpy(), expected)
+        assert np.array_equal(Enhancer.from_pretrained(**QUICK).enhance(x, 16000), expected)
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert np.array_equal(enhancer.enhance(x, 16000), expected)
+        assert np.array_equal(Enhancer.from_pretrained(**QUICK).enhance(x, 16000), expected)
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_a_rate_may_be_spelt_as_a_float_or_a_word(enhancer):
+    x = noisy_like(0.3)
+    expected = enhancer.enhance(x, 16000)
+    for rate in (16000.0, "16000", np.int64(16000), torch.tensor(16000)):
+        assert np.array_equal(enhancer.enhance(x, rate), expected)
+    for rate in ("fast", 16000.5, None, float("nan"), 0, [16000]):
+        with pytest.raises(UsageError, match="a rate of"):
+            enhancer.enhance(x, rate)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.uint8])
+@pytest.mark.parametrize("kind", ["array", "tensor"])
+def test_integers_have_their_own_full_scale(enhancer, dtype, kind):
+    x = np.stack([noisy_like(0.4), noisy_like(0.4, seed=1)])
+    full, silence = {np.int16: (2**15, 0), np.int32: (2**31, 0), np.uint8: (2**7, 2**7)}[dtype]
+    whole = np.rint(x * full + silence).astype(dtype)
+    noisy = torch.from_numpy(whole) if kind == "tensor" else whole
+    y, info = enhancer.enhance(noisy, 16000, return_info=True)
+    assert type(y) is type(noisy)
+    assert y.dtype == noisy.dtype == info.noise.dtype
+    assert y.shape == noisy.shape
+    exact = enhancer.enhance((whole - float(silence)) / full, 16000)
+    np.testing.assert_allclose((np.asarray(y) - float(silence)) / full, exact, atol=0.51 / full + 1e-6)
+
+
+def test_integers_saturate():
+    from vae_se.enhancement.arrays import like
+
+    loud = np.array([[1.5, -1.5, 0.0, 1.0]])
+    assert like(np.zeros((1, 4), np.int16), loud).tolist() == [[32767, -32768, 0, 32767]]
+    assert like(torch.zeros(4, dtype=torch.int32), loud).tolist() == [2**31 - 1, -(2**31), 0, 2**31 - 1]
+    assert like(np.zeros(4, np.uint8), loud).tolist() == [255, 0, 128, 255]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, np.float16])
+def test_half_precision_is_taken(enhancer, dtype):
+    x = noisy_like(0.3)
+    x = torch.from_numpy(x).to(dtype) if isinstance(dtype, torch.dtype) else x.astype(dtype)
+    y = enhancer.enhance(x, 16000)
+    assert type(y) is type(x)
+    assert y.dtype == x.dtype
+    single = torch.as_tensor(x).float()
+    np.testing.assert_allclose(torch.as_tensor(y).float(), enhancer.enhance(single, 16000), atol=2e-3)
+
+
+def test_lists_are_taken(enhancer):
+    x = noisy_like(0.3)
+    y = enhancer.enhance(x.tolist(), 16000)
+    assert isinstance(y, list)
+    assert np.array_equal(y, enhancer.enhance(x, 16000))
+    with pytest.raises(UsageError, match="different lengths"):
+        enhancer.enhance([[0.0, 1.0], [0.0]], 16000)
+
+
+def test_an_error_says_what_to_do(enhancer):
+    with pytest.raises(UsageError) as caught:
+        enhancer.enhance(np.zeros(100, np.int64), 16000)
+    assert str(caught.value) == f"{caught.value.message} ({caught.value.hint})"
+    assert "int16" in str(caught.value)
+
+
+def test_results_print_in_a_line(enhancer):
+    _, info = enhancer.enhance(np.stack([noisy_like(0.4)] * 2), 16000, return_info=True)
+    channel = info.channels[0]
+    for value in (info, channel, channel.factors[0], enhancer, Enhancer.from_pretrained(method="log-mmse")):
+        assert len(repr(value)) < 200
+        assert "\n" not in repr(value)
+        assert "0x" not in repr(value)
+    assert "2 posteriors, 8 iterations" in repr(info)
+    assert "513 bins" in repr(channel)
+    assert repr(enhancer) == "<Enhancer: mcem, prior default, E-step vem, noise nmf, cpu>"
+
+
+def test_no_file_is_left_open(tmp_path, wav, enhancer):
+    from vae_se.enhancement.long_file import enhance_long
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        vae_se.enhance(noisy_like(0.3), 16000, preset="fast")
+        source = wav("x.wav", noisy_like(0.5))
+        enhance_long(enhancer.segmented_em, enhancer.config.output, source, tmp_path / "y.wav")
+        gc.collect()
+    assert [str(w.message) for w in caught if issubclass(w.category, ResourceWarning)] == []
+
+
+def test_noise_is_input_minus_the_estimate_without_the_floor(enhancer):
+    """With a floor, a part of Info.noise is in the output."""
+    x = noisy_like(1.0)
+    floor = Enhancer.from_pretrained(**QUICK | {"output__floor_db": 20.0})
+    y, info = floor.enhance(x, 16000, return_info=True)
+    speech = enhancer.enhance(x, 16000)
+    np.testing.assert_allclose(info.noise, x - speech, atol=1e-6)
+    assert np.abs(x - y - info.noise).max() > 1e-3

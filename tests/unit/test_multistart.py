@@ -66,5 +66,5 @@ def test_a_single_start_runs_no_trial(monkeypatch):
 
 
 def test_zero_starts_is_an_error():
-    with pytest.raises(UsageError, match="0 starts"):
+    with pytest.raises(UsageError, match="starts = 0"):
         loop(**{"inference.starts": 0})

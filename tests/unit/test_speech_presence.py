@@ -136,5 +136,5 @@ def test_a_ragged_batch_equals_one_by_one():
 
 
 def test_a_negative_attenuation_is_an_error():
-    with pytest.raises(UsageError, match="attenuation of pauses"):
+    with pytest.raises(UsageError, match="pause_db = -1"):
         loop(**{"inference.pause_db": -1.0})

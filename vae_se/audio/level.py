@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import weakref
 from collections.abc import Sequence
 
 import numpy as np
@@ -74,7 +75,8 @@ class LevelMeter:
         self._step = max(1, rate // 1000)
         self._hang = int(HANGOVER * rate / self._step)
         self._length = -(-_BLOCK // self._step) * self._step
-        self._envelope = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - lives with the meter
+        self._envelope = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - see the next line
+        weakref.finalize(self, self._envelope.close)  # it is closed when the meter is no longer used
         self._smoothing = np.zeros(2)
         self._rest = np.zeros(0)
         self._samples, self._energy, self._top = 0, 0.0, 0.0

@@ -84,7 +84,7 @@ def _expand(item: str, below: Path | None) -> list[Source]:
     if not path.exists() and glob.has_magic(item):
         return _matched(item, below)
     # Reported before any model is loaded.
-    problem = None if path.exists() else AudioError(f"{item} does not exist", "check the path")
+    problem = None if path.exists() else missing_file(path, item)
     return [Source(item, path, Path(path.name), problem)]
 
 
@@ -248,3 +248,12 @@ def _check(jobs: Iterable[FileJob], with_noise: bool) -> None:
                     "give them different names, for example --name '{parent}_{stem}{ext}'",
                 )
             outputs[key] = job.source.label
+
+
+def missing_file(path: Path, label: str) -> AudioError:
+    """The error for a file that does not exist, or for a link to one."""
+    if path.is_symlink():
+        return AudioError(
+            f"{label} is a link to {path.readlink()}, which does not exist", "remove or repair the link"
+        )
+    return AudioError(f"{label} does not exist", "check the path")

@@ -10,6 +10,7 @@ import numpy as np
 import soundfile
 
 from ..errors import AudioError
+from .paths import missing_file
 from .raw import RawFormat
 from .resample import check_rate
 
@@ -133,7 +134,7 @@ def _check_readable(path: Path, label: str) -> None:
         with path.open("rb") as stream:
             start = stream.read(2)
     except FileNotFoundError:
-        raise AudioError(f"{label} does not exist", "check the path") from None
+        raise missing_file(path, label) from None
     except OSError as error:
         raise AudioError(f"cannot read {label}: {error.strerror or error}", "check its permissions") from None
     if start == _SAMPLE_DUMP:

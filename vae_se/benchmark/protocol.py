@@ -62,18 +62,24 @@ class Protocol:
 
 
 def find_protocol(name: str) -> Path:
-    """The file ``name``, or eval/protocols/``name``.toml in the working directory or the checkout.
+    """The file ``name``, or ``name``.toml in eval/protocols of the working directory, or a shipped protocol.
 
     Raises UsageError where there is none.
     """
     if Path(name).is_file():
         return Path(name)
-    folders = [Path.cwd() / "eval" / "protocols", _CHECKOUT / "eval" / "protocols"]
+    folders = [Path.cwd() / "eval" / "protocols", shipped_folder()]
     for folder in folders:
         if (folder / f"{name}.toml").is_file():
             return folder / f"{name}.toml"
     shipped = {path.stem for folder in folders for path in folder.glob("*.toml")}
     raise UsageError(f"no protocol {name!r}", nearest(Path(name).stem, shipped))
+
+
+def shipped_folder() -> Path:
+    """Folder of the shipped protocols: inside the installed package, or eval/protocols of a checkout."""
+    inside = Path(__file__).resolve().parent / "protocols"
+    return inside if inside.is_dir() else _CHECKOUT / "eval" / "protocols"
 
 
 def find_data_root(given: str | None) -> Path:

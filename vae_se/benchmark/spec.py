@@ -22,9 +22,9 @@ def check_label(label: str) -> None:
     """Raise UsageError for a label that cannot name a folder of saved audio.
 
     >>> check_label("vem-20")
-    >>> check_label("../vem")
+    >>> check_label("../vem")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    vae_se.errors.UsageError: method label '../vem'
+    vae_se.errors.UsageError: method label '../vem' (a label consists of ...
     """
     if not re.fullmatch(r"[\w.+=@-]+", label) or label.startswith(".") or label == "clean":
         raise UsageError(

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import UsageError
 from ..execution import Shard
+from ..extras import missing
 from .common import say
 from .engine import chosen_executor, engine_options
+
+if TYPE_CHECKING:
+    from ..benchmark.protocol import Protocol
 
 _SHOWN_FAILURES = 20
 
@@ -75,6 +80,8 @@ def benchmark(
     labels = [spec.label for spec in loaded.methods]
     if not labels or len(set(labels)) != len(labels):
         raise UsageError(f"methods: {', '.join(labels) or 'none'}", "give at least one, and each name once")
+    for line in _missing(loaded):
+        say(f"warning: {line}")
     options = RunOptions(
         out=Path(out) if out else Path("results") / loaded.name,
         data_root=find_data_root(data_root),
@@ -101,6 +108,22 @@ def benchmark(
         say(f"failed: and {len(outcome.failed) - _SHOWN_FAILURES} more; the file gives the reason of each")
     click.echo(str(outcome.rows))
     return 1 if outcome.failed else 0
+
+
+def _missing(protocol: Protocol) -> Iterator[str]:
+    """A line for each extra that the metrics and methods of a protocol need and that is not installed."""
+    from ..baselines import BASELINES
+    from ..metrics import METRICS
+
+    packages = {name: METRICS[name].package for name in protocol.metrics}
+    absent = missing(packages.values())
+    if absent:
+        lost = ", ".join(name for name, package in packages.items() if package in absent)
+        where = f"{' and '.join(absent)} not installed, pip install 'vae-se[metrics]'"
+        yield f"no value will be computed for {lost}: {where}"
+    for spec in protocol.methods:
+        if spec.use in BASELINES and missing([BASELINES[spec.use].package]):
+            yield f"{spec.label} will fail: not installed, pip install 'vae-se[baselines]'"
 
 
 class _Bar:

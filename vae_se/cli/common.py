@@ -16,11 +16,31 @@ import click
 
 from ..audio.raw import RAW, RawFormat
 from ..deprecated import DeprecatedNameWarning
-from ..errors import UsageError, VaeSeError
+from ..errors import UsageError, VaeSeError, nearest
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 INTERRUPTED = 130
+
+
+class Choice(click.Choice):
+    """A choice whose error names the nearest words."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value not in self.choices:
+            option = param.opts[0] if param is not None else self.name
+            raise UsageError(
+                f"{option} {value}: expected {' or '.join(self.choices)}", nearest(value, self.choices)
+            )
+        return super().convert(value, param, ctx)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that there is no memory left; torch raises RuntimeError for it."""
+    text = str(error)
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and ("allocate memory" in text or "out of memory" in text)
+    )
 
 
 def debug_option(command: F) -> F:
@@ -38,7 +58,7 @@ def raw_options(command: F) -> F:
         ),
         click.option("--rate", type=int, metavar="HZ", help="Sampling rate of --raw."),
         click.option(
-            "--raw", type=click.Choice(list(RAW)), help="Inputs are samples of this format, without a header."
+            "--raw", type=Choice(list(RAW)), help="Inputs are samples of this format, without a header."
         ),
     ):
         command = option(command)
@@ -112,7 +132,7 @@ def _guarded(command: click.Command, arguments: list[str], debug: bool) -> int:
     except VaeSeError as error:
         if debug:
             traceback.print_exc()
-        complain(str(error), error.hint)
+        complain(error.message, error.hint)
         return error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         say(error.format_message())
@@ -133,12 +153,12 @@ def _guarded(command: click.Command, arguments: list[str], debug: bool) -> int:
         # The reader of stdout is gone: nothing may be flushed into the pipe at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except MemoryError:
-        complain("out of memory", "try a shorter file, fewer --jobs, or --preset fast")
-        return 1
     except Exception as error:
         if debug:
             traceback.print_exc()
+        if out_of_memory(error):
+            complain("out of memory", "try a shorter file, fewer --jobs, or --preset fast")
+            return 1
         complain(f"unexpected {type(error).__name__}: {error}", "run again with --debug and report the output")
         return 1
 

@@ -12,6 +12,7 @@ import click
 from ..config import parse_value
 from ..errors import UsageError
 from ..execution import EXECUTORS, Executor, choose
+from .common import Choice
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -37,7 +38,7 @@ def engine_options(jobs: str) -> Callable[[F], F]:
             help="Workers of one thread each; the results do not depend on their number.",
         ),
         click.option(
-            "--executor", type=click.Choice(EXECUTORS),
+            "--executor", type=Choice(EXECUTORS),
             help="Where the workers run: this process, processes on this machine, a Ray or a Slurm cluster.",
         ),
         click.option(

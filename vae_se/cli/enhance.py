@@ -21,8 +21,9 @@ from ..config import PRESETS, Config
 from ..errors import UsageError
 from ..execution import Died, Executor, Shard
 from ..execution.local import Serial
+from ..extras import need
 from .batching import Length, batches, measure
-from .common import complain, raw_format, raw_options
+from .common import Choice, complain, raw_format, raw_options, say
 from .engine import CountOrAuto, chosen_executor, engine_options
 from .groups import check_groups, learn_groups
 from .pictures import plan_pictures
@@ -47,7 +48,7 @@ PROCESS_SECONDS = 60.0
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist; the default is to keep them.")
 @click.option(
     "--clip",
-    type=click.Choice(["clamp", "rescale", "none"]),
+    type=Choice(["clamp", "rescale", "none"]),
     default="clamp",
     show_default=True,
     help="Samples beyond full scale: limit them, scale the whole file down, or leave them (integers saturate).",
@@ -61,7 +62,7 @@ PROCESS_SECONDS = 60.0
 )
 @click.option(
     "--preset",
-    type=click.Choice(list(PRESETS)),
+    type=Choice(list(PRESETS)),
     default="default",
     show_default=True,
     help="Trade-off between speed and quality.",
@@ -83,7 +84,7 @@ PROCESS_SECONDS = 60.0
 )
 @click.option(
     "--noise-group",
-    type=click.Choice(["folder", "all"]),
+    type=Choice(["folder", "all"]),
     help="Learn one noise dictionary for each folder, or for all inputs, in a first pass.",
 )
 @click.option(
@@ -142,10 +143,14 @@ def enhance(ctx: click.Context, inputs: tuple[str, ...], **options: Any) -> int:
     """
     config = settings_from(**options)
     if options["print_config"]:
-        click.echo(config.to_toml(), nl=False)
+        from .print_config import annotated
+
+        click.echo(annotated(config), nl=False)
         return 0
     if not inputs:
         raise UsageError("no input", "vae-se enhance noisy.wav")
+    if options["plot"]:
+        need("--plot", "matplotlib", "plot")
     jobs = plan_jobs(inputs, config, **options)
     settings = FileSettings(
         config=config,
@@ -163,8 +168,13 @@ def enhance(ctx: click.Context, inputs: tuple[str, ...], **options: Any) -> int:
         check_groups(config, options["executor"])
     lengths = measure(jobs)
     mine = list(Shard.parse(options["shard"]).of_all(batches(jobs, lengths, options["batch"])))
+    if not mine and jobs and not options["quiet"]:
+        say(f"shard {options['shard']} has none of the {len(jobs)} inputs: nothing to do")
     here = {job for batch in mine for job in batch}
     todo = [left for batch in mine if (left := [job for job in batch if _is_open(job)])]
+    lost = [job for job in here if job.exists and _lacks(settings.pictures.get(job.source.label))]
+    if lost and not options["quiet"]:
+        say(f"no picture of outputs that are kept ({len(lost)}): --overwrite enhances and draws them")
     display = Display(len(here), quiet=options["quiet"], verbose=options["verbose"])
     failed: list[FileOutcome] = []
     with display:
@@ -275,6 +285,11 @@ def _is_open(job: paths.FileJob) -> bool:
     return job.source.problem is None and not job.exists
 
 
+def _lacks(picture: Path | None) -> bool:
+    """Whether a picture is requested that does not exist."""
+    return picture is not None and not picture.exists()
+
+
 def _executor(
     todo: list[list[paths.FileJob]], lengths: dict[paths.FileJob, Length], **options: Any
 ) -> Executor:
@@ -319,7 +334,7 @@ def _outcomes(
                 continue
             outcome = describe(job, settings.config)
             if job.source.problem is not None:
-                outcome.error, outcome.hint = str(job.source.problem), job.source.problem.hint
+                outcome.error, outcome.hint = job.source.problem.message, job.source.problem.hint
             else:
                 outcome.status = "skipped"
             yield outcome

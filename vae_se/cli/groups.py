@@ -76,7 +76,7 @@ def learn_groups(
             dictionary = share_noise(enhancer, _read(sample), tuple(source.label for source in sample))
         except VaeSeError as error:
             if not quiet:
-                say(f"warning: {where}: {error}; its recordings are enhanced one by one")
+                say(f"warning: {where}: {error.message}; its recordings are enhanced one by one")
             continue
         path = folder / f"{number}.safetensors"
         save_dictionary(dictionary, path)
@@ -85,12 +85,18 @@ def learn_groups(
 
 
 def _read(sources: Sequence[Source]) -> Iterator[tuple[np.ndarray, int]]:
-    """Samples (C, T) and rates of the readable recordings; the others are reported when they are enhanced."""
+    """Samples (C, T) and rates of the readable recordings; the others are reported when they are enhanced.
+
+    Those of fewer samples than channels are left out: :func:`share_noise` would take them for a mistaken axis.
+    """
+    from ..enhancement.arrays import MOST_CHANNELS
+
     for source in sources:
         assert source.path is not None
         try:
             recording = files.read(source.path)
         except VaeSeError:
             continue
-        if np.isfinite(recording.samples).all():
+        channels, length = recording.samples.shape
+        if channels <= min(length, MOST_CHANNELS) and np.isfinite(recording.samples).all():
             yield recording.samples, recording.rate

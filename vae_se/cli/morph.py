@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..extras import need
 from .common import say
 from .outputs import new_file, write_voice
 
@@ -55,6 +56,8 @@ def morph(
     from ..priors.morph import morphed_sound
     from ..rng import torch_stream
 
+    if picture is not None:
+        need("--plot", "matplotlib", "plot")
     weights = [None] if steps is None else [k / (steps - 1) for k in range(steps)]
     plain = Path(output)
     named = [plain if w is None else plain.with_stem(f"{plain.stem}_{round(100 * w):03d}") for w in weights]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import PriorError
+from ..extras import need
 from .common import say
 from .morph import morph
 from .outputs import new_file, write_voice
@@ -158,7 +159,7 @@ def _elbo(model: SpeechPrior, folder: str, limit: int) -> dict[str, Any]:
 @click.option(
     "-o", "--output", default="prior_voice.wav", show_default=True, metavar="FILE", help="Sound file."
 )
-@click.option("--seconds", type=click.FloatRange(min=0.01), default=5.0, show_default=True)
+@click.option("--seconds", type=click.FloatRange(0.01, 600), default=5.0, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option(
     "--smooth",
@@ -193,12 +194,11 @@ def sample(name: str, output: str, seconds: float, seed: int, smooth: float, ove
 def plot(name: str, data: str, limit: int, output: str, overwrite: bool) -> None:
     """Plot the latent space: encoded speech by energy and by speaker, and decoded spectra."""
     from ..plots import latent
-    from ..plots.canvas import figure
     from ..priors import load_prior
     from .speech import powers
 
+    need("a plot", "matplotlib", "plot")
     path = new_file(output, overwrite)
-    figure(1, 1)  # fails before the encoding where matplotlib is missing
     model = load_prior(name)
     spectra, found = powers(data, model, limit)
     encoded = latent.encode(model, spectra, [path.parent.name for path in found])  # a folder a speaker

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from ..errors import OutputError
+from ..extras import need
 from ..storage.atomic import write_atomically
 from .common import say
 
@@ -40,6 +41,8 @@ def report(
     from ..benchmark.report import load_results
     from ..benchmark.tables import markdown, terminal, to_csv
 
+    if plots is not None:
+        need("--plots", "matplotlib", "plot")
     loaded = load_results(results)
     if against is not None:
         loaded.check(against)

@@ -16,7 +16,7 @@ from ..audio import files, paths
 from ..config import Config
 from ..errors import AudioError, OutputError, UsageError, VaeSeError
 from ..execution import Died, Handle
-from .common import deferred_interrupt
+from .common import deferred_interrupt, out_of_memory
 from .pictures import draw_picture
 
 if TYPE_CHECKING:
@@ -132,6 +132,7 @@ class FileWorker:
                         return_info=True,
                         posterior=bool(self.settings.pictures),
                         progress=progress,
+                        check_shape=False,
                     )
                     self._finish(job, recording, speech, info, time.perf_counter() - started, outcomes[job])
         return list(outcomes.values())
@@ -151,6 +152,7 @@ class FileWorker:
                 rate,
                 return_info=True,
                 posterior=bool(self.settings.pictures),
+                check_shape=False,
             )
         except Exception:
             return False
@@ -166,14 +168,15 @@ class FileWorker:
         try:
             yield
         except VaeSeError as error:
-            outcome.error, outcome.hint = str(error), error.hint
+            outcome.error, outcome.hint = error.message, error.hint
             self._trace()
-        except MemoryError:
-            outcome.error = f"{outcome.input}: out of memory"
-            outcome.hint = "fewer --jobs, a shorter --segment, or --preset fast"
         except Exception as error:
-            outcome.error = f"{outcome.input}: unexpected {type(error).__name__}: {error}"
-            outcome.hint = "run again with --debug and report the output"
+            if out_of_memory(error):
+                outcome.error = f"{outcome.input}: out of memory"
+                outcome.hint = "fewer --jobs, a shorter --segment, or --preset fast"
+            else:
+                outcome.error = f"{outcome.input}: unexpected {type(error).__name__}: {error}"
+                outcome.hint = "run again with --debug and report the output"
             self._trace()
 
     def _trace(self) -> None:

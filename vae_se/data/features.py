@@ -164,7 +164,7 @@ def _compute(corpus: Corpus, signal: SignalSpec, folder: Path, report: Report | 
         try:
             power = power_spectra(read_normalised(corpus.root / recording.path, signal), signal)
         except VaeSeError as error:
-            skipped[recording.path] = str(error)
+            skipped[recording.path] = error.message
         else:
             entry = Utterance(recording.path, recording.speaker, shards.total, len(power))
             utterances.append(dataclasses.asdict(entry))

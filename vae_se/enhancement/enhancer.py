@@ -14,15 +14,16 @@ import torch
 
 from .. import assemble
 from ..audio import files
-from ..audio.reader import LOUDEST, is_sound
-from ..audio.resample import check_rate
 from ..baselines import BASELINES, Baseline
+from ..baselines.base import MissingPackage
 from ..config import Config, OutputConfig
-from ..device import choose_device
+from ..device import choose_device, usual_torch
 from ..errors import AudioError, OutputError, PriorError, UsageError, nearest
+from ..extras import missing
 from ..inference.monte_carlo_em import MonteCarloEM
 from ..priors import SpeechPrior, load_prior
 from ..signal_spec import SignalSpec
+from .arrays import as_channels, checked_rate, like
 from .long_file import enhance_long, is_long
 from .pipeline import ArraySource, EnhancedRecording, enhance_recordings
 from .residual_noise import add_residual_noise, residual_gains
@@ -53,7 +54,21 @@ class Enhancer:
         else:
             self._baseline = _baseline(config.method)
 
+    def __repr__(self) -> str:
+        """Method and device, and for EM the names of prior, E-step and noise model.
+
+        They are the names in the configuration; the prior may be another that the caller made.
+        """
+        config, name = self.config, type(self).__name__
+        if self.prior is None:
+            return f"<{name}: {config.method}, {self.device}>"
+        return (
+            f"<{name}: {config.method}, prior {config.prior}, E-step {config.estep.name}, "
+            f"noise {config.noise.name}, {self.device}>"
+        )
+
     @classmethod
+    @usual_torch()
     def from_pretrained(
         cls,
         prior: str | Path | None = None,
@@ -112,18 +127,21 @@ class Enhancer:
         posterior: bool = True,
         name: str = "",
         progress: ProgressCallback | None = None,
+        check_shape: bool = True,
     ) -> Any:
         """Enhance one recording.
 
-        ``noisy``: NumPy array or torch tensor of floating-point samples, (T,) or (C, T), at ``rate`` Hz.
-        Returns the speech in the same type, shape, rate and level; with ``return_info`` also an :class:`Info`.
+        ``noisy``: NumPy array, torch tensor or list of samples, (T,) or (C, T), at ``rate`` Hz: floating-point
+        numbers with full scale at 1.0, or int16, int32 or uint8 with theirs. Returns the speech in the same
+        type, shape, rate and level (integers saturate); with ``return_info`` also an :class:`Info`.
         Its posterior of every frame and bin (1.4 GB for an hour of a channel) is left out if ``posterior`` is
         false. ``name`` selects the random stream, together with the configured seed. ``progress(done, total)``
-        is called after each EM iteration.
+        is called after each EM iteration. More channels than samples, or more than 64, are taken for a mistaken
+        axis and refused, unless ``check_shape`` is false.
 
         Raises AudioError for samples that are missing or not finite, UsageError for another type or shape.
         """
-        ((speech, info),) = self._run([noisy], rate, [name], progress, return_info, posterior)
+        ((speech, info),) = self._run([noisy], rate, [name], progress, return_info, posterior, check_shape)
         return (speech, info) if return_info else speech
 
     def enhance_batch(
@@ -134,6 +152,7 @@ class Enhancer:
         names: Sequence[str] | None = None,
         return_info: bool = False,
         posterior: bool = True,
+        check_shape: bool = True,
     ) -> Any:
         """Enhance several recordings of one rate: the same result as one by one, and faster.
 
@@ -142,7 +161,7 @@ class Enhancer:
         """
         items = list(noisy)
         names = list(names) if names else [""] * len(items)
-        results = self._run(items, rate, names, None, return_info, posterior)
+        results = self._run(items, rate, names, None, return_info, posterior, check_shape)
         speech, infos = [one for one, _ in results], [info for _, info in results]
         return (speech, infos) if return_info else speech
 
@@ -169,10 +188,13 @@ class Enhancer:
         if self._baseline is None and not posterior and is_long(source):
             return enhance_long(self.segmented_em, self.config.output, source, target, clip=clip)[1]
         recording = files.read(source)
-        speech, info = self.enhance(recording.samples, recording.rate, return_info=True, posterior=posterior)
+        speech, info = self.enhance(
+            recording.samples, recording.rate, return_info=True, posterior=posterior, check_shape=False
+        )
         info.warnings += [*recording.warnings, *files.write(target, speech, recording, clip)]
         return info
 
+    @usual_torch()
     def _run(
         self,
         items: list[Any],
@@ -181,12 +203,11 @@ class Enhancer:
         progress: ProgressCallback | None,
         return_info: bool,
         posterior: bool,
+        check_shape: bool,
     ) -> list[tuple[Any, Info | None]]:
         started = time.perf_counter()
-        if rate < 1:
-            raise UsageError(f"a rate of {rate} Hz", "give the sampling rate of the samples, in Hz")
-        check_rate(rate)
-        sources = [ArraySource(_as_channels(item), rate) for item in items]
+        rate = checked_rate(rate)
+        sources = [ArraySource(as_channels(item, check_shape), rate) for item in items]
         output = self.config.output
         if self._baseline is not None:
             recordings = [_by_baseline(self._baseline, source) for source in sources]
@@ -218,6 +239,8 @@ def _baseline(method: str) -> Baseline:
     baseline: Baseline = BASELINES[method]
     if baseline.oracle:
         raise UsageError(f"{method} needs the clean speech", "it is a reference for vae-se benchmark only")
+    if missing([baseline.package]):
+        raise MissingPackage(f"{method} needs {baseline.package}", "pip install 'vae-se[baselines]'")
     return baseline
 
 
@@ -250,36 +273,11 @@ def _collect(
             noise[:, start:stop] = noise_block
         start = stop
     if noise is None:
-        return _like(item, speech), None
+        return like(item, speech), None
     info = Info.summary(
-        _like(item, noise), seconds, recording.diagnostics, recording.warnings, recording.posteriors
+        like(item, noise), seconds, recording.diagnostics, recording.warnings, recording.posteriors
     )
-    return _like(item, speech), info
-
-
-def _as_channels(item: Any) -> np.ndarray:
-    """Checked samples (C, T), in double precision where the input's is more than single, else in single."""
-    array = item.detach().cpu().numpy() if isinstance(item, torch.Tensor) else np.asarray(item)
-    if not np.issubdtype(array.dtype, np.floating):
-        raise UsageError(f"samples of type {array.dtype}", "pass floating-point samples, full scale at 1.0")
-    if array.ndim not in (1, 2):
-        raise UsageError(f"samples of shape {array.shape}", "expected (T,) or (C, T)")
-    if array.size == 0:
-        raise AudioError("the recording has no samples", "is the file empty?")
-    if not is_sound(array):
-        bad = int(np.count_nonzero(~(np.abs(array) <= LOUDEST)))
-        kind = "NaN or infinite" if not np.isfinite(array).all() else f"beyond {LOUDEST:g}"
-        raise AudioError(f"{bad} of {array.size} samples are {kind}", "repair the recording first")
-    precision = np.float64 if array.dtype.itemsize > 4 else np.float32
-    return np.atleast_2d(array).astype(precision, copy=False)
-
-
-def _like(item: Any, array: np.ndarray) -> Any:
-    """``array`` (C, T) in the type and shape of ``item``."""
-    out = array.reshape(item.shape)
-    if isinstance(item, torch.Tensor):
-        return torch.from_numpy(out).to(dtype=item.dtype, device=item.device)
-    return out.astype(np.asarray(item).dtype, copy=False)
+    return like(item, speech), info
 
 
 __all__ = ["AudioError", "ChannelInfo", "Enhancer", "Factors", "Info", "PriorError", "enhance"]

@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 
 from ..audio.reader import LOUDEST, is_sound
-from ..audio.resample import Resampler, check_rate
+from ..audio.resample import Resampler
 from ..config import Config
+from ..device import usual_torch
 from ..errors import AudioError, UsageError
+from .arrays import MOST_CHANNELS, checked_rate
 from .enhancer import Enhancer
 from .sliding_window import SlidingWindow, WindowFrames
-
-#: Each channel is enhanced by itself, and a damaged header may announce thousands.
-MOST_CHANNELS = 64
 
 #: Settings for streams. A frame takes part in EM as long as it is in the window, so a few iterations per window
 #: are enough, with the larger steps of the noise's update.
@@ -36,6 +35,7 @@ class OnlineEnhancer:
     segment).
     """
 
+    @usual_torch()
     def __init__(
         self,
         enhancer: Enhancer,
@@ -58,7 +58,7 @@ class OnlineEnhancer:
             raise UsageError(f"a stream of {channels} channels", f"give 1 to {MOST_CHANNELS}")
         if level is not None and not 0 < level < float("inf"):
             raise UsageError(f"a level of {level}", "give an RMS above 0, full scale at 1.0")
-        check_rate(rate, "the stream")
+        rate = checked_rate(rate, "the stream")
         self.enhancer, self.rate, self.channels = enhancer, rate, channels
         self._signal = enhancer.signal
         hops = self._signal.rate / self._signal.hop
@@ -106,6 +106,7 @@ class OnlineEnhancer:
         frames = self._frames.block + self._frames.lookahead
         return (frames * self._signal.hop + self._signal.window - self._signal.hop) / self._signal.rate
 
+    @usual_torch()
     def push(self, samples: Any) -> np.ndarray:
         """Take the next samples, floating-point (T,) or (C, T), of any number; return the speech that is
         complete, with as many dimensions.
@@ -117,9 +118,10 @@ class OnlineEnhancer:
         if self._finished:
             raise UsageError("the stream has ended", "make another OnlineEnhancer for another stream")
         if dimensions not in (1, 2) or len(block) != self.channels or block.dtype.kind != "f":
+            turned = dimensions == 2 and block.shape[1] == self.channels
             raise UsageError(
                 f"samples of type {block.dtype} and shape {np.shape(samples)}",
-                f"pass floating-point samples, ({self.channels}, T)",
+                f"{'transpose? ' if turned else ''}pass floating-point samples, ({self.channels}, T)",
             )
         if not is_sound(block):
             raise AudioError(
@@ -129,6 +131,7 @@ class OnlineEnhancer:
         out = self._enhanced(self._inward.push(block.astype(np.float32)), last=False)
         return out[0] if dimensions == 1 else out
 
+    @usual_torch()
     def flush(self) -> np.ndarray:
         """End the stream; the rest of the speech, (C, T)."""
         if self._finished:

@@ -6,13 +6,14 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..deprecated import warn
 from ..inference.diagnostics import Diagnostics, summarise
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(repr=False)
 class Factors:
     """Factorisation of the noise variance in one segment: spectra ``w`` (K, F), each of mean 1, and activations
     ``h`` (N, K) on the input's scale. The segment starts at frame ``start``."""
@@ -21,8 +22,11 @@ class Factors:
     w: torch.Tensor
     h: torch.Tensor
 
+    def __repr__(self) -> str:
+        return f"<Factors: {len(self.w)} spectra, {len(self.h)} frames from frame {self.start}>"
 
-@dataclasses.dataclass
+
+@dataclasses.dataclass(repr=False)
 class ChannelInfo:
     """Posterior of one channel at the prior's rate and STFT, on the CPU.
 
@@ -38,6 +42,10 @@ class ChannelInfo:
     gain: torch.Tensor
     factors: list[Factors] = dataclasses.field(default_factory=list)
 
+    def __repr__(self) -> str:
+        frames, bins = self.wiener.shape
+        return f"<ChannelInfo: {frames} frames, {bins} bins, {len(self.factors)} noise factorisations>"
+
     @classmethod
     def zeros(cls, frames: int, bins: int) -> ChannelInfo:
         """All zero, N = ``frames`` and F = ``bins``."""
@@ -51,13 +59,16 @@ class ChannelInfo:
         return self.wiener
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(repr=False)
 class Info:
     """Summary of the enhancement of a recording with C channels.
 
-    ``noise``: the estimated noise (input minus speech) in the input's type, shape and rate; None for a file
-    that was enhanced in parts. ``channels``: the posterior of each channel that is not silent; empty unless it
-    was requested. ``objective`` (nats per frame and iteration), ``acceptance``, ``ess``, ``rhat`` and
+    ``noise``: the estimated noise in the input's type, shape and rate; None for a file that was enhanced in
+    parts. It is the input minus the estimated speech. The output is the estimated speech plus the part of this
+    noise that the settings of ``output`` keep (``floor_db``, ``atten_lim_db``, ``dry``), so input minus output
+    is ``noise`` only where they keep none: ``output.floor_db=inf``, and the other two at their defaults. A
+    baseline has no ``floor_db``. ``channels``: the posterior of each channel that is not silent; empty unless
+    it was requested. ``objective`` (nats per frame and iteration), ``acceptance``, ``ess``, ``rhat`` and
     ``warnings``: see :mod:`vae_se.inference.diagnostics`. ``seconds``: computing time.
     """
 
@@ -70,6 +81,15 @@ class Info:
     iterations: int
     seconds: float
     warnings: list[str]
+
+    def __repr__(self) -> str:
+        shape = "no noise" if self.noise is None else f"noise {tuple(np.shape(self.noise))}"
+        objective = f", objective {self.objective[-1]:.4g}" if self.objective else ""
+        warned = f", warnings {self.warnings}" if self.warnings else ""
+        return (
+            f"<Info: {shape}, {len(self.channels)} posteriors, {self.iterations} iterations{objective}, "
+            f"{self.seconds:.2f} s{warned}>"
+        )
 
     @classmethod
     def summary(

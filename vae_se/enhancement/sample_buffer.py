@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import tempfile
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -79,9 +80,10 @@ class DiskBuffer:
     def __init__(self, folder: Path, dtype: np.typing.DTypeLike, size: int = 0) -> None:
         self.size, self._dtype, self._folder = size, np.dtype(dtype), folder
         try:
-            self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed with the buffer
+            self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - see below
         except OSError as error:
             raise self._failure(error) from None
+        weakref.finalize(self, self._file.close)  # it is closed when the buffer is no longer used
 
     @classmethod
     def in_folder(cls, folder: Path) -> NewBuffer:

@@ -18,6 +18,7 @@ from ..noise.dictionary import fit
 from ..noise.store import NoiseDictionary
 from ..numerics import POWER_FLOOR, SILENCE_RMS
 from ..signal_spec import SignalSpec
+from .arrays import as_channels, checked_rate
 from .enhancer import Enhancer
 
 #: Spectra in the dictionary, and spectra that each recording learns by itself in addition (docs/noise.md).
@@ -45,6 +46,7 @@ def share_noise(
     """
     signal, parts = enhancer.signal, []
     for samples, rate in recordings:
+        samples, rate = as_channels(samples), checked_rate(rate)
         _, info = enhancer.enhance(samples, rate, return_info=True, posterior=False)
         parts += _power(np.atleast_2d(np.asarray(info.noise)), rate, signal)
     power = torch.cat(parts) if parts else torch.zeros(0)

@@ -64,9 +64,9 @@ def check_init(init_spectrum: str, init_scale: float, init_jitter: float) -> Non
     """Raise UsageError unless the spectrum is known, the scale above 0 and the jitter between 0 and 1.
 
     >>> check_init("quiet", 2.0, 0.8)
-    >>> check_init("loud", 2.0, 0.8)
+    >>> check_init("loud", 2.0, 0.8)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    vae_se.errors.UsageError: unknown noise.init_spectrum 'loud'
+    vae_se.errors.UsageError: unknown noise.init_spectrum 'loud' (known: ...)
     """
     if init_spectrum not in _INIT_SPECTRA:
         raise UsageError(f"unknown noise.init_spectrum {init_spectrum!r}", "known: " + ", ".join(_INIT_SPECTRA))

@@ -145,7 +145,7 @@ def load_noisy_encoder(
             model = build(**config["model"])
         model.load_state_dict({name: t.float() for name, t in tensors.items()})
     except VaeSeError as error:
-        raise PriorError(f"bad configuration in {folder}: {error}", error.hint) from None
+        raise PriorError(f"bad configuration in {folder}: {error.message}", error.hint) from None
     except Exception as error:  # constructors raise many types for arguments of a wrong type
         reason = " ".join(line.strip() for line in str(error).splitlines()[:2])
         raise PriorError(

@@ -11,7 +11,8 @@ import torch
 
 from ..audio.resample import check_rate
 from ..deprecated import warn
-from ..errors import PriorError, UsageError, VaeSeError, nearest
+from ..device import usual_torch
+from ..errors import PriorError, UnknownPriorError, UsageError, VaeSeError, nearest
 from ..signal_spec import SignalSpec
 from ..storage.atomic import write_atomically
 from ..storage.untrusted import load_json, load_tensors, positive
@@ -39,7 +40,7 @@ def names() -> list[str]:
 def locate(name_or_path: str | Path) -> Path:
     """Folder of a shipped prior, by name, or of one that ``vae-se train`` wrote.
 
-    Raises PriorError where there is none.
+    Raises UnknownPriorError where there is none.
     """
     path = Path(name_or_path)
     shipped = pretrained_folder() / str(name_or_path)
@@ -47,8 +48,8 @@ def locate(name_or_path: str | Path) -> Path:
         if (folder / "config.json").is_file():
             return folder
     if path.is_dir():
-        raise PriorError(f"no prior in {path}", "expected config.json and weights.safetensors there")
-    raise PriorError(f"unknown prior {str(name_or_path)!r}", nearest(str(name_or_path), names()))
+        raise UnknownPriorError(f"no prior in {path}", "expected config.json and weights.safetensors there")
+    raise UnknownPriorError(f"unknown prior {str(name_or_path)!r}", nearest(str(name_or_path), names()))
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -84,7 +85,7 @@ def build(config: dict[str, Any]) -> PriorModule:
     try:
         return _construct(config)
     except VaeSeError as error:
-        raise PriorError(f"bad configuration of a prior: {error}", error.hint) from None
+        raise PriorError(f"bad configuration of a prior: {error.message}", error.hint) from None
     except Exception as error:  # constructors raise many types for arguments of a wrong type
         raise PriorError(f"bad configuration of a prior: {error}", "was it edited by hand?") from None
 
@@ -113,6 +114,7 @@ def _shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]] | None:
         return None
 
 
+@usual_torch()
 def load_prior(name_or_path: str | Path = "default", device: str | torch.device = "cpu") -> SpeechPrior:
     """Load a prior by shipped name or folder: in float32, frozen, in evaluation mode.
 

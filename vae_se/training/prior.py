@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +16,8 @@ from ..data.features import FrameSet, PowerSpectra, cache_key, load_features, lo
 from ..deprecated import renamed_attribute
 from ..device import choose_device, mixed_precision
 from ..errors import UsageError
+from ..extras import missing, need
+from ..metrics import METRICS
 from ..numerics import POWER_FLOOR
 from ..priors import PRIORS, load_prior, save_prior
 from ..priors.store import read_config
@@ -28,6 +30,7 @@ from .prior_trainer import PriorTrainer, TrainablePrior
 from .progress import FileProgress, TrainingProgress
 from .recipes import Recipe
 from .report import CURVES, HISTORY, TensorBoard, plot_curves, write_history
+from .resynthesis import METRICS as SCORES
 from .resynthesis import score_prior
 from .start import set_first_values, take_layers
 
@@ -72,13 +75,27 @@ def train_prior(job: PriorJob, warn: Callable[[str], None] = lambda _: None) -> 
     change when a training is continued. Raises subclasses of VaeSeError.
     """
     device = choose_device(job.device)
+    if job.tensorboard:
+        need("--tensorboard", "tensorboard", "train")
     with joined(device) as world, mixed_precision(device):
         if world.first:
+            for line in _missing(job):
+                warn(line)
             config = _train(job, device, world, warn)
             world.wait()
             return config
         quiet = dataclasses.replace(job, quiet=True, tensorboard=False)
         return _train(quiet, device, world, lambda _: None)
+
+
+def _missing(job: PriorJob) -> Iterator[str]:
+    """A line for each result that will be absent because a package is not installed."""
+    if missing(["matplotlib"]):
+        yield f"no {CURVES}: matplotlib is not installed (pip install 'vae-se[plot]')"
+    for name in SCORES if job.score_files else ():
+        package = METRICS[name].package
+        if missing([package]):
+            yield f"no {name} in the card: {package} is not installed (pip install 'vae-se[train]')"
 
 
 def _train(job: PriorJob, device: torch.device, world: World, warn: Callable[[str], None]) -> dict[str, Any]:
@@ -115,8 +132,7 @@ def _train(job: PriorJob, device: torch.device, world: World, warn: Callable[[st
 def _finish(job: PriorJob, frames: _Frames, progress: Progress, warn: Callable[[str], None]) -> dict[str, Any]:
     """History, curves, scores and model card of the best weights; returns config.json."""
     write_history(job.out / HISTORY, progress.history)
-    if not plot_curves(job.out / CURVES, progress.history, progress.best_epoch):
-        warn(f"no {CURVES}: matplotlib is not installed (pip install 'vae-se[plot]')")
+    plot_curves(job.out / CURVES, progress.history, progress.best_epoch)
     with torch.random.fork_rng(devices=[]):  # layers draw their initial values from the global generator
         best = cast(TrainablePrior, load_prior(job.out))
     best.finish(_some_frames(frames.train))
@@ -124,8 +140,8 @@ def _finish(job: PriorJob, frames: _Frames, progress: Progress, warn: Callable[[
     if job.score_files:
         report = FileProgress(job.quiet, "scores")
         scores = score_prior(best, frames.root, frames.valid.utterances, job.score_files, job.seed, report)
-        for name in [n for n, value in scores.items() if value is None]:
-            warn(f"no {name} in the card: is its package installed? (pip install 'vae-se[train]')")
+        for name in [n for n, value in scores.items() if value is None and not missing([METRICS[n].package])]:
+            warn(f"no {name} in the card: no file could be scored")
     record = _record(job, frames, best, progress) | {"complete": True}
     save_prior(best, job.out, job.recipe.architecture, training=record, scores=scores)
     config: dict[str, Any] = json.loads((job.out / "config.json").read_text())

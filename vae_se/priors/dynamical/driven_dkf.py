@@ -25,8 +25,8 @@ class DrivenDKF(DKF):
     training that of the speech, in enhancement that of the recording less the initial noise estimate (EM calls
     :meth:`activity` and :meth:`driven_by`). Without an input, u_n = 1: speech in all frames.
 
-    In ``reconstruct`` and ``log_weight``, u_n is a function of s_n itself. So the bounds are on log p(s | u), and
-    not on log p(s): over all s, p(s | u(s)) does not integrate to 1.
+    In ``reconstruct`` and ``log_weight``, u_n is a function of s_n itself. So the bounds are on log p(s | u),
+    and not on log p(s): over all s, p(s | u(s)) does not integrate to 1.
     """
 
     takes_activity = True
