@@ -40,6 +40,7 @@ class Enhancer:
     recording meets the same model.
     """
 
+    @usual_torch()
     def __init__(self, config: Config, prior: SpeechPrior | None, device: torch.device) -> None:
         """``prior``: a speech prior on ``device``; None for a baseline."""
         self.config = config
@@ -165,6 +166,7 @@ class Enhancer:
         speech, infos = [one for one, _ in results], [info for _, info in results]
         return (speech, infos) if return_info else speech
 
+    @usual_torch()
     def enhance_file(
         self,
         source: str | Path,

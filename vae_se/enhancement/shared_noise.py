@@ -13,6 +13,7 @@ import torch
 
 from ..audio.resample import resample
 from ..config import NoiseConfig
+from ..device import usual_torch
 from ..errors import AudioError
 from ..noise.dictionary import fit
 from ..noise.store import NoiseDictionary
@@ -32,6 +33,7 @@ _PAUSE = 1e-6
 _FRAMES_PER_ATOM = 10
 
 
+@usual_torch()
 def share_noise(
     enhancer: Enhancer, recordings: Iterable[tuple[Any, int]], names: tuple[str, ...] = ()
 ) -> NoiseDictionary:
