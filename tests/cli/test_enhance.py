@@ -325,6 +325,7 @@ def test_nothing_on_stdin(quick):
     assert ran.stderr.decode().splitlines()[-2] == "error: <stdin> is empty (0 bytes)"
 
 
+@pytest.mark.slow
 def test_workers_give_the_same_files(enhance, wav, make_noisy, tmp_path):
     for seed in range(3):
         wav(f"in/{seed}.wav", make_noisy(0.4 + 0.1 * seed, seed=seed))

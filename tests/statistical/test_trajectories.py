@@ -38,7 +38,9 @@ def right(found):
     return bool(off < 0.2 and (covariance - known_covariance).abs().max() < 0.2 * known_covariance.max())
 
 
-@pytest.mark.parametrize("name", ["mh", "mala", pytest.param("langevin", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["mh", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mala", "langevin"))]
+)
 def test_draws_have_the_smoother_s_moments(name):
     assert right(moments(name))
 

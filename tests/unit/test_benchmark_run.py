@@ -180,6 +180,7 @@ def test_rows_meta_and_saved_audio(run: Callable[..., Done], tmp_path: Path) -> 
     assert "other recordings" in other.stderr
 
 
+@pytest.mark.slow
 def test_killed_and_resumed(run: Callable[..., Done], tmp_path: Path, plugged: None) -> None:
     write_pairs(tmp_path, 8)
     protocol = write_protocol(tmp_path / "p.toml", "[methods.noisy]\n[methods.slow]\n")

@@ -38,6 +38,7 @@ def test_items_are_of_unit_power_and_a_function_of_seed_and_number(drawn):
             np.testing.assert_allclose(item, expected, atol=1.01 * pool.scales[i])
 
 
+@pytest.mark.slow
 def test_the_number_of_processes_makes_no_difference(drawn, tmp_path):
     folder, _ = drawn
     draw_pool(tmp_path, processes=1, seed=3, **SETTINGS)
