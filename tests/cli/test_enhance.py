@@ -371,7 +371,7 @@ def start(*arguments, ignored: bool = False) -> subprocess.Popen[str]:
     [
         (1, signal.SIGINT, False),
         pytest.param(2, signal.SIGINT, False, marks=pytest.mark.slow),
-        (1, signal.SIGTERM, False),
+        pytest.param(1, signal.SIGTERM, False, marks=pytest.mark.slow),
         pytest.param(2, signal.SIGTERM, False, marks=pytest.mark.slow),
         (1, signal.SIGTERM, True),
     ],

@@ -253,7 +253,7 @@ def test_divergence_of_a_step_agrees_with_draws(prior):
 
 @pytest.mark.parametrize(
     "kind",
-    ["dkf", "vrnn", "rvae"]
+    ["dkf", "vrnn"]
     + [
         pytest.param(kind, marks=pytest.mark.slow) for kind in ("dkf-driven", "storn", "srnn", "rvae-noncausal")
     ],
