@@ -255,7 +255,8 @@ def test_divergence_of_a_step_agrees_with_draws(prior):
     "kind",
     ["dkf", "vrnn"]
     + [
-        pytest.param(kind, marks=pytest.mark.slow) for kind in ("dkf-driven", "storn", "srnn", "rvae-noncausal")
+        pytest.param(kind, marks=pytest.mark.slow)
+        for kind in ("dkf-driven", "storn", "srnn", "rvae", "rvae-noncausal")
     ],
 )
 def test_bound_of_a_sequence_against_brute_force(kind):
