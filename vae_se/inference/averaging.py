@@ -8,9 +8,9 @@ import torch
 
 from ..rng import Streams
 from .convergence import recording_rhat
-from .em import EMState, Model, posterior_filter
+from .em import EMState, Model
 from .speech_presence import attenuated_variance, pause_attenuation, speech_evidence, speech_presence
-from .wiener import FilterMoments
+from .wiener import FilterMoments, filter_moments
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +51,7 @@ def averaged_filter(
         target = model.target(power, mask, state)
         estep, info = model.estep.step(target, estep, streams)
         draws = estep.draws
-        moments = posterior_filter(model, power, mask, dataclasses.replace(state, estep=estep))
+        moments = filter_moments(target, draws)  # posterior_filter, at the target that is at hand
         total = moments if total is None else total + moments
         joints.append(info.joint)
         if pause_db:

@@ -15,7 +15,7 @@ from torch.nn import functional
 from ..errors import UsageError
 from ..numerics import LOG_VARIANCE_MAX, LOG_VARIANCE_MIN, POWER_FLOOR
 from ..priors.posterior import GaussianPosterior
-from .network import NoisyEncoding
+from .network import NoisyEncoding, check_sizes, recording_mean
 
 _LATENT_RANGE = (-8.0, 2.0)  # of log-variances of q
 _MASK_RANGE = (-8.0, 3.0)  # of log n - log |x|^2, where the noise follows the input
@@ -104,15 +104,7 @@ class ConvolutionalNoisyEncoder(nn.Module):
         causal: bool = False,
     ) -> None:
         super().__init__()
-        for name, value in (
-            ("bins", bins),
-            ("latent_dim", latent_dim),
-            ("width", width),
-            ("channels", channels),
-            ("blocks", blocks),
-        ):
-            if not isinstance(value, int) or value < 1:
-                raise UsageError(f"{name} = {value!r} of a noisy encoder", "it is a whole number above 0")
+        check_sizes(bins=bins, latent_dim=latent_dim, width=width, channels=channels, blocks=blocks)
         self.bins, self.latent_dim, self.causal = bins, latent_dim, causal
         self.width, self.channels, self.blocks = width, channels, blocks
         narrow, wide = (self.NARROW, self.WIDE) if bins > 256 else (bins // 2 - bins // 2 % 8, 8)
@@ -148,7 +140,7 @@ class ConvolutionalNoisyEncoder(nn.Module):
         present = mask.unsqueeze(-1)
         log_power = torch.log(power + POWER_FLOOR)
         standard = (log_power - self.log_power_mean) / self.log_power_std * present
-        mean = self._mean(standard, mask)
+        mean = recording_mean(standard, mask, self.causal)
         band, band_mean = standard @ self.bands.T, mean @ self.bands.T
         image = torch.stack([band, (band - band_mean) * present], 1)
         low = functional.silu(self.down1(self._pad(image))) * mask[:, None, :, None]
@@ -174,11 +166,6 @@ class ConvolutionalNoisyEncoder(nn.Module):
 
     def _time_blocks(self) -> Iterator[_Dilated]:
         return (typing.cast(_Dilated, block) for block in self.time)
-
-    def _mean(self, standard: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        if self.causal:
-            return standard.cumsum(1) / mask.cumsum(1).clamp(min=1).unsqueeze(-1)
-        return standard.sum(1, keepdim=True) / mask.sum(1)[:, None, None]
 
     def _pad(self, image: torch.Tensor) -> torch.Tensor:
         """Two frames more, for a kernel of three."""

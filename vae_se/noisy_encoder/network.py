@@ -28,6 +28,23 @@ class NoisyEncoding:
     log_noise: torch.Tensor
 
 
+def check_sizes(**sizes: int) -> None:
+    """Raise UsageError for a size of a noisy encoder that is not a whole number above 0."""
+    for name, value in sizes.items():
+        if not isinstance(value, int) or value < 1:
+            raise UsageError(f"{name} = {value!r} of a noisy encoder", "it is a whole number above 0")
+
+
+def recording_mean(log_power: torch.Tensor, mask: torch.Tensor, causal: bool) -> torch.Tensor:
+    """Mean log-power of each bin over the valid frames, (B, 1, F); the running mean, (B, N, F), if ``causal``.
+
+    ``log_power`` (B, N, F) is 0 where ``mask`` (B, N) is.
+    """
+    if causal:
+        return log_power.cumsum(1) / mask.cumsum(1).clamp(min=1).unsqueeze(-1)
+    return log_power.sum(1, keepdim=True) / mask.sum(1)[:, None, None]
+
+
 class NoisyEncoder(nn.Module):
     """Recurrent network from the power of a noisy recording to q(z_n | x_1..N) and the noise variance.
 
@@ -51,14 +68,7 @@ class NoisyEncoder(nn.Module):
         self, bins: int, latent_dim: int, width: int = 256, hidden_size: int = 128, causal: bool = False
     ) -> None:
         super().__init__()
-        for name, value in (
-            ("bins", bins),
-            ("latent_dim", latent_dim),
-            ("width", width),
-            ("hidden_size", hidden_size),
-        ):
-            if not isinstance(value, int) or value < 1:
-                raise UsageError(f"{name} = {value!r} of a noisy encoder", "it is a whole number above 0")
+        check_sizes(bins=bins, latent_dim=latent_dim, width=width, hidden_size=hidden_size)
         self.bins, self.latent_dim, self.causal = bins, latent_dim, causal
         self.width, self.hidden_size = width, hidden_size
         directions = 1 if causal else 2
@@ -93,7 +103,7 @@ class NoisyEncoder(nn.Module):
         """
         log_power = (torch.log(power + POWER_FLOOR) - self.log_power_mean) / self.log_power_std
         log_power = log_power * mask.unsqueeze(-1)
-        mean = self._mean(log_power, mask)
+        mean = recording_mean(log_power, mask, self.causal)
         hidden = nn.functional.silu(self.project(log_power) + self.project_mean(mean))
         lengths = mask.sum(-1).long().cpu()
         context = self._recur(self.second, self._recur(self.first, hidden, lengths), lengths)
@@ -104,11 +114,6 @@ class NoisyEncoder(nn.Module):
             GaussianPosterior(latent_mean, log_variance.clamp(*_LATENT_RANGE)),
             log_noise.clamp(LOG_VARIANCE_MIN, LOG_VARIANCE_MAX),
         )
-
-    def _mean(self, log_power: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        if self.causal:
-            return log_power.cumsum(1) / mask.cumsum(1).clamp(min=1).unsqueeze(-1)
-        return log_power.sum(1, keepdim=True) / mask.sum(1)[:, None, None]
 
     def _recur(self, layer: nn.GRU, sequence: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         if bool((lengths == sequence.shape[1]).all()):
