@@ -10,8 +10,8 @@ from .config import Config, EStepConfig, NoiseConfig
 from .errors import UsageError
 from .inference.estep import ESTEPS, EStep
 from .inference.gain import Gain
-from .inference.initialisation import ProposesStart
 from .inference.monte_carlo_em import MonteCarloEM
+from .inference.noisy_proposal import NoisyEncoderNetwork
 from .noise import NOISES
 from .noise.dictionary import Dictionary
 from .noisy_encoder.store import belongs, folder_beside, load_noisy_encoder
@@ -48,6 +48,8 @@ def build_em(config: Config, prior: SpeechPrior) -> MonteCarloEM:
         pause_db=config.inference.pause_db,
         noisy_encoder=_noisy_encoder(config, prior),
         starts=config.inference.starts,
+        context_weight=config.inference.context_weight,
+        encoder_weight=config.inference.encoder_weight,
     )
 
 
@@ -62,7 +64,7 @@ def _check_fit(name: str, estep: EStep[Any], prior: SpeechPrior) -> None:
     )
 
 
-def _noisy_encoder(config: Config, prior: Any) -> ProposesStart | None:
+def _noisy_encoder(config: Config, prior: Any) -> NoisyEncoderNetwork | None:
     """The noisy encoder that the configuration selects, on the prior's device, or None."""
     chosen = config.inference.noisy_encoder
     if chosen is None:

@@ -228,6 +228,16 @@ class InferenceConfig:
         "Folder of a noisy encoder that gives the initial latents and noise; `auto`: the prior's own, where it "
         "has one; none: start from the prior's encoder.",
     )
+    context_weight: float = setting(
+        0.25,
+        "Weight of the noisy encoder's q(z) as a prior of the latents; 0: the prior's own p(z) alone.",
+        range=_WEIGHT,
+    )
+    encoder_weight: float = setting(
+        0.6,
+        "Weight of the noisy encoder's own posterior of the speech in the result, against EM's; 0: EM alone.",
+        range=Range(0, 1),
+    )
     starts: int = setting(
         1,
         "Number of initialisations; EM continues from the one with the highest bound after a short run.",

@@ -27,19 +27,20 @@ import torch
 from vae_se.data.corpus import scan
 from vae_se.data.waveforms import load_waveforms
 from vae_se.noisy_encoder.convolutional import CalibratedEncoding, ConvolutionalNoisyEncoder
-from vae_se.noisy_encoder.network import NoisyEncoder
+from vae_se.noisy_encoder.network import NoisyEncoder, NoisyEncoding
 from vae_se.noisy_encoder.simulation.pool import open_pool
 from vae_se.noisy_encoder.store import load_noisy_encoder, save_noisy_encoder
 from vae_se.numerics import POWER_FLOOR
 from vae_se.priors import load_prior
 from vae_se.priors.store import locate
 from vae_se.rng import derive, torch_stream
-from vae_se.training.mixtures import Batch, MixtureSource
+from vae_se.training.mixtures import MixtureBatch, MixtureSource
 from vae_se.training.muon import Muon
-from vae_se.training.noisy_encoder import loss_of
 from vae_se.training.pool_mixtures import PoolMixtures
 
 VALID_BATCHES, STATISTICS_BATCHES, VALID_SIZE = 4, 8, 16
+DEVIATION = 1.5  # standard deviation of the prior on the speech's deviation, nats
+COMPRESSION = 0.3
 
 
 @dataclasses.dataclass
@@ -57,6 +58,8 @@ class Options:
     warmup_steps: int = 100
     clip_norm: float = 200.0
     noise_weight: float = 1.0
+    filter_weight: float = 1000.0
+    sdr_weight: float = 10.0
     average: float = 0.998
     batch: int = 16
     seconds: float = 4.0
@@ -101,10 +104,36 @@ def robust_nll(power: torch.Tensor, log_variance: torch.Tensor, cap: float = 40.
     return (log_variance + low + cap * (log_ratio - math.log(cap)).clamp(min=0)).sum(-1)
 
 
+def filter_loss(wiener: torch.Tensor, batch: MixtureBatch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Risk of the filter's output against the clean speech, two ways, each a mean over the batch.
+
+    A relative distance of compressed spectra |s|^0.3 e^{j phase}, magnitudes 0.7 and complex 0.3 (after
+    Braun and Tashev, A consolidated view of loss functions for supervised deep learning-based speech
+    enhancement, 2021), and the SDR in dB, negative, of the whole mixture.
+    """
+    mixture = batch.speech + batch.noise
+    output, clean = wiener * mixture, batch.speech
+    out_power, clean_power = power(output) + POWER_FLOOR, power(clean) + POWER_FLOOR
+    out_size, clean_size = out_power ** (COMPRESSION / 2), clean_power ** (COMPRESSION / 2)
+    magnitude = (out_size - clean_size).square()
+    complex_ = power(output * (out_size * out_power.rsqrt()) - clean * (clean_size * clean_power.rsqrt()))
+    scale = clean_size.square().mean((-2, -1), keepdim=True)
+    distance = ((0.7 * magnitude + 0.3 * complex_) / scale).mean()
+    error = power(output - clean).sum((-2, -1))
+    sdr = 10 * torch.log10(clean_power.sum((-2, -1)) / (error + 1e-3 * clean_power.sum((-2, -1))))
+    return distance, -sdr.mean()
+
+
+def deviation_of(found: NoisyEncoding) -> torch.Tensor:
+    """The deviation (B, N, F) of the speech's log-variance from the decoder's; 0 where there is none."""
+    return torch.zeros_like(found.log_noise) if found.log_deviation is None else found.log_deviation
+
+
 def training_loss(
-    prior: Any, found: Any, batch: Batch, generator: torch.Generator
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Means per frame of three terms: speech, latents, noise; as loss_of, with the robust likelihood.
+    prior: Any, found: Any, batch: MixtureBatch, options: Options, generator: torch.Generator
+) -> dict[str, torch.Tensor]:
+    """Means per frame: speech, latents, noise, deviation as loss_of, with the robust likelihood; the filter's
+    risk beside them, in dB and as a distance.
 
     Where the network gives a spread, the latents' term includes the forward divergence KL(q_c || spread) from
     the clean frame's posterior q_c with the mean held fixed. Its optimum given the mean m is the variance
@@ -119,7 +148,19 @@ def training_loss(
             misfit = clean.log_variance.exp() + (clean.mean - found.posterior.mean).square()
         wide = found.spread.log_variance
         latents = latents + 0.5 * (misfit * torch.exp(-wide) + wide - clean.log_variance - 1).sum(-1).mean()
-    return robust_nll(speech, prior.decode(z)[:, 0]).mean(), latents, noise
+    deviation = deviation_of(found)
+    log_speech = prior.decode(z)[:, 0] + deviation
+    distance, sdr = filter_loss(torch.sigmoid(log_speech - found.log_noise), batch)
+    terms = {
+        "speech": robust_nll(speech, log_speech).mean(),
+        "kl": latents,
+        "noise": noise,
+        "deviation": 0.5 * (deviation / DEVIATION).square().sum(-1).mean(),
+        "distance": distance,
+        "sdr": sdr,
+    }
+    total = terms["speech"] + terms["kl"] + options.noise_weight * terms["noise"] + terms["deviation"]
+    return terms | {"loss": total + options.filter_weight * distance + options.sdr_weight * sdr}
 
 
 def rate(options: Options, step: int) -> float:
@@ -130,16 +171,21 @@ def rate(options: Options, step: int) -> float:
 
 
 @torch.no_grad()
-def validate(model: Any, prior: Any, batches: list[Batch], seed: int, name: str) -> dict[str, float]:
+def validate(
+    model: Any, prior: Any, batches: list[MixtureBatch], options: Options, seed: int, name: str
+) -> dict[str, float]:
     """Terms of the loss, and the gain in SNR (dB) of v / (v + n) at the mean of q; as in
     training/noisy_encoder.py."""
-    sums, gains, inside = torch.zeros(3), [], []
+    gains, inside, sums = [], [], {}
     for number, batch in enumerate(batches):
         mixture = power(batch.speech + batch.noise)
         found = model(mixture, torch.ones_like(mixture[..., 0]))
-        terms = loss_of(prior, found, batch, torch_stream(seed, "valid", number))
-        sums += torch.stack([terms.speech, terms.kl, terms.noise])
-        wiener = torch.sigmoid(prior.decode(found.posterior.mean.unsqueeze(1))[:, 0] - found.log_noise)
+        for key, term in training_loss(
+            prior, found, batch, options, torch_stream(seed, "valid", number)
+        ).items():
+            sums[key] = sums.get(key, 0.0) + float(term) / len(batches)
+        log_speech = prior.decode(found.posterior.mean.unsqueeze(1))[:, 0] + deviation_of(found)
+        wiener = torch.sigmoid(log_speech - found.log_noise)
         error = wiener * (batch.speech + batch.noise) - batch.speech
         energy = [power(x).sum((-2, -1)) + 1e-12 for x in (batch.noise, error)]
         with torch.no_grad():
@@ -148,10 +194,9 @@ def validate(model: Any, prior: Any, batches: list[Batch], seed: int, name: str)
         z_score = (clean.mean - wide.mean) * torch.exp(-0.5 * wide.log_variance)
         inside.append((z_score.abs() < 1.645).float().mean())  # 0.9 where the covariance is right
         gains.append(10 * torch.log10(energy[0] / energy[1]))
-    means = (sums / len(batches)).tolist()
-    values = {"speech": means[0], "kl": means[1], "noise": means[2], "gain_db": float(torch.cat(gains).mean())}
+    values = sums | {"gain_db": float(torch.cat(gains).mean())}
     values["coverage"] = float(torch.stack(inside).mean())
-    return {f"{name}_{key}": round(value, 3) for key, value in values.items()}
+    return {f"{name}_{key}": round(value, 4) for key, value in values.items()}
 
 
 def main() -> None:
@@ -219,7 +264,8 @@ def main() -> None:
         file=sys.stderr,
         flush=True,
     )
-    begun, sums, drawing, count = time.process_time() - spent, torch.zeros(4), 0.0, 0
+    sums: dict[str, float] = {}
+    begun, drawing, count = time.process_time() - spent, 0.0, 0
     while step < given.steps and time.process_time() - begun < given.seconds_limit:
         before = time.process_time()
         batch = source.draw(given.seed, "train", step, options.batch)
@@ -229,29 +275,28 @@ def main() -> None:
                 group["lr"] = rate(options, step)
         mixture = power(batch.speech + batch.noise)
         found = model(mixture, torch.ones_like(mixture[..., 0]))
-        terms = training_loss(prior, found, batch, torch_stream(given.seed, "step", step))
+        terms = training_loss(prior, found, batch, options, torch_stream(given.seed, "step", step))
         model.zero_grad()
-        (terms[0] + terms[1] + options.noise_weight * terms[2]).backward()
+        terms["loss"].backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), options.clip_norm)
         if bool(torch.isfinite(norm)):
             for stepper in steppers:
                 stepper.step()
         step += 1
         count += 1
-        sums += torch.stack([*terms, norm]).detach()
+        terms["norm"] = norm
+        for name, term in terms.items():
+            sums[name] = sums.get(name, 0.0) + float(term.detach())
         decay = min(options.average, (1 + step) / (10 + step))
         with torch.no_grad():
             torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
         if step % options.every == 0:
             spent = time.process_time() - begun
-            names = ("train_speech", "train_kl", "train_noise", "norm")
             record = {"step": step, "seconds": round(spent, 1), "clock": time.strftime("%H:%M:%S")}
-            record |= {
-                name: round(value, 2) for name, value in zip(names, (sums / count).tolist(), strict=True)
-            }
+            record |= {f"train_{name}": round(value / count, 4) for name, value in sums.items()}
             record["draw_ms"] = round(1e3 * drawing / count)
             for name, batches in valid.items():
-                record |= validate(average, prior, batches, 0, name)
+                record |= validate(average, prior, batches, options, 0, name)
             history.append(record)
             partial = given.out / "state.partial"
             torch.save(
@@ -270,7 +315,7 @@ def main() -> None:
             with (given.out / "log.jsonl").open("a") as file:
                 file.write(json.dumps(record) + "\n")
             print(json.dumps(record), flush=True)
-            sums, drawing, count = torch.zeros(4), 0.0, 0
+            sums, drawing, count = {}, 0.0, 0
 
 
 def export(model: Any, prior: Any, given: Any, options: Options, pool: Any, source: Any, history: Any) -> None:

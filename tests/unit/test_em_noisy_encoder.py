@@ -11,9 +11,9 @@ from tests.toys import SIGNAL, model_power, tiny_prior
 from vae_se.assemble import build_em
 from vae_se.config import Config
 from vae_se.errors import PriorError
-from vae_se.inference.em import step
+from vae_se.inference.em import init, step
 from vae_se.inference.estep import ESTEPS
-from vae_se.inference.initialisation import fit_start
+from vae_se.inference.initialisation import Start
 from vae_se.inference.target import Target
 from vae_se.likelihood import itakura_saito
 from vae_se.noise import NOISES
@@ -87,32 +87,51 @@ def test_every_kernel_is_accounted_for():
     assert {*DIRECT, *FROM_MEAN, "vem-encoder"} == set(ESTEPS)
 
 
+def start_at(em, power, mask, mean):
+    """EM from a posterior close to the constant ``mean``."""
+    streams = streams_for(mask.sum(-1).long().tolist())
+    posterior = Says(mean)(power, mask).posterior
+    start = Start(em.noise.init(power, mask, streams), torch.ones_like(mask), posterior)
+    return init(em, power, mask, streams, start)
+
+
 @pytest.mark.parametrize("name", sorted(DIRECT))
-def test_latents_start_at_the_posterior_of_the_noisy_encoder(name):
+def test_latents_start_at_the_initial_posterior(name):
     power, mask = model_power(tiny_prior(), 2, 6), torch.ones(2, 6)
     for mean in (-1.0, 0.75):
-        state = loop(name, Says(mean)).start(power, mask, streams_for([6, 6]))
-        z = state.estep.draws.z
+        z = start_at(loop(name), power, mask, mean).estep.draws.z
         torch.testing.assert_close(z, torch.full_like(z, mean), atol=0.01, rtol=0)
 
 
 @pytest.mark.parametrize("name", sorted(FROM_MEAN))
-def test_newton_kernels_start_from_the_mean_of_the_noisy_encoder(name, monkeypatch):
+def test_newton_kernels_start_from_the_mean_of_the_initial_posterior(name, monkeypatch):
     from vae_se.inference.estep import vem_full
 
     given = []
     real = vem_full.gauss_newton
     monkeypatch.setattr(vem_full, "gauss_newton", lambda target, mean: given.append(mean) or real(target, mean))
     power, mask = model_power(tiny_prior(), 1, 6), torch.ones(1, 6)
-    loop(name, Says(0.5)).start(power, mask, streams_for([6]))
+    start_at(loop(name), power, mask, 0.5)
     assert torch.equal(given[0], torch.full((1, 6, LATENT), 0.5))
 
 
-def test_the_noise_starts_at_the_variance_of_the_noisy_encoder():
-    power, mask = model_power(tiny_prior(), 1, 8), torch.ones(1, 8)
+@pytest.mark.parametrize("name", sorted(DIRECT))
+def test_a_context_only_whitens_where_the_latents_start(name):
+    """Without randomness in the start, z = mean + scale u is the start without a context."""
+    power, mask = model_power(tiny_prior(), 1, 6), torch.ones(1, 6)
+    em = loop(name, network(torch.float32), **{"inference.context_weight": 0.5})
+    plain = dataclasses.replace(em, context_weight=0.0).start(power, mask, streams_for([6]))
+    state = em.start(power, mask, streams_for([6]))
+    z = state.context.mean.unsqueeze(1) + state.context.scale.unsqueeze(1) * state.estep.draws.z
+    torch.testing.assert_close(z, plain.estep.draws.z, atol=1e-5, rtol=1e-4)
+
+
+def test_the_noise_starts_at_the_noise_power_of_the_proposal():
+    power, mask = torch.full((1, 8, BINS), 0.4), torch.ones(1, 8)
     em = loop(noisy_encoder=Says(0.0))
-    error = em.noise.variance(em.start(power, mask, streams_for([8])).noise).log() + 1
-    # White noise has rank 1, so the fit finds it, up to a small remainder of the random initialisation.
+    state = em.start(power, mask, streams_for([8]))
+    error = em.noise.variance(state.noise).log() - state.proposal.noise_power.log()
+    # The proposal has rank 1 here, so the fit finds it, up to a remainder of the random initialisation.
     assert error.square().mean().sqrt() < 0.1
     assert error.abs().max() < 0.4
 
@@ -209,8 +228,8 @@ def test_the_fit_of_an_nmf_falls_at_every_update(monkeypatch):
     start = model.init(variance, mask, streams_for([30, 25]))
     falling = []
     for updates in range(FIT_UPDATES + 1):
-        monkeypatch.setattr("vae_se.inference.initialisation.FIT_UPDATES", updates)
-        falling.append(divergence(model, fit_start(model, start, variance, mask), variance, mask))
+        monkeypatch.setattr("vae_se.noise.base.FIT_UPDATES", updates)
+        falling.append(divergence(model, model.start_at(start, variance, mask), variance, mask))
     assert all(b <= a * (1 + 1e-9) for a, b in itertools.pairwise(falling))
     assert falling[-1] < 0.3 * falling[0]
 
@@ -221,7 +240,7 @@ def test_the_fit_does_not_raise_the_divergence_of_any_noise_model(noise_settings
     power = -variance * torch.log(torch.rand(variance.shape, generator=torch.Generator().manual_seed(3)))
     start = model.init(power, mask, streams_for([30, 25]))
     before = divergence(model, start, variance, mask)
-    fitted = fit_start(model, start, variance, mask)
+    fitted = model.start_at(start, variance, mask)
     assert torch.isfinite(model.variance(fitted)).all()
     assert divergence(model, fitted, variance, mask) <= before * (1 + 1e-6)
 

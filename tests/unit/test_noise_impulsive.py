@@ -8,7 +8,7 @@ from tests.cli.test_noise import RATE, si_sdr
 from tests.conftest import speech_like
 from tests.toys import tiny_prior
 from vae_se import Enhancer
-from vae_se.inference.initialisation import fit_start, pick_start
+from vae_se.inference.initialisation import pick_start
 from vae_se.noise.impulsive import Impulsive
 from vae_se.noise.nmf import NMF
 from vae_se.rng import Streams
@@ -68,7 +68,7 @@ def test_a_start_that_is_fitted_to_a_proposal_leaves_the_shapes_of_silent_atoms(
     mask = torch.ones(1, 20)
     model = Impulsive(rank=2)
     state = model.init(power, mask, streams(20))
-    fitted = fit_start(model, state, 0.1 * power, mask)
+    fitted = model.start_at(state, 0.1 * power, mask)
     torch.testing.assert_close(fitted.w[:, 2:], state.w[:, 2:])
     assert (fitted.h[..., 2:] == 0).all()
 

@@ -9,6 +9,7 @@ import torch
 from ..rng import Streams
 from .convergence import recording_rhat
 from .em import EMState, Model
+from .noisy_proposal import opinion_pool
 from .speech_presence import attenuated_variance, pause_attenuation, speech_evidence, speech_presence
 from .wiener import FilterMoments, filter_moments
 
@@ -38,12 +39,14 @@ def averaged_filter(
     streams: Streams,
     averaging: int,
     pause_db: float = 0.0,
+    encoder_weight: float = 0.0,
 ) -> Estimate:
     """The posterior filter over the draws of ``averaging`` E-steps that follow ``state``.
 
     Kernels that adapt their proposals stop doing so before the first of these E-steps; the returned state is
-    not affected. ``pause_db``: additional attenuation of frames without speech. Hidden variables of the noise
-    are drawn anew after every E-step.
+    not affected. ``pause_db``: additional attenuation of frames without speech; ``encoder_weight``: weight of
+    the noisy encoder's own posterior of the speech, with which the result is pooled. Hidden variables of the
+    noise are drawn anew after every E-step.
     """
     total: FilterMoments | None = None
     joints, evidence, estep = [], torch.zeros_like(mask), model.estep.frozen(state.estep)
@@ -65,6 +68,9 @@ def averaged_filter(
     assert total is not None, "averaging is at least 1"
     target = model.target(power, mask, state)
     wiener, variance = total.mean(), total.variance(target.power)
+    if encoder_weight and state.proposal is not None:
+        own = state.proposal.wiener, state.proposal.variance
+        wiener, variance = opinion_pool(own, (wiener, variance), encoder_weight)
     if pause_db:
         presence = speech_presence(evidence, mask, model.prior.signal)
         factor = pause_attenuation(presence, mask, pause_db, model.prior.signal)

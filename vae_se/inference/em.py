@@ -20,11 +20,13 @@ from ..errors import UsageError
 from ..noise.base import NoiseModel, NoiseState
 from ..numerics import POWER_FLOOR
 from ..priors.base import SpeechPrior
-from ..priors.posterior import Posterior
+from ..priors.contextual import Context, ContextualPrior, within
+from ..priors.posterior import GaussianPosterior, Posterior
 from ..rng import Streams
 from .estep.base import EStep, State
 from .gain import Gain
-from .initialisation import ProposesStart, Start, first_start
+from .initialisation import Start, first_start
+from .noisy_proposal import NoisyEncoderNetwork, Proposal, propose
 from .target import Target
 from .wiener import FilterMoments, filter_moments
 
@@ -39,11 +41,15 @@ def init(
     initial parameters, by default those of :func:`~.initialisation.first_start`.
     """
     power = power + POWER_FLOOR
-    start = start or first_start(
-        model.prior, model.noise, model.noisy_encoder, model.encoder_floor, power, mask, streams
-    )
-    noise = model.noise.variance(start.noise)
-    target = Target(model.prior, power, noise, start.gain, mask, start.posterior)
+    proposal = None
+    if model.noisy_encoder is not None:
+        proposal = propose(model.noisy_encoder, model.prior, power, mask)
+    start = start or first_start(model.prior, model.noise, proposal, model.encoder_floor, power, mask, streams)
+    context = None if proposal is None else model.context_of(proposal)
+    prior, posterior = within(model.prior, context), start.posterior
+    if isinstance(prior, ContextualPrior) and posterior is not None:
+        posterior = prior.whitened(posterior)
+    target = Target(prior, power, model.noise.variance(start.noise), start.gain, mask, posterior)
     # The prior's encoder was trained on clean speech, so its input is an estimate of the speech power.
     speech_power = target.less_noise(model.encoder_floor)
     activity = None
@@ -51,7 +57,7 @@ def init(
         activity = model.prior.activity(speech_power)
         target = dataclasses.replace(target, prior=model.prior.driven_by(activity))
     estep = model.estep.init(target, speech_power, streams)
-    return EMState(start.noise, start.gain, estep, (), start.posterior, activity)
+    return EMState(start.noise, start.gain, estep, (), posterior, activity, context, proposal)
 
 
 @torch.no_grad()
@@ -106,7 +112,9 @@ class Model:
 
     ``encoder_floor``: the first estimate of the speech power is the power less the initial noise, but at least
     this fraction of the power (1: the noisy power). ``noisy_encoder``: a network that proposes the start of
-    latents and noise from the noisy recording, or None. Raises UsageError for a floor outside (0, 1].
+    latents and noise from the noisy recording, or None; ``context_weight``: weight of its q(z) as prior of the
+    latents, for a prior that is N(0, I) in every frame. Raises UsageError for a floor outside (0, 1] or a
+    negative weight.
     """
 
     prior: SpeechPrior
@@ -114,17 +122,30 @@ class Model:
     estep: EStep[Any]
     gain: Gain
     encoder_floor: float = 0.05
-    noisy_encoder: ProposesStart | None = None
+    noisy_encoder: NoisyEncoderNetwork | None = None
+    context_weight: float = 0.25
 
     def __post_init__(self) -> None:
         if not 0 < self.encoder_floor <= 1:
             raise UsageError(f"encoder floor {self.encoder_floor}", "it must be above 0 and at most 1")
+        if not self.context_weight >= 0:
+            raise UsageError(f"context_weight {self.context_weight}", "it must be 0 (no context) or more")
 
     def target(self, power: torch.Tensor, mask: torch.Tensor, state: EMState) -> Target:
         """The density of the latents at the parameters of ``state``; adds the power floor to ``power``."""
         prior = self.prior if state.activity is None else self.prior.driven_by(state.activity)
         noise = self.noise.variance(state.noise)
-        return Target(prior, power + POWER_FLOOR, noise, state.gain, mask, state.noisy_posterior)
+        return Target(
+            within(prior, state.context), power + POWER_FLOOR, noise, state.gain, mask, state.noisy_posterior
+        )
+
+    def context_of(self, proposal: Proposal) -> Context | None:
+        """The prior of the latents that ``proposal`` implies, or None where there is none."""
+        posterior = proposal.posterior
+        usable = self.estep.contextual and self.prior.standard_normal and self.prior.factorised
+        if not (self.context_weight and usable and isinstance(posterior, GaussianPosterior)):
+            return None
+        return Context.pooled(posterior, self.context_weight)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +171,9 @@ class EMState:
 
     ``noise``: state of the noise model; ``gain`` (B, N); ``estep``: state of the E-step; ``trace``: the reports
     of all iterations so far; ``noisy_posterior``: q(z | noisy recording), or None; ``activity`` (B, N, U):
-    voice activity that drives the prior, or None.
+    voice activity that drives the prior, or None; ``context``: prior of the latents from a noisy encoder, or
+    None; ``proposal``: its own posterior of the speech, or None. The latents of ``estep`` and
+    ``noisy_posterior`` are whitened where there is a context (priors/contextual.py).
     """
 
     noise: NoiseState
@@ -159,6 +182,8 @@ class EMState:
     trace: Trace = ()
     noisy_posterior: Posterior | None = None
     activity: torch.Tensor | None = None
+    context: Context | None = None
+    proposal: Proposal | None = None
 
     @property
     def iteration(self) -> int:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 
 from ..noise.base import NoiseModel, NoiseState
-from ..numerics import FIT_UPDATES
 from ..priors.base import SpeechPrior
 from ..priors.posterior import Posterior
 from ..rng import Streams
+from .noisy_proposal import Proposal
 from .target import Target
 
 #: Draws from the encoder that estimate the evidence of a frame: enough to rank initialisations that differ by
@@ -35,29 +35,10 @@ class Start:
     posterior: Posterior | None = None
 
 
-class StartProposal(Protocol):
-    """Output of a noisy encoder: the posterior of the latents, and the log-variance (B, N, F) of the noise."""
-
-    @property
-    def posterior(self) -> Posterior:
-        """q(z | noisy recording)."""
-
-    @property
-    def log_noise(self) -> torch.Tensor:
-        """Log-variance of the noise, (B, N, F)."""
-
-
-class ProposesStart(Protocol):
-    """A noisy encoder, as EM sees it."""
-
-    def __call__(self, power: torch.Tensor, mask: torch.Tensor) -> StartProposal:
-        """Proposal for noisy power (B, N, F) with frame validity ``mask`` (B, N)."""
-
-
 def first_start(
     prior: SpeechPrior,
     noise: NoiseModel[Any],
-    noisy_encoder: ProposesStart | None,
+    proposal: Proposal | None,
     encoder_floor: float,
     power: torch.Tensor,
     mask: torch.Tensor,
@@ -65,30 +46,17 @@ def first_start(
 ) -> Start:
     """The start of a recording of floored power (B, N, F): gain 1, and the noise model's own initialisation.
 
-    A noisy encoder, if there is one, gives the posterior of the latents and a noise variance to which the noise
-    is fitted. A noise model with alternative initialisations then takes the best one for every frame.
+    The proposal of a noisy encoder, if there is one, gives the posterior of the latents and a noise power to
+    which the noise is fitted. A noise model with alternative initialisations then takes the best one for every
+    frame.
     """
     state, posterior = noise.init(power, mask, streams), None
-    if noisy_encoder is not None:
-        proposal = noisy_encoder(power, mask)
+    if proposal is not None:
         posterior = proposal.posterior
-        state = fit_start(noise, state, proposal.log_noise.exp(), mask)
+        state = noise.start_at(state, proposal.noise_power, mask)
     if noise.has_alternatives:
         state = pick_start(noise, state, power, mask, prior, encoder_floor, streams)
     return Start(state, torch.ones_like(mask), posterior)
-
-
-def fit_start(model: NoiseModel[S], state: S, variance: torch.Tensor, mask: torch.Tensor) -> S:
-    """``state`` of a noise ``model``, fitted to a noise variance (B, N, F).
-
-    This runs the model's own updates on the variance in place of the power, without speech. For an NMF they
-    reduce the Itakura-Saito divergence between the variance and W H.
-    """
-    silence = torch.zeros_like(variance).unsqueeze(1)
-    log_weight = torch.zeros_like(mask).unsqueeze(1)
-    for _ in range(FIT_UPDATES):
-        state = model.update(state, variance, silence, log_weight, mask)
-    return state
 
 
 def pick_start(

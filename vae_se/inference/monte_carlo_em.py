@@ -21,13 +21,15 @@ class MonteCarloEM(Model):
     ``iterations``: number of EM iterations. It is fixed: a Monte Carlo objective falls now and then, which is
     no reason to stop. ``averaging``: E-steps after the last M-step whose draws the filter averages over;
     ``pause_db``: additional attenuation of frames without speech; ``starts``: number of initialisations; EM
-    continues from the one with the highest bound. Raises UsageError for values out of range.
+    continues from the one with the highest bound; ``encoder_weight``: weight of the noisy encoder's own
+    posterior of the speech in the result. Raises UsageError for values out of range.
     """
 
     iterations: int = 60
     averaging: int = 4
     pause_db: float = 0.0
     starts: int = 1
+    encoder_weight: float = 0.6
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -36,6 +38,8 @@ class MonteCarloEM(Model):
                 f"{self.iterations} iterations, averaging over {self.averaging} E-steps, {self.starts} starts",
                 "iterations must be 0 or more, averaging and starts 1 or more",
             )
+        if not 0 <= self.encoder_weight <= 1:
+            raise UsageError(f"encoder_weight {self.encoder_weight}", "it must be 0 to 1")
         if not self.pause_db >= 0:
             raise UsageError(
                 f"attenuation of pauses by {self.pause_db} dB", "inference.pause_db must be 0 or more"
@@ -69,4 +73,6 @@ class MonteCarloEM(Model):
             state, _ = step(self, power, mask, state, streams)
             if progress is not None:
                 progress(state.iteration, self.iterations)
-        return averaged_filter(self, power, mask, state, streams, self.averaging, self.pause_db)
+        return averaged_filter(
+            self, power, mask, state, streams, self.averaging, self.pause_db, self.encoder_weight
+        )

@@ -8,7 +8,8 @@ import torch
 
 from ..blocks import blockwise
 from ..likelihood import frame_log_prob
-from ..priors.base import SpeechPrior
+from ..priors.base import LatentPrior
+from ..priors.contextual import ContextualPrior
 from ..priors.posterior import Posterior
 
 
@@ -20,7 +21,7 @@ class Target:
     N). ``noisy_posterior`` is q(z | noisy recording) of a noisy encoder, or None.
     """
 
-    prior: SpeechPrior
+    prior: LatentPrior
     power: torch.Tensor
     noise: torch.Tensor
     gain: torch.Tensor
@@ -46,6 +47,16 @@ class Target:
     def decode(self, z: torch.Tensor) -> torch.Tensor:
         """The decoder's log-variance (B, R, N, F) of latents (B, R, N, L)."""
         return self.prior.decode(z, self.mask)
+
+    def decode_directions(self, z: torch.Tensor, frames: slice) -> torch.Tensor:
+        """Log-variance (B, n, D, F) of D latents z (B, n, D, L) for each of n ``frames``.
+
+        Only for priors that decode every frame by itself.
+        """
+        if isinstance(self.prior, ContextualPrior):
+            return self.prior.decode_directions(z, frames)
+        # Such a prior decodes any two dimensions before the latents.
+        return self.prior.decode(z)
 
     def generate(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The decoder's log-variance (B, R, N, F), and log p(z_n | z_1..n-1) (B, R, N).

@@ -11,6 +11,7 @@ import torch
 
 from ..deprecated import warn
 from ..errors import UsageError
+from ..numerics import FIT_UPDATES
 from ..registry import Registry
 from ..rng import Streams
 from ..signal_spec import SignalSpec
@@ -67,6 +68,18 @@ class NoiseModel(ABC, Generic[S]):
         mask: torch.Tensor,
     ) -> S:
         """One M-step under weighted draws; it does not lower the expected log-likelihood."""
+
+    def start_at(self, state: S, variance: torch.Tensor, mask: torch.Tensor) -> S:
+        """``state``, fitted to a noise variance (B, N, F) that a noisy encoder proposes.
+
+        This runs the model's own updates on the variance in place of the power, without speech. For an NMF they
+        reduce the Itakura-Saito divergence between the variance and W H.
+        """
+        silence = torch.zeros_like(variance).unsqueeze(1)
+        log_weight = torch.zeros_like(mask).unsqueeze(1)
+        for _ in range(FIT_UPDATES):
+            state = self.update(state, variance, silence, log_weight, mask)
+        return state
 
     def sample_auxiliary(
         self,

@@ -19,9 +19,11 @@ from .network import NoisyEncoding, check_sizes, recording_mean
 
 _LATENT_RANGE = (-8.0, 2.0)  # of log-variances of q
 _MASK_RANGE = (-8.0, 3.0)  # of log n - log |x|^2, where the noise follows the input
+_DEVIATION_RANGE = (-6.0, 6.0)
+_MAPS = 5  # per band: gate, share and departure of the noise; deviation of the speech and its slope
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class CalibratedEncoding(NoisyEncoding):
     """``posterior`` is narrow: its covariance is that of the clean frame's posterior, so that a draw is a
     plausible frame; it starts EM and is its proposal. ``spread`` has the same mean and a variance that also
@@ -78,6 +80,10 @@ class ConvolutionalNoisyEncoder(nn.Module):
     for sequence modeling, 2018) see the rest; the path back to bands has connections across (Ronneberger,
     Fischer and Brox, U-Net, 2015). Compare Rong et al., GTCRN, 2024, for the bands.
 
+    The deviation of the speech from the decoder's variance is a value per band, and a slope times the
+    departure of the bin's log-power from its band's mean: it holds the harmonics, which 32 latents per frame
+    do not.
+
     The noise of a bin is a geometric mean of two proposals, weighted by a gate per band: a share of the
     input's power in this very bin (a mask, so that the noise may move as fast as the input), and the
     recording's mean spectrum with a correction (steady noise, also under speech).
@@ -108,6 +114,7 @@ class ConvolutionalNoisyEncoder(nn.Module):
         self.bins, self.latent_dim, self.causal = bins, latent_dim, causal
         self.width, self.channels, self.blocks = width, channels, blocks
         narrow, wide = (self.NARROW, self.WIDE) if bins > 256 else (bins // 2 - bins // 2 % 8, 8)
+        self.narrow = narrow
         self.register_buffer("bands", band_matrix(bins, narrow, wide), persistent=False)
         self.positions = (narrow + wide) // 8  # of the second convolution
         self.down1 = nn.Conv2d(2, channels, (3, 8), (1, 4), (0, 2))
@@ -121,7 +128,7 @@ class ConvolutionalNoisyEncoder(nn.Module):
         self.speech = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 3 * latent_dim))
         self.up0 = nn.Linear(width, channels * self.positions)
         self.up1 = nn.ConvTranspose2d(3 * channels, channels, (1, 4), (1, 2), (0, 1))
-        self.up2 = nn.ConvTranspose2d(2 * channels, 3, (1, 8), (1, 4), (0, 2))
+        self.up2 = nn.ConvTranspose2d(2 * channels, _MAPS, (1, 8), (1, 4), (0, 2))
         with torch.no_grad():  # begin near the prior, near half of the input's power and near the mean spectrum
             typing.cast(nn.Linear, self.speech[-1]).weight.mul_(0.2)
             self.up2.weight.mul_(0.2)
@@ -141,7 +148,7 @@ class ConvolutionalNoisyEncoder(nn.Module):
         log_power = torch.log(power + POWER_FLOOR)
         standard = (log_power - self.log_power_mean) / self.log_power_std * present
         mean = recording_mean(standard, mask, self.causal)
-        band, band_mean = standard @ self.bands.T, mean @ self.bands.T
+        band, band_mean = self._to_bands(standard), self._to_bands(mean)
         image = torch.stack([band, (band - band_mean) * present], 1)
         low = functional.silu(self.down1(self._pad(image))) * mask[:, None, :, None]
         deep = functional.silu(self.down2(self._pad(low)))
@@ -152,17 +159,31 @@ class ConvolutionalNoisyEncoder(nn.Module):
         latent_mean, log_variance, log_spread = self.speech(hidden).chunk(3, -1)
         back = self.up0(hidden).unflatten(-1, (self.channels, self.positions)).transpose(1, 2)
         back = functional.silu(self.up1(torch.cat([back, deep], 1)))
-        gate, share, departure = self.up2(torch.cat([back, low], 1)).unbind(1)
-        spread = (self.bands > 0).to(power.dtype)  # from bands to their bins
-        gate, share, departure = torch.sigmoid(gate) @ spread, share @ spread, departure @ spread
+        maps = self.up2(torch.cat([back, low], 1))
+        gate, share, departure, level, slope = maps.unbind(1)
+        gate, share, departure = (self._to_bins(m) for m in (torch.sigmoid(gate), share, departure))
         moving = log_power + share.clamp(*_MASK_RANGE)
         steady = self.log_power_mean + self.log_power_std * (mean + departure)
         log_noise = gate * moving + (1 - gate) * steady
+        within_band = log_power - self._to_bins(self._to_bands(log_power))
         return CalibratedEncoding(
-            GaussianPosterior(latent_mean, log_variance.clamp(*_LATENT_RANGE)),
-            log_noise.clamp(LOG_VARIANCE_MIN, LOG_VARIANCE_MAX),
-            GaussianPosterior(latent_mean, log_spread.clamp(*_LATENT_RANGE)),
+            posterior=GaussianPosterior(latent_mean, log_variance.clamp(*_LATENT_RANGE)),
+            log_noise=log_noise.clamp(LOG_VARIANCE_MIN, LOG_VARIANCE_MAX),
+            log_deviation=(self._to_bins(level) + self._to_bins(slope) * within_band).clamp(*_DEVIATION_RANGE),
+            spread=GaussianPosterior(latent_mean, log_spread.clamp(*_LATENT_RANGE)),
         )
+
+    def _to_bands(self, values: torch.Tensor) -> torch.Tensor:
+        """Mean of ``values`` (..., F) over the bins of each band; the lowest bands are single bins."""
+        narrow = self.narrow
+        wide = values[..., narrow:] @ self.bands[narrow:, narrow:].T
+        return torch.cat([values[..., :narrow], wide], -1)
+
+    def _to_bins(self, values: torch.Tensor) -> torch.Tensor:
+        """``values`` of bands, repeated in each of their bins."""
+        narrow = self.narrow
+        spread = (self.bands[narrow:, narrow:] > 0).to(values.dtype)
+        return torch.cat([values[..., :narrow], values[..., narrow:] @ spread], -1)
 
     def _time_blocks(self) -> Iterator[_Dilated]:
         return (typing.cast(_Dilated, block) for block in self.time)

@@ -27,8 +27,35 @@ class Reconstruction:
     kl: torch.Tensor
 
 
+class LatentPrior(Protocol):
+    """What E-steps need of a speech prior; shapes and attributes as in :class:`SpeechPrior`."""
+
+    signal: SignalSpec
+    latent_dim: int
+    factorised: bool
+    standard_normal: bool
+
+    def encode(self, power: torch.Tensor, mask: torch.Tensor | None = None) -> Posterior:
+        """q(z | s) for ``power`` (B, N, F) of speech."""
+
+    def decode(self, z: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Log-variances (B, R, N, F) of latents (B, R, N, L).
+
+        An autoregressive prior conditions on its own expected past here, frame by frame.
+        """
+
+    def log_prior(self, z: torch.Tensor) -> torch.Tensor:
+        """log p(z_n | z_1..n-1), (B, R, N): the terms of the chain rule, which sum to log p(z)."""
+
+    def generate(self, z: torch.Tensor, mask: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """The results of ``decode`` and ``log_prior``, in one pass."""
+
+    def encoder_parameters(self) -> Iterator[nn.Parameter]:
+        """The parameters of q(z | s) alone. Inference may copy and fine-tune them, never the decoder's."""
+
+
 @runtime_checkable
-class SpeechPrior(Protocol):
+class SpeechPrior(LatentPrior, Protocol):
     """p(s | z) p(z) over power spectra of speech frames, with an encoder q(z | s) as proposal.
 
     Shapes: power (B, N, F); mask (B, N), 1 where a frame exists, None if all exist; z (B, R, N, L);
@@ -47,29 +74,10 @@ class SpeechPrior(Protocol):
     - ``counts_latents``: the divergence is a sum over latents, so that active latents can be counted.
     """
 
-    signal: SignalSpec
-    latent_dim: int
-    factorised: bool
-    standard_normal: bool
     takes_activity: bool
     summary: str
     caution: str
     counts_latents: bool
-
-    def encode(self, power: torch.Tensor, mask: torch.Tensor | None = None) -> Posterior:
-        """q(z | s) for ``power`` (B, N, F) of speech."""
-
-    def decode(self, z: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        """Log-variances (B, R, N, F) of latents (B, R, N, L).
-
-        An autoregressive prior conditions on its own expected past here, frame by frame.
-        """
-
-    def log_prior(self, z: torch.Tensor) -> torch.Tensor:
-        """log p(z_n | z_1..n-1), (B, R, N): the terms of the chain rule, which sum to log p(z)."""
-
-    def generate(self, z: torch.Tensor, mask: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """The results of ``decode`` and ``log_prior``, in one pass."""
 
     def reconstruct(
         self, power: torch.Tensor, generator: torch.Generator | None = None, mask: torch.Tensor | None = None
@@ -105,9 +113,6 @@ class SpeechPrior(Protocol):
 
     def finish(self, power: torch.Tensor) -> None:
         """Fit the parameters that are known only after training, to training frames |s|^2 (N, F)."""
-
-    def encoder_parameters(self) -> Iterator[nn.Parameter]:
-        """The parameters of q(z | s) alone. Inference may copy and fine-tune them, never the decoder's."""
 
     def config(self) -> dict[str, Any]:
         """Keywords of the constructor without ``signal``, JSON-able."""

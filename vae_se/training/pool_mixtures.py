@@ -20,7 +20,7 @@ from ..noisy_encoder.simulation.primitives import chance, control, log_uniform, 
 from ..noisy_encoder.simulation.room import Room, draw_room
 from ..noisy_encoder.simulation.voices import crowd, talkers
 from ..rng import numpy_stream
-from .mixtures import Batch
+from .mixtures import MixtureBatch
 
 _SILENT = 1e-6
 _POINTS = 257  # of a frequency response in dB
@@ -74,12 +74,12 @@ class PoolMixtures:
     seconds: float = 4.0
     settings: MixtureSettings = MixtureSettings()
 
-    def draw(self, seed: int, stream: str, step: int, size: int) -> Batch:
+    def draw(self, seed: int, stream: str, step: int, size: int) -> MixtureBatch:
         """``size`` mixtures, each scaled so that its active level (ITU-T P.56) is the prior's."""
         pairs = [self.draw_one(numpy_stream(seed, stream, step, row)) for row in range(size)]
         speech, noise = (torch.from_numpy(np.stack(rows)) for rows in zip(*pairs, strict=True))
         stft = self.prior.signal.stft
-        return Batch(stft.analyse(speech), stft.analyse(noise))
+        return MixtureBatch(stft.analyse(speech), stft.analyse(noise))
 
     def draw_one(self, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Waveforms (samples,) float32 of target speech and noise; their sum has the prior's active level."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 
 from ...errors import UsageError
 from ...likelihood import gaussian_entropy, gaussian_kl
-from ...priors.base import SpeechPrior
+from ...priors.base import LatentPrior
 from ...priors.posterior import GaussianPosterior
 from ...rng import Streams
 from ..draws import Draws, frame_mean
@@ -46,6 +46,7 @@ class FineTunedEncoder(EStep[FineTunedState]):
     autoencoders, 2022. Departure: the mean over frames in place of the sum, a factor that Adam cancels.
     """
 
+    contextual: ClassVar[bool] = False
     draws: int = 2
     steps: int = 1
     learning_rate: float = 0.001
@@ -117,9 +118,9 @@ def _divergence(
 class _Encode(torch.nn.Module):
     """The prior's ``encode`` as the call of a module, which torch.func can make with other parameters."""
 
-    prior: SpeechPrior
+    prior: LatentPrior
 
-    def __init__(self, prior: SpeechPrior) -> None:
+    def __init__(self, prior: LatentPrior) -> None:
         super().__init__()
         self.prior = prior
 

@@ -75,9 +75,8 @@ def gauss_newton(target: Target, mean: torch.Tensor) -> FullGaussian:
     for start in range(0, mean.shape[1], _FRAMES):
         here = slice(start, start + _FRAMES)
         z = mean[:, here].unsqueeze(2)
-        # A prior without memory decodes any two dimensions before the latents: here frames and directions.
-        moved = target.decode(z + _DIFFERENCE * eye)
-        jacobian = moved.sub_(target.decode(z)).mul_(weight[:, here].unsqueeze(2) / _DIFFERENCE)
+        moved = target.decode_directions(z + _DIFFERENCE * eye, here)
+        jacobian = (moved - target.decode_directions(z, here)).mul_(weight[:, here].unsqueeze(2) / _DIFFERENCE)
         precision[:, here] = jacobian @ jacobian.transpose(-1, -2) + eye
     lower = torch.linalg.cholesky(precision)
     # precision = C C^T, so root = C^-T.

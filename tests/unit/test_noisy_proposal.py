@@ -1,0 +1,110 @@
+"""What a noisy encoder proposes, the context that follows from it, and the pool of two posteriors."""
+
+import dataclasses
+
+import pytest
+import torch
+from scipy import stats
+
+from tests.toys import SIGNAL, model_power, tiny_prior
+from vae_se.assemble import build_em
+from vae_se.config import Config
+from vae_se.errors import UsageError
+from vae_se.inference.noisy_proposal import opinion_pool, propose
+from vae_se.noisy_encoder.convolutional import ConvolutionalNoisyEncoder
+from vae_se.priors import GaussianPosterior
+from vae_se.priors.contextual import Context, ContextualPrior
+from vae_se.rng import Streams
+
+BINS, LATENT = SIGNAL.stft.bins, 4
+
+
+def network():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        net = ConvolutionalNoisyEncoder(BINS, LATENT, width=8, channels=2, blocks=2)
+        for parameter in net.parameters():
+            parameter.data.mul_(2)
+        return net.eval().requires_grad_(False)
+
+
+def run(**settings):
+    config = Config().override(
+        {"noise.rank": 3, "inference.noisy_encoder": "none", "inference.iterations": 3, **settings}
+    )
+    prior = tiny_prior()
+    em = dataclasses.replace(build_em(config, prior), noisy_encoder=network())
+    power = model_power(prior, 1, 9)
+    return em.run(power, torch.ones(1, 9), Streams.from_seed(0, ["a"], [9])), em, power
+
+
+def test_the_proposal_is_the_wiener_filter_of_the_network_s_variances():
+    prior, power, mask = tiny_prior(), model_power(tiny_prior(), 2, 5), torch.ones(2, 5)
+    found, says = propose(network(), prior, power, mask), network()(power, mask)
+    speech = torch.exp(prior.decode(says.posterior.mean.unsqueeze(1))[:, 0] + says.log_deviation)
+    noise = says.log_noise.exp()
+    torch.testing.assert_close(found.wiener, speech / (speech + noise))
+    torch.testing.assert_close(found.variance, 1 / (1 / speech + 1 / noise))
+    torch.testing.assert_close(found.noise_power, (1 - found.wiener) ** 2 * power + found.variance)
+    assert says.log_deviation.abs().max() > 0.01
+
+
+def test_at_weight_one_the_result_is_the_network_s_and_at_zero_that_of_em():
+    whole, em, power = run(**{"inference.encoder_weight": 1.0})
+    proposal = propose(em.noisy_encoder, em.prior, power + 1e-10, torch.ones(1, 9))
+    torch.testing.assert_close(whole.wiener, proposal.wiener, atol=1e-4, rtol=1e-3)
+    alone, em, power = run(**{"inference.encoder_weight": 0.0})
+    half, _, _ = run(**{"inference.encoder_weight": 0.5})
+    low = torch.minimum(alone.wiener, proposal.wiener) - 1e-4
+    high = torch.maximum(alone.wiener, proposal.wiener) + 1e-4
+    assert ((half.wiener >= low) & (half.wiener <= high)).all()
+    assert (alone.wiener - proposal.wiener).abs().max() > 0.05
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+def test_the_pool_of_gaussians_is_their_weighted_geometric_mean(weight):
+    grid = torch.linspace(-12, 12, 20001, dtype=torch.float64)
+    pairs = (-0.5, 0.8), (1.2, 2.5)
+    logs = [torch.tensor(stats.norm.logpdf(grid.numpy(), m, v**0.5)) for m, v in pairs]
+    density = torch.softmax(weight * logs[0] + (1 - weight) * logs[1], 0)
+    mean = float((density * grid).sum())
+    variance = float((density * (grid - mean) ** 2).sum())
+    tensors = [tuple(torch.tensor([x], dtype=torch.float64) for x in pair) for pair in pairs]
+    found = opinion_pool(*tensors, weight)
+    assert float(found[0]) == pytest.approx(mean, abs=1e-6)
+    assert float(found[1]) == pytest.approx(variance, rel=1e-6)
+
+
+@pytest.mark.parametrize("weight", [0.25, 1.0, 3.0])
+def test_a_context_is_the_product_of_its_two_densities(weight):
+    posterior = GaussianPosterior(torch.tensor([[[1.5]]]), torch.tensor([[[-1.0]]]))
+    context = Context.pooled(posterior, weight)
+    z = torch.linspace(-3, 3, 7)
+    rest = max(0.0, 1 - weight)
+    log_product = -0.5 * (weight * (z - 1.5) ** 2 / torch.exp(torch.tensor(-1.0)) + rest * z**2)
+    log_context = -0.5 * ((z - context.mean.item()) / context.scale.item()) ** 2
+    difference = log_product - log_context
+    torch.testing.assert_close(difference, difference[:1].expand(7), atol=1e-5, rtol=0)
+
+
+def test_a_contextual_prior_is_its_base_in_other_coordinates():
+    base, generator = tiny_prior(), torch.Generator().manual_seed(0)
+    context = Context(torch.randn(2, 5, LATENT, generator=generator), torch.full((2, 5, LATENT), 0.3))
+    prior, u = ContextualPrior(base, context), torch.randn(2, 3, 5, LATENT, generator=generator)
+    z = context.mean.unsqueeze(1) + 0.3 * u
+    assert torch.equal(prior.decode(u), base.decode(z))
+    q = base.encode(model_power(base, 2, 5))
+    white = prior.whitened(q)
+    torch.testing.assert_close(white.mean * 0.3 + context.mean, q.mean)
+    torch.testing.assert_close(white.log_prob(u), q.log_prob(z) + LATENT * torch.tensor(0.3).log())
+    some = slice(1, 4)
+    directions = u.transpose(1, 2)[:, some]
+    torch.testing.assert_close(
+        prior.decode_directions(directions, some), base.decode(z).transpose(1, 2)[:, some]
+    )
+
+
+def test_weights_out_of_range_are_refused():
+    for key in ("inference.context_weight", "inference.encoder_weight"):
+        with pytest.raises(UsageError, match=key.partition(".")[2]):
+            Config().override({key: -0.1})

@@ -1,0 +1,86 @@
+"""What a noisy encoder proposes: its own posterior of the speech, from which EM starts."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Protocol
+
+import torch
+
+from ..numerics import TINY
+from ..priors.base import SpeechPrior
+from ..priors.posterior import Posterior
+
+
+class Encoding(Protocol):
+    """Output of a noisy encoder."""
+
+    @property
+    def posterior(self) -> Posterior:
+        """q(z | noisy recording)."""
+
+    @property
+    def log_noise(self) -> torch.Tensor:
+        """Log-variance of the noise, (B, N, F)."""
+
+    @property
+    def log_deviation(self) -> torch.Tensor | None:
+        """What is added to the decoder's log-variance of the speech, (B, N, F), or None."""
+
+
+class NoisyEncoderNetwork(Protocol):
+    """A noisy encoder, as EM sees it."""
+
+    def __call__(self, power: torch.Tensor, mask: torch.Tensor) -> Encoding:
+        """Encoding of noisy power (B, N, F) with frame validity ``mask`` (B, N)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Proposal:
+    """The posterior of the speech under the variances of a noisy encoder.
+
+    Given speech variance v and noise variance n, s is complex Gaussian with mean m x, m = v / (v + n), and
+    variance m n. ``wiener`` m, ``variance`` m n, and ``noise_power`` E|b|^2 are (B, N, F); ``posterior``: q(z)
+    of the prior's encoder at the speech power |m x|^2.
+    """
+
+    wiener: torch.Tensor
+    variance: torch.Tensor
+    noise_power: torch.Tensor
+    posterior: Posterior
+
+
+def propose(
+    network: NoisyEncoderNetwork, prior: SpeechPrior, power: torch.Tensor, mask: torch.Tensor
+) -> Proposal:
+    """The proposal for noisy ``power`` (B, N, F) with frame validity ``mask`` (B, N).
+
+    The speech variance is the decoder's at the mean of q(z | noisy recording), with the deviation of the
+    network where it has one.
+    """
+    encoding = network(power, mask)
+    log_speech = prior.decode(encoding.posterior.mean.unsqueeze(1), mask)[:, 0]
+    if encoding.log_deviation is not None:
+        log_speech = log_speech + encoding.log_deviation
+    wiener = torch.sigmoid(log_speech - encoding.log_noise)
+    variance = wiener * encoding.log_noise.exp()
+    noise_power = (1 - wiener).square() * power + variance
+    return Proposal(wiener, variance, noise_power, prior.encode(wiener.square() * power, mask))
+
+
+def opinion_pool(
+    first: tuple[torch.Tensor, torch.Tensor], second: tuple[torch.Tensor, torch.Tensor], weight: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and variance of p^weight q^(1 - weight), normalised, for Gaussians ``first`` p and ``second`` q.
+
+    Each is a pair of mean and variance. It is the logarithmic opinion pool (Genest and Zidek, Combining
+    probability distributions, 1986): the mean with weights by precision, so that at every bin the estimate that
+    is surer counts for more.
+
+    >>> one = torch.ones(1)
+    >>> [float(x) for x in opinion_pool((0 * one, one), (one, one / 3), 0.5)]
+    [0.75, 0.5]
+    """
+    precisions = (weight / (first[1] + TINY), (1 - weight) / (second[1] + TINY))
+    total = precisions[0] + precisions[1]
+    return (precisions[0] * first[0] + precisions[1] * second[0]) / total, 1 / total
