@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .config import METHODS as METHODS
 from .config import Config, EStepConfig, NoiseConfig
 from .errors import UsageError
 from .inference.estep import ESTEPS, EStep
@@ -19,9 +20,6 @@ from .priors.base import SpeechPrior
 from .priors.store import locate
 
 T = TypeVar("T")
-
-#: Methods that the enhancer itself runs; all other names are baselines.
-METHODS = ("mcem",)
 
 
 def build_em(config: Config, prior: SpeechPrior) -> MonteCarloEM:

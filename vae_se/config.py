@@ -20,14 +20,17 @@ from .deprecated import current_name
 from .errors import UsageError, nearest
 
 __all__ = [
+    "METHODS",
     "PRESETS",
     "RENAMED_KEYS",
+    "TEXTBOOK",
     "Config",
     "EStepConfig",
     "GainConfig",
     "InferenceConfig",
     "NoiseConfig",
     "OutputConfig",
+    "effective",
     "flatten",
     "keys",
     "parse_value",
@@ -269,7 +272,9 @@ class Config:
     """All settings."""
 
     prior: str = setting("default", "Speech prior: the name of a shipped one, or a folder.")
-    method: str = setting("mcem", "`mcem`, or a baseline such as `log-mmse`.")
+    method: str = setting(
+        "mcem", "`mcem`, `mcem-textbook` (docs/inference.md), or a baseline such as `log-mmse`."
+    )
     seed: int = setting(0, "Seed of every random draw.")
     estep: EStepConfig = dataclasses.field(default_factory=EStepConfig)
     noise: NoiseConfig = dataclasses.field(default_factory=NoiseConfig)
@@ -351,6 +356,37 @@ PRESETS: dict[str, dict[str, Any]] = {
         "inference.averaging": 10,
     },
 }
+
+
+#: Methods that the enhancer itself runs; all other names are baselines.
+METHODS = ("mcem", "mcem-textbook")
+
+#: What ``mcem-textbook`` sets, where a setting has its default: MCEM as in Leglaive, Girin and Horaud, A
+#: variance modeling framework based on variational autoencoders for speech enhancement, 2018.
+TEXTBOOK: dict[str, Any] = {
+    "estep.name": "mh",
+    "noise.rank": 10,
+    "noise.init_spectrum": "mean",
+    "noise.init_scale": 1.0,
+    "gain.concentration": 0.0,
+    "inference.noisy_encoder": None,
+    "inference.encoder_floor": 1.0,
+    "inference.iterations": 100,
+    "inference.averaging": 25,
+    "output.floor_db": math.inf,
+}
+
+
+def effective(config: Config) -> Config:
+    """The settings that a run uses: with TEXTBOOK for the method ``mcem-textbook``.
+
+    >>> effective(Config(method="mcem-textbook")).estep.name
+    'mh'
+    """
+    if config.method != "mcem-textbook":
+        return config
+    given, defaults = config.flat(), Config().flat()
+    return config.override({key: value for key, value in TEXTBOOK.items() if given[key] == defaults[key]})
 
 
 def keys() -> list[str]:

@@ -20,13 +20,19 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from ..config import Config
+from ..config import METHODS, Config
 from ..errors import AudioError, UsageError, VaeSeError, nearest
 from .spec import MethodSpec, check_label
 
 GROUP = "vae_se.methods"
 #: Names of the enhancer, and the preset of each.
-ENHANCERS = {"mcem": "default", "default": "default", "fast": "fast", "best": "best"}
+ENHANCERS = {
+    "mcem": "default",
+    "default": "default",
+    "fast": "fast",
+    "best": "best",
+    "mcem-textbook": "default",
+}
 _EXTERNAL = "external"
 
 
@@ -119,7 +125,8 @@ def _config(spec: MethodSpec, seed: int) -> Config:
     """The settings of the enhancer: its preset with the protocol's seed and options."""
     options = dict(spec.options)
     config = Config.preset(options.pop("preset", ENHANCERS[spec.use]))
-    return config.override({"seed": seed, **options})
+    method = spec.use if spec.use in METHODS else config.method
+    return config.override({"seed": seed, "method": method, **options})
 
 
 class _Enhancer:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..audio import files
 from ..audio.paths import FileJob, Source
-from ..config import Config
+from ..config import METHODS, Config
 from ..errors import UsageError, VaeSeError
 from .common import say
 from .work import FileSettings, FileWorker
@@ -25,7 +25,7 @@ def check_groups(config: Config, executor: str | None) -> None:
             f"--noise-group and --executor {executor}",
             "learn a dictionary with vae-se noise fit, then give --noise FILE",
         )
-    if config.method != "mcem":
+    if config.method not in METHODS:
         raise UsageError(
             f"{config.method} has no noise model that --noise-group could share", "leave one of them out"
         )

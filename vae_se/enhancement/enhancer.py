@@ -16,7 +16,7 @@ from .. import assemble
 from ..audio import files
 from ..baselines import BASELINES, Baseline
 from ..baselines.base import MissingPackage
-from ..config import Config, OutputConfig
+from ..config import Config, OutputConfig, effective
 from ..device import choose_device, usual_torch
 from ..errors import AudioError, OutputError, PriorError, UsageError, nearest
 from ..extras import missing
@@ -43,7 +43,7 @@ class Enhancer:
     @usual_torch()
     def __init__(self, config: Config, prior: SpeechPrior | None, device: torch.device) -> None:
         """``prior``: a speech prior on ``device``; None for a baseline."""
-        self.config = config
+        self.config = config = effective(config)
         self.device = device
         self.prior = prior
         self._em: MonteCarloEM | None = None
