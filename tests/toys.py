@@ -82,6 +82,9 @@ class LinearGaussianTarget:
     def decode(self, z):
         return self.prior.decode(z)
 
+    def decode_directions(self, z, frames):
+        return self.prior.decode(z)
+
     def generate(self, z):
         return self.prior.generate(z)
 

@@ -236,6 +236,12 @@ class InferenceConfig:
         "Weight of the noisy encoder's q(z) as a prior of the latents; 0: the prior's own p(z) alone.",
         range=_WEIGHT,
     )
+    deviation_weight: float = setting(
+        0.5,
+        "Power to which the noisy encoder's deviation from the decoder stays a factor of the speech variance "
+        "in EM; 0: not at all.",
+        range=Range(0, 1),
+    )
     encoder_weight: float = setting(
         0.5,
         "Weight of the noisy encoder's own posterior of the speech in the result, against EM's; 0: EM alone.",

@@ -48,7 +48,7 @@ def case(request):
 def test_nmf_update_matches_the_loop(case):
     target, draws, state = case
     speech = target.speech_variance(draws.log_variance)
-    new = NMF().update(state, target.power, speech, draws.log_weight, target.mask)
+    new = NMF(exponent=0.5).update(state, target.power, speech, draws.log_weight, target.mask)
     for b in range(BATCH):
         w, h = loops.nmf_step(
             target.power[b].numpy(), speech[b].numpy(), draws.log_weight[b].exp().numpy(),
@@ -107,7 +107,7 @@ def test_nmf_without_speech_is_that_of_scikit_learn(case):
     decomposition = pytest.importorskip("sklearn.decomposition")
     target, draws, state = case
     silent = torch.zeros_like(draws.log_variance)
-    new = NMF().update(state, target.power, silent, draws.log_weight, target.mask)
+    new = NMF(exponent=0.5).update(state, target.power, silent, draws.log_weight, target.mask)
     for b in range(BATCH):
         h, w, _ = decomposition.non_negative_factorization(
             target.power[b].numpy(), W=state.h[b].numpy().copy(), H=state.w[b].numpy().copy(), init="custom",

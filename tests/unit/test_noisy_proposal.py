@@ -11,6 +11,7 @@ from vae_se.assemble import build_em
 from vae_se.config import Config
 from vae_se.errors import UsageError
 from vae_se.inference.noisy_proposal import opinion_pool, propose
+from vae_se.inference.target import Target
 from vae_se.noisy_encoder.convolutional import ConvolutionalNoisyEncoder
 from vae_se.priors import GaussianPosterior
 from vae_se.priors.contextual import Context, ContextualPrior
@@ -40,18 +41,39 @@ def run(**settings):
 
 def test_the_proposal_is_the_wiener_filter_of_the_network_s_variances():
     prior, power, mask = tiny_prior(), model_power(tiny_prior(), 2, 5), torch.ones(2, 5)
-    found, says = propose(network(), prior, power, mask), network()(power, mask)
+    found, says = propose(network(), prior, power, mask, 0.5), network()(power, mask)
     speech = torch.exp(prior.decode(says.posterior.mean.unsqueeze(1))[:, 0] + says.log_deviation)
     noise = says.log_noise.exp()
     torch.testing.assert_close(found.wiener, speech / (speech + noise))
     torch.testing.assert_close(found.variance, 1 / (1 / speech + 1 / noise))
     torch.testing.assert_close(found.noise_power, (1 - found.wiener) ** 2 * power + found.variance)
     assert says.log_deviation.abs().max() > 0.01
+    torch.testing.assert_close(found.deviation**2, says.log_deviation.exp())
+
+
+def test_the_deviation_is_a_factor_of_the_speech_variance_everywhere():
+    """A target with a deviation d is the target without it for a recording divided by the root of d."""
+    prior, power = tiny_prior(), model_power(tiny_prior(), 2, 5)
+    noise, gain, mask = power.flip(1) + 0.1, torch.full((2, 5), 1.3), torch.ones(2, 5)
+    factor = torch.rand(2, 5, BINS, generator=torch.Generator().manual_seed(2)) + 0.5
+    target = Target(prior, power, noise, gain, mask, deviation=factor)
+    other = Target(prior, power / factor, noise / factor, gain, mask)
+    log_variance = prior.decode(torch.randn(2, 3, 5, LATENT, generator=torch.Generator().manual_seed(1)))
+    value, slope = target.log_likelihood_and_gradient(log_variance)
+    torch.testing.assert_close(value, target.log_likelihood(log_variance))
+    value_other, slope_other = other.log_likelihood_and_gradient(log_variance)
+    torch.testing.assert_close(value, value_other - factor.log().sum(-1).unsqueeze(1))
+    torch.testing.assert_close(slope, slope_other, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(target.fisher(log_variance), other.fisher(log_variance))
+    equal = torch.zeros(2, 3, 5)
+    speech = [t.speech_power(log_variance, equal) for t in (target, other)]
+    torch.testing.assert_close(speech[0], speech[1] * factor)
+    assert torch.equal(target.at(slice(1, 3)).deviation, factor[:, 1:3])
 
 
 def test_at_weight_one_the_result_is_the_network_s_and_at_zero_that_of_em():
     whole, em, power = run(**{"inference.encoder_weight": 1.0})
-    proposal = propose(em.noisy_encoder, em.prior, power + 1e-10, torch.ones(1, 9))
+    proposal = propose(em.noisy_encoder, em.prior, power + 1e-10, torch.ones(1, 9), 0.5)
     torch.testing.assert_close(whole.wiener, proposal.wiener, atol=1e-4, rtol=1e-3)
     alone, em, power = run(**{"inference.encoder_weight": 0.0})
     half, _, _ = run(**{"inference.encoder_weight": 0.5})

@@ -43,13 +43,14 @@ def init(
     power = power + POWER_FLOOR
     proposal = None
     if model.noisy_encoder is not None:
-        proposal = propose(model.noisy_encoder, model.prior, power, mask)
+        proposal = propose(model.noisy_encoder, model.prior, power, mask, model.deviation_weight)
     start = start or first_start(model.prior, model.noise, proposal, model.encoder_floor, power, mask, streams)
     context = None if proposal is None else model.context_of(proposal)
     prior, posterior = within(model.prior, context), start.posterior
     if isinstance(prior, ContextualPrior) and posterior is not None:
         posterior = prior.whitened(posterior)
-    target = Target(prior, power, model.noise.variance(start.noise), start.gain, mask, posterior)
+    deviation = None if proposal is None else proposal.deviation
+    target = Target(prior, power, model.noise.variance(start.noise), start.gain, mask, posterior, deviation)
     # The prior's encoder was trained on clean speech, so its input is an estimate of the speech power.
     speech_power = target.less_noise(model.encoder_floor)
     activity = None
@@ -113,7 +114,8 @@ class Model:
     ``encoder_floor``: the first estimate of the speech power is the power less the initial noise, but at least
     this fraction of the power (1: the noisy power). ``noisy_encoder``: a network that proposes the start of
     latents and noise from the noisy recording, or None; ``context_weight``: weight of its q(z) as prior of the
-    latents, for a prior that is N(0, I) in every frame. Raises UsageError for a floor outside (0, 1] or a
+    latents, for a prior that is N(0, I) in every frame; ``deviation_weight``: power to which the network's
+    deviation is a factor of the speech variance. Raises UsageError for a floor outside (0, 1] or a
     negative weight.
     """
 
@@ -124,6 +126,7 @@ class Model:
     encoder_floor: float = 0.05
     noisy_encoder: NoisyEncoderNetwork | None = None
     context_weight: float = 0.0
+    deviation_weight: float = 0.5
 
     def __post_init__(self) -> None:
         if not 0 < self.encoder_floor <= 1:
@@ -135,9 +138,9 @@ class Model:
         """The density of the latents at the parameters of ``state``; adds the power floor to ``power``."""
         prior = self.prior if state.activity is None else self.prior.driven_by(state.activity)
         noise = self.noise.variance(state.noise)
-        return Target(
-            within(prior, state.context), power + POWER_FLOOR, noise, state.gain, mask, state.noisy_posterior
-        )
+        deviation = None if state.proposal is None else state.proposal.deviation
+        effective, floored = within(prior, state.context), power + POWER_FLOOR
+        return Target(effective, floored, noise, state.gain, mask, state.noisy_posterior, deviation)
 
     def context_of(self, proposal: Proposal) -> Context | None:
         """The prior of the latents that ``proposal`` implies, or None where there is none."""

@@ -41,31 +41,39 @@ class Proposal:
 
     Given speech variance v and noise variance n, s is complex Gaussian with mean m x, m = v / (v + n), and
     variance m n. ``wiener`` m, ``variance`` m n, and ``noise_power`` E|b|^2 are (B, N, F); ``posterior``: q(z)
-    of the prior's encoder at the speech power |m x|^2.
+    of the prior's encoder at the speech power |m x|^2; ``deviation`` (B, N, F): the factor on the decoder's
+    variance that EM keeps, or None.
     """
 
     wiener: torch.Tensor
     variance: torch.Tensor
     noise_power: torch.Tensor
     posterior: Posterior
+    deviation: torch.Tensor | None = None
 
 
 def propose(
-    network: NoisyEncoderNetwork, prior: SpeechPrior, power: torch.Tensor, mask: torch.Tensor
+    network: NoisyEncoderNetwork,
+    prior: SpeechPrior,
+    power: torch.Tensor,
+    mask: torch.Tensor,
+    deviation_weight: float,
 ) -> Proposal:
     """The proposal for noisy ``power`` (B, N, F) with frame validity ``mask`` (B, N).
 
     The speech variance is the decoder's at the mean of q(z | noisy recording), with the deviation of the
-    network where it has one.
+    network where it has one. EM keeps the deviation to the power ``deviation_weight``.
     """
     encoding = network(power, mask)
     log_speech = prior.decode(encoding.posterior.mean.unsqueeze(1), mask)[:, 0]
+    deviation = None
     if encoding.log_deviation is not None:
         log_speech = log_speech + encoding.log_deviation
+        deviation = torch.exp(deviation_weight * encoding.log_deviation) if deviation_weight else None
     wiener = torch.sigmoid(log_speech - encoding.log_noise)
     variance = wiener * encoding.log_noise.exp()
     noise_power = (1 - wiener).square() * power + variance
-    return Proposal(wiener, variance, noise_power, prior.encode(wiener.square() * power, mask))
+    return Proposal(wiener, variance, noise_power, prior.encode(wiener.square() * power, mask), deviation)
 
 
 def opinion_pool(

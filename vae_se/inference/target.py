@@ -15,10 +15,11 @@ from ..priors.posterior import Posterior
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """x_fn | z_n ~ N_c(0, V_fn) with V_fn = g_n v_f(z_n) + n_fn, and the prior p(z).
+    """x_fn | z_n ~ N_c(0, V_fn) with V_fn = g_n d_fn v_f(z_n) + n_fn, and the prior p(z).
 
     ``power`` |x|^2 and ``noise`` n are (B, N, F); ``gain`` g and ``mask`` (1 where a frame is valid) are (B,
-    N). ``noisy_posterior`` is q(z | noisy recording) of a noisy encoder, or None.
+    N). A noisy encoder adds ``noisy_posterior``, q(z | noisy recording), and ``deviation`` d (B, N, F); None
+    means the prior's own encoder, and d = 1. Other docstrings write v for d v.
     """
 
     prior: LatentPrior
@@ -27,6 +28,7 @@ class Target:
     gain: torch.Tensor
     mask: torch.Tensor
     noisy_posterior: Posterior | None = None
+    deviation: torch.Tensor | None = None
 
     def encode(self, power: torch.Tensor) -> Posterior:
         """q(z | s) of the prior's own encoder for speech power (B, N, F)."""
@@ -72,12 +74,16 @@ class Target:
 
     def speech_variance(self, log_variance: torch.Tensor) -> torch.Tensor:
         """g v(z), (B, R, N, F), from the decoder's log-variance."""
-        return torch.exp(log_variance).mul_(self.gain[:, None, :, None])
+        scale = self.gain.unsqueeze(-1)
+        if self.deviation is not None:
+            scale = scale * self.deviation
+        return torch.exp(log_variance).mul_(scale.unsqueeze(1))
 
     def at(self, frames: slice) -> Target:
         """The same density for some of the frames."""
         power, noise, gain, mask = (t[:, frames] for t in (self.power, self.noise, self.gain, self.mask))
-        return dataclasses.replace(self, power=power, noise=noise, gain=gain, mask=mask)
+        deviation = None if self.deviation is None else self.deviation[:, frames]
+        return dataclasses.replace(self, power=power, noise=noise, gain=gain, mask=mask, deviation=deviation)
 
     def log_likelihood(self, log_variance: torch.Tensor) -> torch.Tensor:
         """log p(x_n | z_n), summed over bins, (B, R, N)."""
