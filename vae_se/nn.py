@@ -20,12 +20,14 @@ from .priors.stored import StoredPrior
 class EnhancerModule(nn.Module):
     """Monte Carlo EM as a module: noisy waveforms (B, C, T) in, the speech in the same shape out.
 
-    Make one with :meth:`from_pretrained`. ``rate``: sampling rate of the waveforms in Hz; the prior's own rate needs
-    no resampling. Submodules are the speech prior and, where there is one, the noisy encoder, so that ``.to()``,
-    ``state_dict()`` and ``load_state_dict()`` do as usual. The result does not depend on what else is in a batch.
+    Make one with :meth:`from_pretrained`. ``rate``: sampling rate of the waveforms in Hz; the prior's own rate
+    needs no resampling. Submodules are the speech prior and, where there is one, the noisy encoder, so that
+    ``.to()``, ``state_dict()`` and ``load_state_dict()`` do as usual. The result does not depend on what else
+    is in a batch.
 
-    EM computes in single precision whatever the module is cast to, and the output has the input's type. It is not
-    differentiable: the output carries no gradient, and the parameters are frozen. ``train()`` has no effect.
+    EM computes in single precision whatever the module is cast to, and the output has the input's type. It is
+    not differentiable: the output carries no gradient, and the parameters are frozen. ``train()`` has no
+    effect.
     """
 
     def __init__(self, enhancer: Enhancer, rate: int = 16000) -> None:
@@ -70,8 +72,8 @@ class EnhancerModule(nn.Module):
         """Speech (B, C, T) of ``noisy`` (B, C, T), floating-point with full scale at 1.0.
 
         ``lengths`` (B,): samples of each waveform; what lies behind them is padding, and 0 in the output. Each
-        waveform is enhanced as if it were alone. Raises UsageError for other shapes, types or lengths, AudioError
-        for samples that are not finite.
+        waveform is enhanced as if it were alone. Raises UsageError for other shapes, types or lengths,
+        AudioError for samples that are not finite.
         """
         if noisy.ndim != 3 or noisy.shape[1] > max(1, min(MOST_CHANNELS, noisy.shape[2])):
             raise UsageError(

@@ -1,4 +1,4 @@
-"""EnhancerModule is a module like others: shapes, padding, devices, state, files; and priors store themselves."""
+"""EnhancerModule behaves as a torch.nn.Module: shapes, padding, devices, state, files. Priors store themselves."""
 
 from __future__ import annotations
 

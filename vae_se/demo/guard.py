@@ -1,9 +1,9 @@
 """Which requests a server on the own machine may answer: those of its own page, under its own name.
 
-Any web page that is open in the browser can send requests to 127.0.0.1. A page of another origin is recognised by
-the headers ``Origin`` and ``Sec-Fetch-Site``. By DNS rebinding, a hostile page lets its own host name resolve to
-127.0.0.1, so that the browser takes the server for a part of that page. Such a request carries the hostile name in
-the header ``Host``; a name that is an IP address cannot be rebound.
+Any web page that is open in the browser can send requests to 127.0.0.1. A page of another origin is recognised
+by the headers ``Origin`` and ``Sec-Fetch-Site``. By DNS rebinding, a hostile page lets its own host name
+resolve to 127.0.0.1, so that the browser takes the server for a part of that page. Such a request carries the
+hostile name in the header ``Host``; a name that is an IP address cannot be rebound.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 
 
 def host_name(host: str) -> str | None:
-    """The name or address in a header ``Host``, in lower case, without port and brackets; None if it is invalid.
+    """The name or address in a header ``Host``, in lower case, without port and brackets; None if it is
+    invalid.
 
     >>> host_name("LOCALHOST:8437"), host_name("[::1]:8437"), host_name("user@localhost")
     ('localhost', '::1', None)

@@ -36,7 +36,8 @@ class Columns:
 
 
 class Spectrogram:
-    """Power spectrogram |x|^2 of samples that come in blocks at the rate of ``signal``, ``frames`` frames in all.
+    """Power spectrogram |x|^2 of samples that come in blocks at the rate of ``signal``, ``frames`` frames in
+    all.
 
     Its frames are those of :meth:`~vae_se.stft.STFT.analyse`.
     """

@@ -52,8 +52,8 @@ class Result:
     """What the page shows beside the files.
 
     ``seconds``: duration; ``rate`` in Hz; ``computing``: seconds; ``columns`` and ``bins``: size of a picture,
-    which covers 0 Hz to ``highest`` Hz and ``range_db`` below ``top_db`` (one value per channel). ``posterior``:
-    per channel, whether there are pictures of noise and uncertainty.
+    which covers 0 Hz to ``highest`` Hz and ``range_db`` below ``top_db`` (one value per channel).
+    ``posterior``: per channel, whether there are pictures of noise and uncertainty.
     """
 
     seconds: float

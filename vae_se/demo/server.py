@@ -84,8 +84,8 @@ class Refused(VaeSeError):
 class DemoServer(ThreadingHTTPServer):
     """Serves the page and its jobs. ``port`` 0 takes a free one, see ``server_port``.
 
-    ``max_upload``: bytes. ``host_names``: names, beside ``localhost`` and IP addresses, under which the page may be
-    opened. ``log`` is called with a line per event. Raises UsageError where the address cannot be used.
+    ``max_upload``: bytes. ``host_names``: names, beside ``localhost`` and IP addresses, under which the page
+    may be opened. ``log`` is called with a line per event. Raises UsageError where the address cannot be used.
     """
 
     daemon_threads = True
