@@ -105,7 +105,7 @@ class EnhancerModule(nn.Module):
         return f"{self.enhancer!r}, rate={self.rate}"
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:
-        """Move to another device, as ``.to()``, ``.cuda()`` and ``.cpu()`` ask; a change of type is left out."""
+        """Move to another device, as ``.to()``, ``.cuda()`` and ``.cpu()`` ask; the type stays."""
         device = fn(next(self.prior.parameters()).detach()[:0]).device
         moved: Self = super()._apply(lambda tensor: tensor.to(device), recurse)
         self.enhancer.device = device

@@ -116,8 +116,9 @@ def test_the_page_comes_with_its_files_and_nothing_from_elsewhere(site: Site) ->
     assert site.ask("HEAD", "/")[1] == b""
 
 
-def test_a_recording_is_enhanced_shown_and_offered(site: Site, done: dict[str, Any], stereo: np.ndarray) ->
-None:
+def test_a_recording_is_enhanced_shown_and_offered(
+    site: Site, done: dict[str, Any], stereo: np.ndarray
+) -> None:
     assert done["status"] == "done", done
     result = done["result"]
     assert (result["channels"], result["rate"]) == (2, 22050)
@@ -152,7 +153,8 @@ def test_a_player_may_ask_for_a_range(site: Site, done: dict[str, Any]) -> None:
     assert (status, part) == (206, whole[100:200])
     assert headers["Content-Range"] == f"bytes 100-199/{len(whole)}"
     assert site.ask("GET", path, Range="bytes=100-")[1] == whole[100:]
-    assert site.ask("GET", path, Range="bytes=9-8")[0] in (200, 416)
+    for nonsense in ("bytes=9-8", f"bytes={len(whole)}-", "bytes=-5", "lines=1-2"):
+        assert site.ask("GET", path, Range=nonsense)[:2] == (200, whole)
 
 
 def test_coded_audio_comes_back_as_a_wav_of_the_same_length(site: Site) -> None:
@@ -195,9 +197,9 @@ def test_no_path_of_a_request_leads_to_a_file(site: Site, done: dict[str, Any]) 
         "/server.py", "/../server.py", "/static/demo.js", "/%2e%2e/server.py", "//etc/passwd", "/demo.js/..",
         "/api/jobs/..", "/api/jobs/" + "0" * 32, f"{base}/upload", f"{base}/../{done['id']}/enhanced",
         f"{base}/listen/2", f"{base}/listen/-1", f"{base}/listen/0/noisy", f"{base}/picture/0/upload",
-        f"{base}/picture/0/..%2fupload", f"{base}/enhanced.wav", f"{base}/listen/٠",
+        f"{base}/picture/0/..%2fupload", f"{base}/enhanced.wav", f"{base}/listen/0x0",
     ):  # fmt: skip
-        assert site.ask("GET", path.encode().decode("latin-1"))[0] == 404, path
+        assert site.ask("GET", path)[0] == 404, path
 
 
 def test_only_its_own_page_under_its_own_name_is_answered(site: Site) -> None:
@@ -281,10 +283,12 @@ def test_a_spectrogram_in_blocks_is_that_of_the_stft() -> None:
     made = Spectrogram(len(expected), signal)
     for part in np.array_split(samples.numpy(), [1, 5, 700]):
         made.push(part)
-    np.testing.assert_allclose(made.finish(), expected, rtol=1e-4, atol=1e-9) columns = Columns(2 * MAX_COLUMNS
-    - 1, 1) columns.push(np.arange(2.0 * MAX_COLUMNS)[:, None]) np.testing.assert_allclose(columns.mean()[:, 0],
-    [*(np.arange(0.5, 2 * MAX_COLUMNS - 2, 2)), 2 * MAX_COLUMNS - 2]) assert as_bytes(np.zeros((1, 2)), -200.0)
-    == b"\xff\xff"
+    np.testing.assert_allclose(made.finish(), expected, rtol=1e-4, atol=1e-9)
+    columns = Columns(2 * MAX_COLUMNS - 1, 1)
+    columns.push(np.arange(2.0 * MAX_COLUMNS)[:, None])
+    expected_means = [*np.arange(0.5, 2 * MAX_COLUMNS - 2, 2), 2 * MAX_COLUMNS - 2]
+    np.testing.assert_allclose(columns.mean()[:, 0], expected_means)
+    assert as_bytes(np.zeros((1, 2)), -200.0) == b"\xff\xff"
 
 
 def test_an_address_in_use_is_a_usage_error(site: Site) -> None:

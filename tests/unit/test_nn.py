@@ -1,4 +1,4 @@
-"""EnhancerModule behaves as a torch.nn.Module: shapes, padding, devices, state, files. Priors store themselves."""
+"""EnhancerModule is a torch.nn.Module: shapes, padding, devices, state, files. Priors store themselves."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def is_own_host(host: str | None, names: Collection[str] = ()) -> bool:
 
 
 def is_own_page(headers: Mapping[str, str]) -> bool:
-    """Whether a request comes from the server's own page, or from no page at all (a program, the address bar)."""
+    """Whether a request comes from the server's own page, or from no page (a program, the address bar)."""
     if headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
         return False
     origin = headers.get("Origin")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import queue
 import secrets
 import shutil
@@ -70,7 +71,7 @@ class Job:
 
 
 class Jobs:
-    """All recordings of a server. ``with Jobs(make) as jobs``: all files are removed at the end of the block."""
+    """All recordings of a server. ``with Jobs(make) as jobs``: the end of the block removes all files."""
 
     def __init__(self, make_enhancer: MakeEnhancer, log: Callable[[str], None] = lambda line: None) -> None:
         self._make, self._log = make_enhancer, log
@@ -120,9 +121,7 @@ class Jobs:
     def row(self, job: Job) -> dict[str, Any]:
         """What the page is told about a job."""
         with self._lock:
-            earlier = (
-                list(self._jobs.values())[: list(self._jobs).index(job.id)] if job.id in self._jobs else []
-            )
+            earlier = itertools.takewhile(lambda one: one is not job, self._jobs.values())
             return job.row(sum(one.status in ("waiting", "running") for one in earlier))
 
     def remove(self, job: Job) -> None:
@@ -158,11 +157,8 @@ class Jobs:
             status, job.error, job.hint = "failed", error.message, error.hint
         except Exception as error:
             self._log(traceback.format_exc())
-            status, job.error, job.hint = (
-                "failed",
-                f"unexpected {type(error).__name__}: {error}",
-                "see the terminal",
-            )
+            status, job.error = "failed", f"unexpected {type(error).__name__}: {error}"
+            job.hint = "the terminal shows more"
         else:
             status, job.result, job.progress = "done", result, 1.0
         job.status = status

@@ -20,11 +20,13 @@ class Columns:
     def __init__(self, frames: int, bins: int) -> None:
         self.run = max(1, -(-frames // MAX_COLUMNS))
         columns = -(-frames // self.run)
-        self._sum, self._count, self._frames = np.zeros((columns, bins)), np.zeros(columns), 0
+        self._sum, self._count = np.zeros((columns, bins)), np.zeros(columns)
+        self._frames, self._left = 0, frames
 
     def push(self, power: np.ndarray) -> None:
         """Take the next frames (N, F); those beyond the announced number are left out."""
-        power = power[: len(self._count) * self.run - self._frames]
+        power = power[: self._left]
+        self._left -= len(power)
         index = (self._frames + np.arange(len(power))) // self.run
         np.add.at(self._sum, index, power)
         np.add.at(self._count, index, 1)

@@ -285,9 +285,8 @@ class DemoHandler(BaseHTTPRequestHandler):
             size = path.stat().st_size
             first, last = 0, size - 1
             part = _RANGE.fullmatch(self.headers.get("Range", ""))
-            if part and int(part[1]) < size:
-                first = int(part[1])
-                last = min(last, int(part[2])) if part[2] else last
+            if part and int(part[1]) <= min(last, int(part[2] or last)):
+                first, last = int(part[1]), min(last, int(part[2] or last))
                 extra = {"Content-Range": f"bytes {first}-{last}/{size}"}
                 self._head(HTTPStatus.PARTIAL_CONTENT, kind, last - first + 1, extra)
             else:
