@@ -261,7 +261,7 @@ def test_a_removed_recording_stops_and_its_files_go(site: Site, tiny_prior: Path
         assert folder.exists()
     assert not folder.parent.exists()
 
-    status, job = site.send(body)
+    _, job = site.send(body)
     assert site.ask("DELETE", f"/api/jobs/{job['id']}")[0] == 200
     assert site.ask("GET", f"/api/jobs/{job['id']}")[0] == 404
 

@@ -1,4 +1,4 @@
-"""``vae-se demo`` in a real browser: upload, enhance, play, switch, seek, download, record; light, dark, narrow."""
+"""``vae-se demo`` in a real browser: upload, enhance, play, switch, download, record; light, dark, narrow."""
 
 from __future__ import annotations
 
