@@ -11,11 +11,10 @@ COPY vae_se vae_se
 COPY pretrained pretrained
 COPY eval/protocols eval/protocols
 COPY examples/noisy.wav examples/noisy.wav
-# The CPU build of torch is a tenth of the other in size; its index has torch alone.
+# The CPU build of torch, a tenth of the other in size, comes from its own index and sorts above it.
 RUN python -m venv /opt/vae-se \
- && /opt/vae-se/bin/pip install --no-cache-dir --index-url https://download.pytorch.org/whl/cpu \
-      "$(grep '^torch==' constraints.txt)" \
- && /opt/vae-se/bin/pip install --no-cache-dir -c constraints.txt .
+ && /opt/vae-se/bin/pip install --no-cache-dir --extra-index-url https://download.pytorch.org/whl/cpu \
+      -c constraints.txt .
 
 FROM python:3.12-slim
 LABEL org.opencontainers.image.title="vae-se" org.opencontainers.image.licenses="MIT"

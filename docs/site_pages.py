@@ -1,8 +1,8 @@
 """Hook of mkdocs: pages that do not lie in docs/, and links that leave it.
 
-The texts stay as GitHub shows them. Here README.md, eval/ and the notebooks become pages of the site, every package
-becomes a page of the API reference, and each link is turned to where its target is on the site. A link to a file that
-is not on the site, such as a test, becomes plain text.
+The texts stay as GitHub shows them. Here README.md, eval/ and the notebooks become pages of the site, every
+package becomes a page of the API reference, and each link is turned to where its target is on the site. A link
+to a file that is not on the site, such as a test, becomes plain text.
 """
 
 from __future__ import annotations
@@ -99,7 +99,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, name, content=from_notebook(json.loads(path.read_text()))))
     for page, modules in packages().items():
         title = "vae_se" if page == "vae_se" else f"vae_se.{page}"
-        text = [f"# {title}\n"] + [f"::: {module}\n    options:\n      heading_level: 2\n" for module in modules]
+        text = [f"# {title}\n"] + [
+            f"::: {module}\n    options:\n      heading_level: 2\n" for module in modules
+        ]
         files.append(File.generated(config, f"api/{page}.md", content="\n".join(text)))
     return files
 
