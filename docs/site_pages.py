@@ -145,8 +145,9 @@ def _output(output: dict[str, Any]) -> str:
     if "text" in output:
         return "```text\n" + "".join(output["text"]).rstrip() + "\n```"
     data = output.get("data", {})
-    if "image/png" in data:
-        return f"![](data:image/png;base64,{''.join(data['image/png']).strip()})"
+    for kind in ("image/png", "image/jpeg"):
+        if kind in data:
+            return f"![](data:{kind};base64,{''.join(data[kind]).strip()})"
     html = "".join(data.get("text/html", ""))
     if "<audio" in html:
         return "\n".join(line.strip() for line in html.splitlines() if line.strip())
