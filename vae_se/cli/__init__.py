@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "noise": ("vae_se.cli.noise:noise", "Learn a noise dictionary from recordings of noise."),
     "benchmark": ("vae_se.cli.benchmark:benchmark", "Mix, enhance and score according to a protocol."),
     "report": ("vae_se.cli.report:report", "Make tables from the results of a benchmark."),
+    "demo": ("vae_se.cli.demo:demo", "Enhance recordings on a page in the browser."),
     "info": ("vae_se.cli.info:info", "Show versions, devices and installed extras."),
 }
 

@@ -73,8 +73,8 @@ class FeedForward(Standardising, FramePrior[Q]):
 
         The log-variances are projected on the fewest of their principal components under p(z) whose root mean
         square error is at most ``error`` nats (Eckart and Young, The approximation of one matrix by another of
-        lower rank, 1936). Where that saves less than a quarter of the layer's products, nothing changes and the
-        result is None. The output layer itself, and the stored weights, stay as they are.
+        lower rank, 1936). Where that saves less than a quarter of the layer's products, :meth:`decode` uses the
+        layer itself and the result is None. The output layer, and the stored weights, stay as they are.
         """
         z = self.sample(4096, torch_stream(0, "compress"))[0, 0]
         hidden = self.decoder(z).double()
@@ -85,6 +85,8 @@ class FeedForward(Standardising, FramePrior[Q]):
         left_out = (eigenvalues.clamp(min=0).cumsum(0) / bins).sqrt()
         rank = max(1, bins - int((left_out <= error).sum()))
         if rank * (bins + weight.shape[1]) > 0.75 * weight.numel():
+            for name in ("thin_in", "thin_out", "thin_bias"):  # made from other weights
+                setattr(self, name, None)
             return None
         kept = vectors[:, -rank:]
         thin, dtype = kept.T @ weight, self.output.weight.dtype

@@ -9,8 +9,9 @@ import torch
 from ..likelihood import LOG_PI, frame_nll, standard_normal_log_prob
 from ..numerics import POWER_FLOOR
 from ..signal_spec import SignalSpec
-from .base import PriorModule, Reconstruction
+from .base import Reconstruction
 from .posterior import Posterior
+from .stored import StoredPrior
 
 #: Euler's constant. A power |s|^2 with an exponential distribution of mean v has E[log |s|^2] = log v - EULER.
 EULER = 0.5772156649015329
@@ -32,7 +33,7 @@ def complex_gaussian_nll(power: torch.Tensor, log_variance: torch.Tensor) -> tor
     return frame_nll(log_variance, (power + POWER_FLOOR) * torch.exp(-log_variance))
 
 
-class FramePrior(PriorModule, Generic[Q]):
+class FramePrior(StoredPrior, Generic[Q]):
     """Base of priors whose frames are independent; a subclass defines ``encode``, ``decode``, ``divergence``.
 
     Latents are standard normal and the likelihood is complex Gaussian, unless a subclass overrides them.

@@ -21,10 +21,11 @@ from ...likelihood import (
 )
 from ...numerics import LOG_VARIANCE_MAX, LOG_VARIANCE_MIN
 from ...signal_spec import SignalSpec
-from ..base import PriorModule, Reconstruction
+from ..base import Reconstruction
 from ..frame import complex_gaussian_nll
 from ..layers import stack
 from ..statistics import Standardising
+from ..stored import StoredPrior
 from .posterior import LatentRecursion, SequencePosterior, Trajectory
 from .sequences import run, run_backwards
 
@@ -32,7 +33,7 @@ from .sequences import run, run_backwards
 Transition = tuple[torch.Tensor, torch.Tensor] | None
 
 
-class Dynamical(Standardising, PriorModule):
+class Dynamical(Standardising, StoredPrior):
     """p(s_1..N, z_1..N) = prod_n p(s_n | s_1..n-1, z_1..n) p(z_n | s_1..n-1, z_1..n-1), with simplifications.
 
     Girin, Leglaive, Bie, Diard, Hueber and Alameda-Pineda, Dynamical variational autoencoders: a
