@@ -21,6 +21,19 @@ def learning_rate(step: int, total: int, top: float, warmup: int, final: float) 
     return top * (final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
+def trapezoid(step: int, total: int, top: float, warmup: int, decay: float) -> float:
+    """Linear increase over ``warmup`` steps to ``top``, constant, then linear to 0 over the last part ``decay``.
+
+    ``step`` counts from 0, ``decay`` is a fraction of ``total``; ``warmup`` is limited to a tenth of ``total``.
+
+    >>> [round(trapezoid(step, 100, 1.0, 10, 0.5), 2) for step in (0, 9, 49, 75, 100)]
+    [0.1, 1.0, 1.0, 0.5, 0.0]
+    """
+    rise = min(1.0, (step + 1) / max(1, min(warmup, total // 10)))
+    fall = min(1.0, (total - step) / max(1, round(decay * total)))
+    return top * min(rise, fall)
+
+
 def beta(step: int, steps_per_epoch: int, top: float, warmup_epochs: float) -> float:
     """Weight of the KL term: a linear increase from 0 to ``top`` over ``warmup_epochs``.
 
