@@ -29,8 +29,8 @@ Figures = dict[str, float]
 
 @dataclasses.dataclass(frozen=True)
 class StepSize:
-    """``rate``: learning rate of step k, counted from 0 (schedule.py); ``clip_norm``: gradients of a larger norm
-    are scaled down to it."""
+    """``rate``: learning rate of step k, counted from 0 (schedule.py); ``clip_norm``: gradients of a larger
+    norm are scaled down to it."""
 
     rate: Callable[[int], float]
     clip_norm: float

@@ -45,10 +45,10 @@ class Mixtures(Protocol):
 class MixtureSource:
     """Draws mixtures of clean speech and noise; batch k is a function of (seed, k).
 
-    ``speech``: clean recordings with weights; ``prior``: for the STFT, and for simulated noise with the spectra of voices
-    (simulation/model_noise.py); ``seconds``: length of a mixture; ``snr_db``: range of the uniform SNR in
-    dB, the active level of the speech over the noise power; ``clean``: fraction of mixtures at an SNR of 45
-    dB; ``babble``: fraction whose noise is the sum of 3 to 8 other cuts of the clean speech; ``pause``:
+    ``speech``: clean recordings with weights; ``prior``: for the STFT, and for simulated noise with the spectra
+    of voices (simulation/model_noise.py); ``seconds``: length of a mixture; ``snr_db``: range of the uniform
+    SNR in dB, the active level of the speech over the noise power; ``clean``: fraction of mixtures at an SNR of
+    45 dB; ``babble``: fraction whose noise is the sum of 3 to 8 other cuts of the clean speech; ``pause``:
     fraction in which the first 0.2 to 1.5 s have no speech; ``recorded``: noise recordings (T,) at the
     prior's rate, in place of simulated noise.
     """

@@ -30,9 +30,9 @@ _STATISTICS_BATCHES = 16
 def train_noisy_encoder(job: NoisyEncoderJob, say: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
     """Train and write a noisy encoder with its card; returns its config.json.
 
-    A checkpoint in ``job.out`` that belongs to the same job is continued, also with another number of steps. The
-    results are written at every validation. ``say`` is called with each line of progress. Raises subclasses of
-    VaeSeError.
+    A checkpoint in ``job.out`` that belongs to the same job is continued, also with another number of steps.
+    The results are written at every validation. ``say`` is called with each line of progress. Raises
+    subclasses of VaeSeError.
     """
     device = choose_device(job.device)
     prior = load_prior(job.prior, "cpu").requires_grad_(False)

@@ -17,8 +17,8 @@ from .report import CURVES, HISTORY, Record, read_history
 _NOISE = {
     "simulated": "simulated from the noise model (`vae_se/noisy_encoder/simulation`); no recording of "
     "noise was used.",
-    "pool": "simulated (docs/simulation.md), drawn beforehand by `vae-se noise pool`; no recording of noise was "
-    "used.",
+    "pool": "simulated (docs/simulation.md), drawn beforehand by `vae-se noise pool`; no recording of noise "
+    "was used.",
     "recorded": "cut from recordings (`--noise` in the command below).",
 }
 
@@ -126,10 +126,12 @@ def _pool(training: dict[str, Any]) -> list[str]:
         return []
     pool, valid = training["pool"], training["valid_pool"]
     classes = ", ".join(f"{name} {count}" for name, count in pool["classes"].items())
+    voices = training["mixtures"]["talkers"] + training["mixtures"]["crowd"]
     return [
         f"The pool holds {pool['items']} noises of {pool['seconds']:g} s, seed {pool['seed']}; validation has "
-        f"{valid['items']} others, seed {valid['seed']}. Number of each class: {classes}. Every use cuts, filters "
-        "and mixes them anew, and in one mixture of five adds voices from the clean speech.",
+        f"{valid['items']} others, seed {valid['seed']}. Number of each class: {classes}. Every use cuts, "
+        f"filters and mixes them anew; the noise of {voices:.0%} of the mixtures includes voices from the "
+        "clean speech.",
         "",
     ]
 
@@ -144,9 +146,9 @@ def _validation(history: Sequence[Record]) -> list[str]:
     )
     if "coverage" in names:
         text += (
-            " Distance and SDR are between that filter's output, with a draw of z, and the clean speech. Coverage "
-            "is how often the mean of the clean frame's posterior lies in the central 90 % interval of the "
-            "network's covariance."
+            " Distance and SDR are between that filter's output, with a draw of z, and the clean speech. "
+            "Coverage is how often the mean of the clean frame's posterior lies in the central 90 % interval "
+            "of the network's covariance."
         )
     return [
         text,

@@ -41,8 +41,8 @@ class SpeechFolder:
 class NoisyEncoderJob(TrainingJob):
     """Training of a noisy encoder.
 
-    - ``data``: a folder of clean speech, or several with weights. Without ``valid`` (job.py) speakers of each are
-      held out;
+    - ``data``: a folder of clean speech, or several with weights. Without ``valid`` (job.py) speakers of each
+      are held out;
     - ``prior``: name or folder of its prior;
     - ``noise``: a folder of recorded noise instead of simulated noise;
     - ``noise_pool``: a folder of noise that was simulated beforehand (``vae-se noise pool``);

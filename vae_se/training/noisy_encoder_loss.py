@@ -72,8 +72,8 @@ def loss_of(
     """The loss of the network's output ``encoding`` for the mixtures ``batch``.
 
     E_q[-log p(s | z)] is estimated by one reparameterised draw of z, from which the filter of
-    :func:`filter_risk` is computed as well. KL(q || p(z)) is in closed form where p(z) = N(0, I), else estimated
-    by that draw. Speech and noise are complex Gaussian, as in EM, with the robust likelihood of
+    :func:`filter_risk` is computed as well. KL(q || p(z)) is in closed form where p(z) = N(0, I), else
+    estimated by that draw. Speech and noise are complex Gaussian, as in EM, with the robust likelihood of
     :func:`robust_nll`; the log-variance of the speech is the decoder's plus the network's deviation.
     """
     z, log_q = encoding.posterior.rsample(1, generator)
@@ -119,10 +119,10 @@ def robust_nll(power: torch.Tensor, log_variance: torch.Tensor, cap: float = RAT
     """-log N_c(x; 0, v) less log(pi), summed over bins, with a bounded influence of outliers.
 
     ``power`` = |x|^2 and ``log_variance`` = log v are (..., F), the result (...). With r = |x|^2 / v a bin adds
-    log v + r up to r = ``cap`` and log v + cap + cap log(r / cap) above it: value and derivative are continuous,
-    and the derivative by log v stays above -cap (compare Huber, Robust estimation of a location parameter,
-    1964). Under the model r is exponential with mean 1, so nothing changes near the optimum v = |x|^2. Far from
-    it, a few frames would otherwise determine the whole gradient.
+    log v + r up to r = ``cap`` and log v + cap + cap log(r / cap) above it: value and derivative are
+    continuous, and the derivative by log v is 1 - cap at the least (compare Huber, Robust estimation of a
+    location parameter, 1964). Under the model r is exponential with mean 1, so nothing changes near the optimum
+    v = |x|^2. Far from it, a few frames would otherwise determine the whole gradient.
     """
     log_ratio = torch.log(power + POWER_FLOOR) - log_variance
     excess = (log_ratio - math.log(cap)).clamp(min=0)
@@ -148,9 +148,9 @@ def filter_risk(wiener: torch.Tensor, batch: MixtureBatch) -> tuple[torch.Tensor
 
     ``wiener`` (B, N, F) is the filter's gain; y = wiener * (s + b) is compared with s.
 
-    - The distance is 0.7 (|y|^c - |s|^c)^2 + 0.3 | |y|^c e^{i arg y} - |s|^c e^{i arg s} |^2 with c = 0.3, relative
-      to the mean of |s|^2c over the mixture (Braun and Tashev, A consolidated view of loss functions for
-      supervised deep learning-based speech enhancement, 2021).
+    - The distance is 0.7 (|y|^c - |s|^c)^2 + 0.3 | |y|^c e^{i arg y} - |s|^c e^{i arg s} |^2 with c = 0.3,
+      relative to the mean of |s|^2c over the mixture (Braun and Tashev, A consolidated view of loss functions
+      for supervised deep learning-based speech enhancement, 2021).
     - The SDR is 10 log10 sum |s|^2 / (sum |y - s|^2 + 0.001 sum |s|^2) of the whole mixture. Its expected error
       is least at the true Wiener gain.
     """

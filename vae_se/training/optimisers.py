@@ -64,8 +64,10 @@ class Together:
 
 
 def muon_and_adamw(model: nn.Module, learning_rate: float) -> Optimiser:
-    """Muon for the matrices of ``model``, AdamW without weight decay for all else (after Jordan et al., Muon: an
-    optimizer for hidden layers in neural networks, 2024). Convolution kernels count as all else."""
+    """Muon for the matrices of ``model``, AdamW without weight decay for all else (convolution kernels too).
+
+    After Jordan et al., Muon: an optimizer for hidden layers in neural networks, 2024.
+    """
     matrices = [p for p in _trained(model) if p.ndim == 2]
     others = [p for p in _trained(model) if p.ndim != 2]
     adamw = torch.optim.AdamW(others, lr=learning_rate, weight_decay=0.0, betas=(0.9, 0.98))

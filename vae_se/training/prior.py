@@ -41,9 +41,9 @@ _START_FRAMES = 4096  # training frames for the initial values, and for the para
 class PriorJob(TrainingJob):
     """Training of a prior.
 
-    ``data``: folder of clean speech, searched recursively; ``recipe``: architecture, signal and training options; ``quiet``: no progress on stderr; ``tensorboard``:
-    write events for TensorBoard; ``score_files``: number of validation files that are re-synthesised and
-    scored after training (0: none).
+    ``data``: folder of clean speech, searched recursively; ``recipe``: architecture, signal and training
+    options; ``quiet``: no progress on stderr; ``tensorboard``: write events for TensorBoard; ``score_files``:
+    number of validation files that are re-synthesised and scored after training (0: none).
     """
 
     data: Path

@@ -74,7 +74,8 @@ class PriorTrainer(Trainer[Batch, TrainablePrior]):
             warmup=options.warmup_steps,
             final=options.final_rate,
         )
-        super().__init__(model, StepSize(rate, options.clip_norm), checkpoint, identity, device, options.checkpoint_steps, world)
+        step_size = StepSize(rate, options.clip_norm)
+        super().__init__(model, step_size, checkpoint, identity, device, options.checkpoint_steps, world)
 
     def optimiser(self) -> torch.optim.Optimizer:
         """AdamW; the output layer has a learning rate of its own."""

@@ -9,7 +9,7 @@ def learning_rate(step: int, total: int, top: float, warmup: int, final: float) 
     """Linear increase over ``warmup`` steps to ``top``, then a cosine down to ``final * top`` at ``total``.
 
     Loshchilov and Hutter, SGDR: stochastic gradient descent with warm restarts, 2017, without restarts.
-    ``step`` counts from 0; ``warmup`` is limited to a tenth of ``total``.
+    ``step`` counts from 0, ``decay`` is a fraction of ``total``; ``warmup`` is limited to a tenth of ``total``.
 
     >>> [round(learning_rate(step, 100, 1.0, 10, 0.0), 2) for step in (0, 9, 55, 100)]
     [0.1, 1.0, 0.5, 0.0]
@@ -22,7 +22,7 @@ def learning_rate(step: int, total: int, top: float, warmup: int, final: float) 
 
 
 def trapezoid(step: int, total: int, top: float, warmup: int, decay: float) -> float:
-    """Linear increase over ``warmup`` steps to ``top``, constant, then linear to 0 over the last part ``decay``.
+    """Linear increase over ``warmup`` steps to ``top``, constant, then linear to 0 over the part ``decay``.
 
     ``step`` counts from 0, ``decay`` is a fraction of ``total``; ``warmup`` is limited to a tenth of ``total``.
 
