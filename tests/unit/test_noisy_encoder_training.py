@@ -134,7 +134,7 @@ def test_a_killed_training_continues_to_the_same_bytes(job, monkeypatch, options
     job = dataclasses.replace(job, options=options)
     unbroken = dataclasses.replace(job, out=job.out.parent / "unbroken")
     train_noisy_encoder(unbroken)
-    for steps, results in ((2, True), (3, False), (1, True), (2, True), (9, False)):
+    for steps, results in ((2, True), (3, False), (1, True), (2, True), (9, False), (9, False)):
         kill_after(monkeypatch, job, steps, results)
     assert (job.out / "checkpoint.pt").exists()
     train_noisy_encoder(job)
@@ -354,8 +354,8 @@ def pool(tmp_path_factory):
 
 def test_command_with_folders_and_a_pool(cli, speech, pool, tiny_prior, tmp_path):
     out = tmp_path / "net"
-    arguments = ["train", f"{speech}=3", f"{speech / 's0'}=1", "--amortise", tiny_prior, "--out", out, "--valid",
-                 speech, "--noise-pool", pool, "--cache", speech.parent / "cache", "--threads", 1]  # fmt: skip
+    arguments = ["train", f"{speech}=3", f"{speech / 's0'}=1", "--amortise", tiny_prior, "--out", out,
+                 "--valid", speech, "--noise-pool", pool, "--cache", speech.parent / "cache"]  # fmt: skip
     ran = cli(*arguments, *SMALL)
     assert ran.code == 0, ran.err
     assert "from a pool of 3 simulated noises" in ran.err

@@ -17,9 +17,9 @@ import torch
 from tests.conftest import speech_like
 from vae_se.assemble import build_em
 from vae_se.config import Config
-from vae_se.errors import PriorError, UsageError
+from vae_se.errors import UsageError
 from vae_se.noisy_encoder import NoisyEncoder
-from vae_se.noisy_encoder.store import load_noisy_encoder, prior_digest, save_noisy_encoder
+from vae_se.noisy_encoder.store import load_noisy_encoder, save_noisy_encoder
 from vae_se.priors import PRIORS, load_prior, save_prior
 from vae_se.training import loop
 from vae_se.training.noisy_encoder import NoisyEncoderOptions

@@ -87,6 +87,7 @@ def card(config: dict[str, Any], history: Sequence[Record]) -> str:
         "",
         *_pool(training),
         *command_lines(training),
+        *([training["note"], ""] if training.get("note") else []),
         f"Seed {training['seed']}; {steps_done(training)} steps of {options['batch']} mixtures of "
         f"{options['seconds']:g} s. Training took {clock(training['seconds'])} ({training['seconds']:.0f} s) "
         f"on {training['machine']}." + ("" if "last" not in training else f" Curves: `{CURVES}`."),
