@@ -9,7 +9,6 @@ from tests.toys import SIGNAL, model_power, tiny_prior
 from vae_se.errors import PriorError, UsageError
 from vae_se.noisy_encoder.convolutional import ConvolutionalNoisyEncoder, band_matrix
 from vae_se.noisy_encoder.store import load_noisy_encoder, save_noisy_encoder
-from vae_se.training.muon import Muon, orthogonal_factor
 
 BINS = SIGNAL.stft.bins
 
@@ -113,22 +112,3 @@ def test_the_folder_gives_the_network_back(tmp_path, causal):
 def test_bad_sizes_are_named():
     with pytest.raises(UsageError, match="blocks"):
         ConvolutionalNoisyEncoder(BINS, 4, blocks=0)
-
-
-@pytest.mark.parametrize("shape", [(6, 20), (20, 6), (8, 8)])
-def test_muon_steps_have_equal_singular_values(shape):
-    matrix = torch.randn(*shape, generator=torch.Generator().manual_seed(0))
-    values = torch.linalg.svdvals(orthogonal_factor(matrix, 8))
-    assert 0.6 < values.min() < values.max() < 1.3
-
-
-def test_muon_descends():
-    target = torch.randn(5, 7, generator=torch.Generator().manual_seed(1))
-    weight = torch.nn.Parameter(torch.zeros(5, 7))
-    optimiser = Muon([weight], lr=0.05)
-    for _ in range(300):
-        optimiser.zero_grad()
-        loss = (weight - target).square().sum()
-        loss.backward()
-        optimiser.step()
-    assert float(loss.detach()) < 0.05 * float(target.square().sum())

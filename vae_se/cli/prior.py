@@ -217,7 +217,7 @@ def _noisy_encoder(folder: Path) -> str:
         return "none (vae-se train --amortise writes one)"
     config = read_config(folder)
     training = config["training"]
-    sizes = ", ".join(f"{key} {value}" for key, value in architecture_sizes(config).items())
+    sizes = ", ".join(f"{k.replace('_', ' ')} {size}" for k, size in architecture_sizes(config).items())
     return (
         f"{config.get('architecture', 'recurrent')}, {'causal' if config['model']['causal'] else 'two-way'}, "
         f"{sizes}, {steps_done(training)} steps on {training['noise']} noise ({folder})"
