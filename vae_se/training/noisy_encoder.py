@@ -24,7 +24,7 @@ from .report import CURVES, HISTORY, Record, plot_noisy_encoder_curves, write_hi
 
 __all__ = ["NoisyEncoderJob", "NoisyEncoderOptions", "SpeechFolder", "train_noisy_encoder", "write_results"]
 
-_STATISTICS_BATCHES = 16
+_STATISTICS_BATCHES = 8
 
 
 def train_noisy_encoder(job: NoisyEncoderJob, say: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
