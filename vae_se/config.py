@@ -197,9 +197,9 @@ class GainConfig:
 class InferenceConfig:
     """The EM loop, its initialisation, and the segments of a long recording."""
 
-    iterations: int = setting(40, "Iterations of EM (E-step, then M-step).", range=Range(0, 100_000))
+    iterations: int = setting(10, "Iterations of EM (E-step, then M-step).", range=Range(0, 100_000))
     averaging: int = setting(
-        8, "E-steps after the last iteration whose draws the filter averages over.", range=_ITERATIONS
+        4, "E-steps after the last iteration whose draws the filter averages over.", range=_ITERATIONS
     )
     encoder_floor: float = setting(
         0.05,
@@ -232,12 +232,12 @@ class InferenceConfig:
         "has one; none: start from the prior's encoder.",
     )
     context_weight: float = setting(
-        0.25,
+        0.0,
         "Weight of the noisy encoder's q(z) as a prior of the latents; 0: the prior's own p(z) alone.",
         range=_WEIGHT,
     )
     encoder_weight: float = setting(
-        0.6,
+        0.5,
         "Weight of the noisy encoder's own posterior of the speech in the result, against EM's; 0: EM alone.",
         range=Range(0, 1),
     )
@@ -347,12 +347,12 @@ class Config:
 
 #: Presets as data: dotted keys over the defaults. ``default`` is what the dataclasses say.
 PRESETS: dict[str, dict[str, Any]] = {
-    "fast": {"inference.iterations": 10, "inference.averaging": 4, "noise.exponent": 1.0},
+    "fast": {"inference.iterations": 3, "inference.averaging": 2},
     "default": {},
     "best": {
         "estep.name": "vem-mh",
-        "estep.warmup": 40,
-        "inference.iterations": 50,
+        "estep.warmup": 10,
+        "inference.iterations": 20,
         "inference.averaging": 10,
     },
 }
@@ -368,6 +368,7 @@ TEXTBOOK: dict[str, Any] = {
     "noise.rank": 10,
     "noise.init_spectrum": "mean",
     "noise.init_scale": 1.0,
+    "noise.exponent": 0.5,
     "gain.concentration": 0.0,
     "inference.noisy_encoder": None,
     "inference.encoder_floor": 1.0,

@@ -31,19 +31,23 @@ from vae_se.training.pool_mixtures import MixtureSettings, PoolMixtures
 
 METRICS = ("si_sdr", "pesq_wb", "estoi")
 WEIGHTS = (0.0, 0.4, 0.6, 0.8, 1.0)
-#: (iterations, context weight, exponent of the noise updates)
+#: Settings of the EM runs, over the preset default; --runs replaces them.
 RUNS = (
-    (0, 0.25, 0.5),
-    (5, 0.25, 1.0),
-    (10, 0.0, 1.0),
-    (10, 0.05, 1.0),
-    (10, 0.25, 1.0),
-    (10, 1.0, 1.0),
-    (20, 0.05, 1.0),
-    (20, 0.25, 1.0),
-    (40, 0.05, 0.5),
-    (40, 0.25, 0.5),
-    (40, 1.0, 0.5),
+    "inference.iterations=0",
+    "inference.iterations=5",
+    "inference.iterations=10",
+    "inference.iterations=20",
+    "inference.iterations=40",
+    "inference.context_weight=0.05",
+    "inference.context_weight=0.25",
+    "inference.iterations=40 inference.context_weight=0.25",
+    "inference.averaging=8",
+    "noise.exponent=0.5",
+    "noise.rank=4",
+    "noise.rank=16",
+    "estep.learning_rate=0.05",
+    "estep.draws=4",
+    "gain.kind=fixed",
 )
 SEED = 31
 
@@ -54,6 +58,7 @@ def main() -> None:
     parser.add_argument("pool", type=Path)
     parser.add_argument("--count", type=int, default=24)
     parser.add_argument("--encoder", default="auto")
+    parser.add_argument("--runs", nargs="+", default=RUNS)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -63,8 +68,8 @@ def main() -> None:
     settings = MixtureSettings(snr_db=(-5.0, 15.0), speech_room=0.0, clean=0.0)
     source = PoolMixtures([(speech, 1.0)], open_pool(given.pool), prior, 4.0, settings)
     base = Config().set(f"inference.noisy_encoder={given.encoder}")
-    scores: dict[tuple[int, float, float, float], list[list[float]]] = {}
-    noisy, seconds = [], dict.fromkeys(RUNS, 0.0)
+    scores: dict[tuple[str, float], list[list[float]]] = {}
+    noisy, seconds = [], dict.fromkeys(given.runs, 0.0)
     stft, rate = prior.signal.stft, prior.signal.rate
     for number in range(given.count):
         clean, noise = source.draw_one(numpy_stream(SEED, "weights", number))
@@ -72,16 +77,8 @@ def main() -> None:
         spectrum = stft.analyse(mixture[None])
         power, mask = spectrum.abs().square(), torch.ones(spectrum.shape[:2])
         noisy.append(values(clean, mixture.numpy(), rate))
-        for run in RUNS:
-            iterations, context, exponent = run
-            config = base.override(
-                {
-                    "inference.iterations": iterations,
-                    "inference.context_weight": context,
-                    "noise.exponent": exponent,
-                }
-            )
-            em = dataclasses.replace(build_em(config, prior), encoder_weight=0.0)
+        for run in given.runs:
+            em = dataclasses.replace(build_em(base.set(*run.split()), prior), encoder_weight=0.0)
             begun = time.process_time()
             found = em.run(power, mask, Streams.from_seed(0, [str(number)], [power.shape[1]]))
             seconds[run] += (time.process_time() - begun) / (given.count * len(clean) / rate)
@@ -91,15 +88,15 @@ def main() -> None:
             for weight in WEIGHTS:
                 wiener = opinion_pool(own, (found.wiener, found.variance), weight)[0]
                 output = stft.synthesise(wiener * spectrum, len(clean))[0].numpy()
-                scores.setdefault((*run, weight), []).append(values(clean, output, rate))
+                scores.setdefault((run, weight), []).append(values(clean, output, rate))
         print(f"{number + 1} of {given.count}", file=sys.stderr, flush=True)
     lines = [
-        "| iterations | context | exponent | s per s | " + " | ".join(f"weight {w}" for w in WEIGHTS) + " |",
-        "|---:|---:|---:|---:|" + "---|" * len(WEIGHTS),
+        "| settings | s per s | " + " | ".join(f"weight {w}" for w in WEIGHTS) + " |",
+        "|---|---:|" + "---|" * len(WEIGHTS),
     ]
-    for run in RUNS:
-        cells = [cell(scores[(*run, weight)]) for weight in WEIGHTS]
-        lines.append(f"| {run[0]} | {run[1]} | {run[2]} | {seconds[run]:.3f} | " + " | ".join(cells) + " |")
+    for run in given.runs:
+        cells = " | ".join(cell(scores[run, weight]) for weight in WEIGHTS)
+        lines.append(f"| `{run}` | {seconds[run]:.3f} | {cells} |")
     text = (
         f"{given.count} mixtures, noisy {cell(noisy)}: SI-SDR dB / PESQ-wb / ESTOI.\n\n"
         + "\n".join(lines)

@@ -123,7 +123,7 @@ class Model:
     gain: Gain
     encoder_floor: float = 0.05
     noisy_encoder: NoisyEncoderNetwork | None = None
-    context_weight: float = 0.25
+    context_weight: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 < self.encoder_floor <= 1:

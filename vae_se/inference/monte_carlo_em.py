@@ -29,7 +29,7 @@ class MonteCarloEM(Model):
     averaging: int = 4
     pause_db: float = 0.0
     starts: int = 1
-    encoder_weight: float = 0.6
+    encoder_weight: float = 0.5
 
     def __post_init__(self) -> None:
         super().__post_init__()

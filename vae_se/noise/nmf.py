@@ -32,7 +32,7 @@ class NMF(NoiseModel[NMFState]):
     The model is that of Févotte, Bertin and Durrieu, Nonnegative matrix factorization with the Itakura-Saito
     divergence, 2009. The majorise-minimise updates, with exponent 1/2, are those of Leglaive, Girin and Horaud,
     A variance modeling framework based on variational autoencoders for speech enhancement, 2018, with the mean
-    over draws replaced by the weighted mean.
+    over draws replaced by the weighted mean, and by default with exponent 1.
 
     ``rank``: K. ``init_spectrum``: the spectrum at which W starts: "quiet" (the lowest fifth of the frames,
     bin by bin), "log-mean" (geometric mean over frames), "tracked" (mean of the MMSE tracker's estimate) or
@@ -60,7 +60,7 @@ class NMF(NoiseModel[NMFState]):
     relevance: float = 0.0
     gamma: float = 0.0
     inverse_gamma: float = 0.0
-    exponent: float = 0.5
+    exponent: float = 1.0
 
     def __post_init__(self) -> None:
         if self.rank < 1:
