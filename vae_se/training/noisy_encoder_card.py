@@ -28,6 +28,8 @@ _NETWORK = {
     "residual blocks of dilated convolutions of {width} units over time",
 }
 
+_OUTPUTS = {"recurrent": "", "convolutional": ", a deviation of the speech's spectrum from the decoder's"}
+
 #: Columns of the validation table: figure, heading, digits. A column is left out where no record has it.
 _COLUMNS = (
     ("speech", "-log p(s given z)", 2),
@@ -73,8 +75,8 @@ def card(config: dict[str, Any], history: Sequence[Record]) -> str:
         "# Noisy encoder",
         "",
         "A network whose input is a noisy recording and whose output is, for each frame, a Gaussian over the "
-        "latents of a speech prior and a variance of the noise. `vae-se enhance` initialises EM with both "
-        "(docs/noisy-encoder.md).",
+        f"latents of a speech prior{_OUTPUTS[architecture]} and a variance of the noise. EM of `vae-se "
+        "enhance` starts from them (docs/noisy-encoder.md).",
         "",
         f"- Prior: it belongs to the weights with the digest `{config['prior']}`, and fits no other.",
         f"- Architecture: {network}, {model['bins']} bins, {model['latent_dim']} latents; {parameters:,} "
@@ -102,7 +104,7 @@ def card(config: dict[str, Any], history: Sequence[Record]) -> str:
         "starts further from the solution.",
         "- It expects one channel of speech at the level of its prior, in the languages and voices of the "
         "data.",
-        "- It does not enhance by itself: it initialises EM and is a proposal for the latents.",
+        "- It is made for EM, which starts from its output and fits the noise of the recording at hand.",
         "",
     ]
     return "\n".join(lines)
