@@ -82,6 +82,7 @@ def test_the_loss_falls_and_the_folder_is_complete(job, options):
     assert records[-1] == {k: v for k, v in config["training"]["last"].items() if k != "seconds"}
     assert {f"valid_{name}" for name in (*FIGURES, "gain_db", "coverage")} < set(records[0])
     assert not (job.out / "checkpoint.pt").exists()
+    assert 1000 < (job.out / "curves.svg").stat().st_size < 20_000
     model = load_noisy_encoder(job.out, load_prior(job.prior))
     assert config["architecture"] == options.architecture
     assert (model.width, model.causal) == (12, False)
