@@ -3,7 +3,7 @@
     python eval/scripts/encoder_weights.py NATIVE POOL [--count 24] [--encoder auto] [--out FILE.md]
 
 Scores on simulated mixtures alone: clean speech of NATIVE (speakers that nothing is trained on) with noise of
-POOL (eval/scripts/draw_noise_pool.py, another seed than the training's). Every EM run is pooled with the
+POOL (vae-se noise pool, another seed than the training's). Every EM run is pooled with the
 encoder's posterior at every weight, so that a run serves a whole row.
 """
 

@@ -29,7 +29,11 @@ SEEN = ("aircon", "boat", "car-engine", "fire-crackling", "fireplace", "fridge",
 RECIPE = MixingRecipe(count=30, seed=11, min_utterance=2.5, max_seconds=5.0, exclude=SEEN)
 
 
-OPTIONS = NoisyEncoderOptions(steps=1600, batch=8)
+# The network of release 0.1.0 and, as far as the options allow, its loss.
+OPTIONS = NoisyEncoderOptions(
+    architecture="recurrent", width=256, optimiser="adamw", learning_rate=1e-3, steps=1600, filter_weight=0.0,
+    sdr_weight=0.0, average=0.0,
+)  # fmt: skip
 
 
 def train(data: Path, out: Path) -> None:

@@ -129,3 +129,41 @@ def test_a_link_that_leads_nowhere(cli, tmp_path):
     (tmp_path / "folder").symlink_to(tmp_path / "no-folder")
     ran = cli("noise", "fit", tmp_path / "folder", "-o", tmp_path / "n.safetensors")
     assert "folder is a link to" in ran.err
+
+
+# ---- simulated noise
+
+
+def test_pool_is_drawn_and_never_overwritten(cli, monkeypatch, tmp_path):
+    from vae_se.noisy_encoder.simulation import pool
+
+    class Here:
+        """One process, this one: a spawned one would import torch anew."""
+
+        def Pool(self, processes):
+            return self
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return None
+
+        def imap_unordered(self, work, tasks, chunksize):
+            return map(work, tasks)
+
+    monkeypatch.setattr(pool.multiprocessing, "get_context", lambda _: Here())
+    arguments = ["noise", "pool", tmp_path / "pool", "--items", 3, "--seconds", 0.2, "--seed", 4]
+    ran = cli(*arguments, "-q")
+    assert ran.code == 0, ran.err
+    assert sum(int(line.split()[1]) for line in ran.out.splitlines()) == 3
+    drawn = pool.open_pool(tmp_path / "pool")
+    assert (len(drawn), drawn.seed, drawn.samples.shape) == (3, 4, (3, 3200))
+    ran = cli(*arguments[:-1], 5)
+    assert ran.code == 1
+    assert "holds another pool" in ran.err
+
+
+def test_pool_arguments(cli, tmp_path):
+    assert cli("noise", "pool", tmp_path / "pool", "--items", 0).code == 2
+    assert not (tmp_path / "pool").exists()

@@ -100,7 +100,7 @@ def test_show_and_verify_include_the_noisy_encoder(cli, tiny_prior, with_network
     folder, parameters = with_network
     assert "noisy_encoder = none" in cli("prior", "show", tiny_prior).out
     assert (
-        "noisy_encoder = two-way, width 8, hidden size 4, 7 steps on simulated noise"
+        "noisy_encoder = recurrent, two-way, width 8, hidden size 4, 7 steps on simulated noise"
         in cli("prior", "show", folder).out
     )
     assert "noisy_encoder_parameters" not in cli("prior", "verify", tiny_prior).out

@@ -26,7 +26,8 @@ def test_a_shipped_card_is_what_the_code_writes(name: str, tmp_path: Path) -> No
 def test_so_is_the_card_of_the_noisy_encoder() -> None:
     folder = noisy_encoder_store.folder_beside(store.locate("default"))
     config = noisy_encoder_store.read_config(folder)
-    assert (folder / "README.md").read_text() == noisy_encoder_card.card(config)
+    history = noisy_encoder_card.history_of(folder, config)
+    assert (folder / "README.md").read_text() == noisy_encoder_card.card(config, history)
     assert "--out pretrained/default/noisy_encoder " in config["training"]["command"]
 
 

@@ -26,7 +26,7 @@ def speech(seconds=6.0, seed=0):
 
 
 def source(**changes):
-    return MixtureSource(speech(), PRIOR, **PLAIN | changes)
+    return MixtureSource([(speech(), 1.0)], PRIOR, **PLAIN | changes)
 
 
 def sound(spectrum, seconds=1.0):
@@ -95,7 +95,7 @@ def test_babble_is_other_speech_and_not_simulated():
         decode = sample = None
 
     noise = [np.zeros(RATE, np.float32)]
-    only = MixtureSource(speech(), NoDecoder(), **PLAIN | {"babble": 1.0}, recorded=noise)
+    only = MixtureSource([(speech(), 1.0)], NoDecoder(), **PLAIN | {"babble": 1.0}, recorded=noise)
     batch = only.draw(0, "train", 0, 3)
     assert (sound(batch.noise).std(-1) > 0).all()
 
@@ -138,5 +138,5 @@ def test_read_noise(tmp_path):
 
 def test_recordings_that_just_do():
     """Speech of exactly the length that is asked for has one cut."""
-    exact = MixtureSource(speech(1.0), PRIOR, **PLAIN)
+    exact = MixtureSource([(speech(1.0), 1.0)], PRIOR, **PLAIN)
     assert exact.draw(0, "train", 0, 2).speech.shape[0] == 2

@@ -12,13 +12,22 @@ from tests.conftest import speech_like
 from vae_se.errors import OutputError, PriorError, UsageError
 from vae_se.noisy_encoder.store import load_noisy_encoder
 from vae_se.priors import load_prior
-from vae_se.training import loop
+from vae_se.training import loop, noisy_encoder_trainer
 from vae_se.training import noisy_encoder as amortise
-from vae_se.training.noisy_encoder import NoisyEncoderJob, NoisyEncoderOptions, train_noisy_encoder
+from vae_se.training.noisy_encoder import (
+    NoisyEncoderJob,
+    NoisyEncoderOptions,
+    SpeechFolder,
+    train_noisy_encoder,
+)
+from vae_se.training.noisy_encoder_loss import FIGURES
+from vae_se.training.report import HISTORY, read_history
 
 OPTIONS = NoisyEncoderOptions(
-    steps=7, batch=2, seconds=0.5, width=12, hidden_size=6, learning_rate=5e-3, warmup_steps=2, every=3
-)
+    steps=7, batch=2, seconds=0.5, width=12, channels=2, blocks=2, learning_rate=5e-3, warmup_steps=2, every=3,
+    average=0.5,
+)  # fmt: skip
+RECURRENT = dataclasses.replace(OPTIONS, architecture="recurrent", hidden_size=6, optimiser="adamw")
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +37,13 @@ def speech(tmp_path_factory):
         (folder / f"s{speaker}").mkdir()
         soundfile.write(folder / f"s{speaker}" / "a.wav", speech_like(2.0, 16000, speaker), 16000)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def few_mixtures(monkeypatch):
+    """Less speech for the statistics and the validation than a real training has."""
+    monkeypatch.setattr(amortise, "_STATISTICS_BATCHES", 2)
+    monkeypatch.setattr(noisy_encoder_trainer, "_VALID_BATCHES", 2)
 
 
 @pytest.fixture
@@ -43,14 +59,14 @@ def weights(folder):
 
 
 def history(folder):
-    records = json.loads((folder / "config.json").read_text())["training"]["history"]
-    return [{k: v for k, v in record.items() if k != "seconds"} for record in records]
+    return [{k: v for k, v in record.items() if k != "seconds"} for record in read_history(folder / HISTORY)]
 
 
-def test_the_loss_falls_and_the_folder_is_complete(job):
+@pytest.mark.parametrize("options", [OPTIONS, RECURRENT], ids=["convolutional", "recurrent"])
+def test_the_loss_falls_and_the_folder_is_complete(job, options):
     state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     told = []
-    options = dataclasses.replace(OPTIONS, steps=60, every=15)
+    options = dataclasses.replace(options, steps=32, every=8)
     config = train_noisy_encoder(
         dataclasses.replace(job, options=options, data_note="Made up.", licence="CC0.", command="vae-se x"),
         told.append,
@@ -58,33 +74,48 @@ def test_the_loss_falls_and_the_folder_is_complete(job):
     assert torch.equal(state[0], torch.get_rng_state())
     assert np.array_equal(state[1], np.random.get_state()[1])  # noqa: NPY002
     assert "simulated" in told[0]
-    records = config["training"]["history"]
-    assert [r["step"] for r in records] == [15, 30, 45, 60]
-    totals = [r["valid_speech"] + r["valid_kl"] + r["valid_noise"] for r in records]
-    assert totals[-1] < totals[0]
+    assert told[-1].startswith("step 32 of 32")
+    records = history(job.out)
+    assert [r["step"] for r in records] == [8, 16, 24, 32]
+    assert records[-1]["valid_loss"] < records[0]["valid_loss"]
     assert all(np.isfinite(list(r.values())).all() for r in records)
+    assert records[-1] == {k: v for k, v in config["training"]["last"].items() if k != "seconds"}
+    assert {f"valid_{name}" for name in (*FIGURES, "gain_db", "coverage")} < set(records[0])
     assert not (job.out / "checkpoint.pt").exists()
+    assert 1000 < (job.out / "curves.svg").stat().st_size < 20_000
     model = load_noisy_encoder(job.out, load_prior(job.prior))
-    assert (model.width, model.hidden_size, model.causal) == (12, 6, False)
+    assert config["architecture"] == options.architecture
+    assert (model.width, model.causal) == (12, False)
     assert model.log_power_mean.abs().max() > 0  # the statistics of the mixtures
     card = (job.out / "README.md").read_text()
     count = sum(p.numel() for p in model.parameters())
     for expected in (
         "Made up.", "CC0.", "vae-se x", f"{count:,} parameters", "Seed 0", "two-way", "no recording of noise",
-        config["prior"], "| 15 | ", "| 45 | ", "| 60 | ", f"{records[-1]['valid_gain_db']:.2f} |",
+        config["prior"], "| 8 | ", "| 24 | ", "| 32 | ", f"{records[-1]['valid_gain_db']:.2f} |",
+        f"| `{job.data}` | 4 | 4 | ",
     ):  # fmt: skip
         assert expected in card
+
+
+def test_the_average_is_what_is_kept(job):
+    """A moving average over few steps lies between the first and the last weights."""
+    found = []
+    for average in (0.0, 0.9):
+        options = dataclasses.replace(OPTIONS, steps=4, every=4, average=average)
+        out = job.out.parent / str(average)
+        train_noisy_encoder(dataclasses.replace(job, out=out, options=options))
+        found.append(load_noisy_encoder(out, load_prior(job.prior)).state_dict())
+    last, mean = found
+    assert torch.equal(last["log_power_mean"], mean["log_power_mean"])
+    assert not torch.equal(last["enter.weight"], mean["enter.weight"])
 
 
 class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("steps", [2, 3, 5, 7])
-def test_a_killed_training_continues_to_the_same_bytes(job, monkeypatch, steps):
-    """Killed after so many steps: before the first checkpoint, at it, between two, at the very end."""
-    unbroken = dataclasses.replace(job, out=job.out.parent / "unbroken")
-    train_noisy_encoder(unbroken)
+def kill_after(monkeypatch, job, steps, results=True):
+    """Train ``steps`` steps and no more; without ``results``, the results cannot be written."""
     real, done = loop.Trainer._step, 0
 
     def dying(*arguments):
@@ -99,13 +130,38 @@ def test_a_killed_training_continues_to_the_same_bytes(job, monkeypatch, steps):
 
     with monkeypatch.context() as patch:
         patch.setattr(loop.Trainer, "_step", dying)
-        patch.setattr(amortise, "save_noisy_encoder", unwritable)
+        if not results:
+            patch.setattr(amortise, "save_noisy_encoder", unwritable)
         with pytest.raises(Killed):
             train_noisy_encoder(job)
-    assert (job.out / "checkpoint.pt").exists() == (steps >= 3)
+
+
+def test_a_killed_training_continues_to_the_same_bytes(job, monkeypatch):
+    """Killed before the first checkpoint, at it before and after its results, between two, at the very end."""
+    unbroken = dataclasses.replace(job, out=job.out.parent / "unbroken")
+    train_noisy_encoder(unbroken)
+    for steps, results in ((2, True), (3, False), (1, True), (2, True), (9, False), (9, False)):
+        kill_after(monkeypatch, job, steps, results)
+    assert (job.out / "checkpoint.pt").exists()
     train_noisy_encoder(job)
     assert weights(job.out) == weights(unbroken.out)
     assert history(job.out) == history(unbroken.out)
+
+
+def test_results_are_there_before_the_end_and_the_end_may_move(job, monkeypatch):
+    kill_after(monkeypatch, job, 5)
+    load_noisy_encoder(job.out, load_prior(job.prior))  # those of step 3
+    assert "| 3 | " in (job.out / "README.md").read_text()
+    longer = dataclasses.replace(OPTIONS, steps=9, decay=0.3)
+    config = train_noisy_encoder(dataclasses.replace(job, options=longer))
+    assert config["training"]["last"]["step"] == 9
+    assert [record["step"] for record in history(job.out)] == [3, 6, 9]
+
+
+def test_other_options_do_not_continue_a_training(job, monkeypatch):
+    kill_after(monkeypatch, job, 4)
+    with pytest.raises(PriorError, match="other settings"):
+        train_noisy_encoder(dataclasses.replace(job, options=dataclasses.replace(OPTIONS, sdr_weight=1.0)))
 
 
 def test_the_seed_decides(job):
@@ -184,15 +240,29 @@ def test_a_noise_folder_without_noise(job, tmp_path, there):
         ("steps", "key=value"),
         ("steps=many", "steps"),
         ("steps=2.5", "steps"),
-        ("steps=0", "above zero"),
-        ("clip_norm=-1", "above zero"),
+        ("steps=0", "the range is 1"),
+        ("clip_norm=-1", "above 0"),
+        ("average=1", "0 to below 1"),
         ("causal=3", "causal"),
+        ("architecture=recurent", "recurrent"),
+        ("optimiser=adam", "adamw"),
+        ("hidden_size=3", "add architecture=recurrent"),
     ],
 )
 def test_options_that_make_no_sense(setting, message):
     with pytest.raises(UsageError) as caught:
         NoisyEncoderOptions.of([setting])
     assert message in f"{caught.value} {caught.value.hint}"
+
+
+def test_options_of_a_network():
+    options = NoisyEncoderOptions.of(["architecture=recurrent", "hidden_size=5", "width=7"])
+    assert options.network(33, 4).config() == {
+        "bins": 33, "latent_dim": 4, "width": 7, "hidden_size": 5, "causal": False,
+    }  # fmt: skip
+    assert options.given() == ["architecture=recurrent", "width=7", "hidden_size=5"]
+    assert NoisyEncoderOptions.of(options.given()) == options
+    assert dict(NoisyEncoderOptions.meanings())["average"].endswith("A number, 0 to below 1.")
 
 
 def test_options_from_text():
@@ -205,7 +275,7 @@ def test_options_from_text():
 
 SMALL = [
     part
-    for setting in ("steps=2", "batch=2", "seconds=0.5", "width=8", "hidden_size=4", "every=1")
+    for setting in ("steps=2", "batch=2", "seconds=0.5", "width=8", "channels=2", "blocks=1", "every=1")
     for part in ("--set", setting)
 ]
 
@@ -236,6 +306,7 @@ def test_command_prints_its_options(cli, speech, tiny_prior, tmp_path):
     ran = cli(*command(speech, tiny_prior, tmp_path / "net"), "--set", "steps=77", "--print-config")
     assert ran.code == 0
     assert json.loads(ran.out) == dataclasses.asdict(NoisyEncoderOptions(steps=77))
+    assert "steps: Number of steps" in ran.err
     assert not (tmp_path / "net").exists()
 
 
@@ -247,6 +318,9 @@ def test_command_prints_its_options(cli, speech, tiny_prior, tmp_path):
         (["--tensorboard"], "--tensorboard with --amortise"),
         (["--set", "stepz=3"], "steps"),
         (["--noise", "/nowhere"], "/nowhere"),
+        (["--noise-pool", "/nowhere"], "/nowhere"),
+        (["--noise", "/nowhere", "--noise-pool", "/nowhere"], "give one of them"),
+        (["--valid-pool", "/nowhere"], "--valid-pool without --noise-pool"),
     ],
 )
 def test_command_s_usage_errors(cli, speech, tiny_prior, tmp_path, more, hint):
@@ -256,10 +330,80 @@ def test_command_s_usage_errors(cli, speech, tiny_prior, tmp_path, more, hint):
     assert "Traceback" not in ran.err
 
 
-def test_noise_is_for_amortise(cli, speech, tmp_path):
-    ran = cli("train", speech, "--out", tmp_path / "p", "--noise", speech)
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--noise", "x"], "--noise without --amortise"),
+        (["--noise-pool", "x"], "--noise-pool without --amortise"),
+        (["another"], "2 folders for a prior"),
+    ],
+)
+def test_what_a_prior_does_not_take(cli, speech, tmp_path, more, message):
+    ran = cli("train", speech, "--out", tmp_path / "p", *more)
     assert ran.code == 2
-    assert "--noise without --amortise" in ran.err
+    assert message in ran.err
+
+
+# ---- several folders of speech, and a pool of noise
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory):
+    """A pool of four noises, by hand: drawing one is tested elsewhere."""
+    folder, random = tmp_path_factory.mktemp("pool"), np.random.default_rng(0)
+    random.integers(-3000, 3000, (4, 12000)).astype(np.int16).tofile(folder / "samples.int16")
+    index = {"seed": 7, "items": 4, "length": 12000, "rate": 16000, "names": ["rain", "rain", "hum", "wind"],
+             "scales": [1 / 1700] * 4}  # fmt: skip
+    (folder / "index.json").write_text(json.dumps(index))
+    return folder
+
+
+def test_command_with_folders_and_a_pool(cli, speech, pool, tiny_prior, tmp_path):
+    out = tmp_path / "net"
+    arguments = ["train", f"{speech}=3", f"{speech / 's0'}=1", "--amortise", tiny_prior, "--out", out,
+                 "--valid", speech, "--noise-pool", pool, "--cache", speech.parent / "cache"]  # fmt: skip
+    ran = cli(*arguments, *SMALL)
+    assert ran.code == 0, ran.err
+    assert "from a pool of 3 simulated noises" in ran.err
+    training = json.loads((out / "config.json").read_text())["training"]
+    assert [(entry["folder"], entry["weight"]) for entry in training["speech"]] == [
+        (str(speech), 3.0), (str(speech / "s0"), 1.0),
+    ]  # fmt: skip
+    assert training["noise"] == "pool"
+    assert training["pool"] == {"seed": 7, "items": 3, "seconds": 0.75, "classes": {"hum": 1, "rain": 2}}
+    assert training["valid_pool"]["classes"] == {"wind": 1}
+    assert training["mixtures"]["snr_db"] == [-8.0, 22.0]
+    card = (out / "README.md").read_text()
+    for expected in ("| 75% |", "| 25% |", "3 noises of 0.75 s, seed 7", "hum 1, rain 2", "vae-se noise pool"):
+        assert expected in card
+    ran = cli(*arguments, "--valid-pool", pool, "--overwrite", *SMALL)
+    assert ran.code == 0, ran.err
+    assert "from a pool of 4 simulated noises" in ran.err
+
+
+def test_a_pool_at_another_rate(job, pool, tmp_path):
+    index = json.loads((pool / "index.json").read_text())
+    (tmp_path / "index.json").write_text(json.dumps(index | {"rate": 8000}))
+    (tmp_path / "samples.int16").write_bytes((pool / "samples.int16").read_bytes())
+    with pytest.raises(UsageError, match="8000 Hz for a prior at 16000 Hz"):
+        train_noisy_encoder(dataclasses.replace(job, noise_pool=tmp_path))
+
+
+@pytest.mark.parametrize("text", ["speech=0", "speech=-1", "speech=much", "speech=inf", "speech="])
+def test_weights_that_make_no_sense(text):
+    with pytest.raises(UsageError, match="no weight"):
+        SpeechFolder.of(text)
+
+
+def test_a_folder_s_name_may_contain_an_equals_sign(tmp_path):
+    (tmp_path / "a=b").mkdir()
+    assert SpeechFolder.of(str(tmp_path / "a=b")) == SpeechFolder(tmp_path / "a=b")
+    assert SpeechFolder.of(f"{tmp_path / 'a=b'}=2") == SpeechFolder(tmp_path / "a=b", 2.0)
+
+
+def test_no_folder_at_all(job):
+    with pytest.raises(UsageError, match="no folder of clean speech"):
+        train_noisy_encoder(dataclasses.replace(job, data=[]))
 
 
 def test_an_unknown_prior(cli, speech, tmp_path):
@@ -279,7 +423,7 @@ def test_a_dynamical_prior_has_a_network_too(job, tmp_path):
     told = train_noisy_encoder(
         dataclasses.replace(job, prior=str(tmp_path / "dkf"), out=tmp_path / "dkf" / "noisy_encoder")
     )
-    assert all(np.isfinite(record["valid_kl"]) for record in told["training"]["history"])
+    assert np.isfinite(told["training"]["last"]["valid_kl"])
     settings = {"inference.iterations": 2, "estep.name": "vem"}
     sound = speech_like(0.5, 16000, 1)
     enhanced = [

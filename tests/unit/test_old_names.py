@@ -17,12 +17,12 @@ import torch
 from tests.conftest import speech_like
 from vae_se.assemble import build_em
 from vae_se.config import Config
-from vae_se.errors import PriorError, UsageError
+from vae_se.errors import UsageError
 from vae_se.noisy_encoder import NoisyEncoder
-from vae_se.noisy_encoder.store import load_noisy_encoder, prior_digest, save_noisy_encoder
+from vae_se.noisy_encoder.store import load_noisy_encoder, save_noisy_encoder
 from vae_se.priors import PRIORS, load_prior, save_prior
-from vae_se.training import loop, noisy_encoder
-from vae_se.training.noisy_encoder import NoisyEncoderJob, NoisyEncoderOptions, train_noisy_encoder
+from vae_se.training import loop
+from vae_se.training.noisy_encoder import NoisyEncoderOptions
 from vae_se.training.prior import PriorJob, train_prior
 from vae_se.training.recipes import load_recipe
 
@@ -120,7 +120,7 @@ def test_a_recipe_file(tmp_path: Path) -> None:
 
 def test_set_for_a_noisy_encoder() -> None:
     with pytest.warns(FutureWarning, match="memory is deprecated.*hidden_size"):
-        assert NoisyEncoderOptions.of(["memory=7"]).hidden_size == 7
+        assert NoisyEncoderOptions.of(["architecture=recurrent", "memory=7"]).hidden_size == 7
 
 
 def test_names_in_python() -> None:
@@ -203,33 +203,3 @@ def test_the_checkpoint_of_a_prior(speech: Path, tmp_path: Path, monkeypatch: py
         train_prior(job)
     a, b = ((folder / "weights.safetensors").read_bytes() for folder in (job.out, unbroken.out))
     assert a == b
-
-
-def test_the_checkpoint_of_a_noisy_encoder(
-    speech: Path, tiny_prior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    options = NoisyEncoderOptions(steps=4, batch=2, seconds=0.5, width=8, hidden_size=4, every=2)
-    job = NoisyEncoderJob(
-        data=speech, prior=str(tiny_prior), out=tmp_path / "a", options=options, cache=tmp_path / "cache",
-        valid_fraction=0.3,
-    )  # fmt: skip
-    unbroken = dataclasses.replace(job, out=tmp_path / "b")
-    train_noisy_encoder(unbroken)
-    kill_after(monkeypatch, 3, lambda: train_noisy_encoder(job))
-    settings = {"memory" if k == "hidden_size" else k: v for k, v in dataclasses.asdict(options).items()}
-    train, valid = noisy_encoder._sources(job, load_prior(job.prior), lambda _: None)
-    lengths = len(train.speech), len(valid.speech)
-    former = job.identity(settings, prior_digest(load_prior(job.prior)), lengths, "None").current
-    path = job.out / "checkpoint.pt"
-    as_of_0_1(path, former)
-    saved = torch.load(path, weights_only=True)
-    for group in saved["optimiser"]["param_groups"]:
-        del group["scale"]
-    torch.save(saved, path)
-    with pytest.warns(FutureWarning, match="'memory' in .*checkpoint.pt .*'hidden_size'"):
-        train_noisy_encoder(job)
-    a, b = ((folder / "weights.safetensors").read_bytes() for folder in (job.out, unbroken.out))
-    assert a == b
-    path.write_bytes(b"torn")
-    with pytest.raises(PriorError, match="cannot read"):
-        train_noisy_encoder(job)

@@ -6,7 +6,7 @@ import torch
 
 from tests.toys import SIGNAL, tiny_prior
 from vae_se.audio.level import active_rms
-from vae_se.data.waveforms import Waveforms
+from vae_se.data.waveforms import Waveforms, draw_cut
 from vae_se.errors import OutputError, UsageError
 from vae_se.noisy_encoder.simulation.pool import Pool, class_of, draw_item, draw_pool, open_pool
 from vae_se.training.pool_mixtures import MixtureSettings, PoolMixtures, _filtered
@@ -77,6 +77,17 @@ def test_cuts_wrap_around_and_classes_can_be_left_out():
     assert np.array_equal(less.samples, pool.samples[2:4])
 
 
+def test_the_last_items_are_held_out():
+    pool = toy_pool()
+    train, valid = pool.split(0.05)
+    assert (train.names, valid.names) == (tuple("aabbc"), ("c",))
+    assert np.array_equal(np.concatenate([train.samples, valid.samples]), pool.samples)
+    assert np.shares_memory(train.samples, pool.samples)  # a pool may be larger than the memory
+    assert train.counts() == {"a": 2, "b": 2, "c": 1}
+    with pytest.raises(UsageError, match="a pool of 1 noises"):
+        valid.split(0.05)
+
+
 def source(settings=None, seconds=0.6):
     random = np.random.default_rng(1)
     waves = []
@@ -117,6 +128,16 @@ def test_plain_mixtures_are_speech_plus_noise_at_their_snr():
     assert -9 < min(ratios) < -6
     assert 20 < max(ratios) < 23
     assert np.mean(ratios) == pytest.approx(7, abs=1.5)
+
+
+def test_cuts_come_from_each_corpus_by_its_weight():
+    quiet, loud = (
+        Waveforms(np.full(500, value, np.int16), np.array([0]), np.ones(1, np.float32)) for value in (1, 9)
+    )
+    random = np.random.default_rng(0)
+    cuts = [draw_cut([(quiet, 3.0), (loud, 1.0)], 5, random) for _ in range(2000)]
+    assert {cut.size for cut in cuts} == {5}
+    assert np.mean([cut[0] == 9 for cut in cuts]) == pytest.approx(0.25, abs=0.03)
 
 
 def test_a_change_of_speed_moves_pitch():

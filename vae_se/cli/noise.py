@@ -1,4 +1,4 @@
-"""``vae-se noise``: learn a dictionary of noise spectra from recordings of the noise, and show one."""
+"""``vae-se noise``: learn a dictionary of noise spectra, show one, and simulate noise for a training."""
 
 from __future__ import annotations
 
@@ -18,9 +18,12 @@ _FRAMES = 12_000
 _PAUSE = 1e-6
 
 
-@click.group(short_help="Learn the spectra of a noise from recordings of it.")
+@click.group(short_help="Learn the spectra of a noise from recordings of it; simulate noise.")
 def noise() -> None:
-    """Noise dictionaries: spectra learnt beforehand, for vae-se enhance --noise FILE."""
+    """Noise dictionaries (fit, show): spectra learnt beforehand, for vae-se enhance --noise FILE.
+
+    Simulated noise (pool), for vae-se train --amortise PRIOR --noise-pool DIR.
+    """
 
 
 @noise.command()
@@ -113,3 +116,44 @@ def show(file: str, as_json: bool) -> None:
         click.echo(f"{key} = {value if key != 'sources' else ', '.join(value)}")
     for number, (low, middle, high) in enumerate(edges, 1):
         click.echo(f"atom {number}: {low} to {high} Hz, median {middle} Hz")
+
+
+@noise.command()
+@click.argument("folder", metavar="DIR")
+@click.option("--items", type=click.IntRange(2), default=3000, show_default=True, help="Number of noises.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.1, 600),
+    default=8.0,
+    show_default=True,
+    metavar="S",
+    help="Length of each.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers.")
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 1024),
+    default=2,
+    show_default=True,
+    help="Number of processes; they do not change the result.",
+)
+@click.option(
+    "--prior",
+    default="default",
+    show_default=True,
+    metavar="NAME|DIR",
+    help="The prior whose sampling rate and spectra are used.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def pool(folder: str, items: int, seconds: float, seed: int, processes: int, prior: str, quiet: bool) -> None:
+    """Simulate noise of all classes (docs/simulation.md) into the folder DIR, and print the number of each.
+
+    3000 noises of 8 s take 770 MB and about four minutes on two cores.
+    """
+    from ..noisy_encoder.simulation.pool import draw_pool
+
+    drawn = draw_pool(
+        Path(folder), prior, items, seconds, seed, processes, say=(lambda _: None) if quiet else say
+    )
+    for name, count in drawn.counts().items():
+        click.echo(f"{name} {count}")

@@ -211,16 +211,16 @@ prior.add_command(morph)
 
 def _noisy_encoder(folder: Path) -> str:
     """Description of the noisy encoder in ``folder`` in one line."""
-    from ..noisy_encoder.store import read_config
+    from ..noisy_encoder.store import architecture_sizes, read_config, steps_done
 
     if not folder.is_dir():
         return "none (vae-se train --amortise writes one)"
     config = read_config(folder)
-    model, training = config["model"], config["training"]
+    training = config["training"]
+    sizes = ", ".join(f"{k.replace('_', ' ')} {size}" for k, size in architecture_sizes(config).items())
     return (
-        f"{'causal' if model['causal'] else 'two-way'}, "
-        f"width {model['width']}, hidden size {model['hidden_size']}, "
-        f"{training['options']['steps']} steps on {training['noise']} noise ({folder})"
+        f"{config.get('architecture', 'recurrent')}, {'causal' if config['model']['causal'] else 'two-way'}, "
+        f"{sizes}, {steps_done(training)} steps on {training['noise']} noise ({folder})"
     )
 
 

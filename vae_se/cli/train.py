@@ -16,8 +16,12 @@ from .common import debug_option, say
 _PRIOR_ONLY = ("recipe", "score_files", "tensorboard")
 
 
+#: Options for the training of a noisy encoder only.
+_AMORTISE_ONLY = ("noise", "noise_pool", "valid_pool")
+
+
 @click.command(short_help="Train a speech prior on a folder of clean speech.")
-@click.argument("data_dir", type=click.Path(path_type=Path))
+@click.argument("speech", nargs=-1, required=True, metavar="SPEECH...")
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder of the results."
 )
@@ -43,6 +47,18 @@ _PRIOR_ONLY = ("recipe", "score_files", "tensorboard")
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="With --amortise: folder of noise recordings, in place of simulated noise.",
+)
+@click.option(
+    "--noise-pool",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="With --amortise: folder of simulated noise, drawn beforehand by vae-se noise pool.",
+)
+@click.option(
+    "--valid-pool",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Another one for validation. Default: hold out one noise of twenty.",
 )
 @click.option("--print-config", is_flag=True, help="Print the recipe with its overrides as JSON, and exit.")
 @click.option(
@@ -83,12 +99,14 @@ _PRIOR_ONLY = ("recipe", "score_files", "tensorboard")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @debug_option
 def train(
-    data_dir: Path,
+    speech: tuple[str, ...],
     out: Path,
     recipe: str,
     settings: tuple[str, ...],
     amortise: str | None,
     noise: Path | None,
+    noise_pool: Path | None,
+    valid_pool: Path | None,
     print_config: bool,
     valid: Path | None,
     valid_fraction: float,
@@ -103,7 +121,7 @@ def train(
     overwrite: bool,
     quiet: bool,
 ) -> None:
-    """Train a speech prior on the clean speech in DATA_DIR (searched recursively).
+    """Train a speech prior on the clean speech in the folder SPEECH (searched recursively).
 
     Writes weights.safetensors, config.json, a model card (README.md), history.jsonl and curves.svg to --out;
     use the prior by `vae-se enhance --prior DIR`. To continue an interrupted training, repeat the command.
@@ -111,8 +129,10 @@ def train(
     Under torchrun several processes share the work (torchrun --nproc-per-node 2 -m vae_se train ...).
 
     With --amortise PRIOR the prior does not change. A network learns to estimate its latents and the noise
-    variance from noisy speech: mixtures of the speech in DATA_DIR with simulated noise. If it is in the folder
-    PRIOR/noisy_encoder, enhancement with that prior uses it. --print-config lists its keys for --set.
+    variance from noisy speech: mixtures of the speech in SPEECH... with simulated noise. Several folders may be
+    given, each as FOLDER or FOLDER=WEIGHT, where WEIGHT is the relative frequency of its speech. If the network
+    is in the folder PRIOR/noisy_encoder, enhancement with that prior uses it. --print-config lists its keys for
+    --set.
     """
     import json
 
@@ -128,13 +148,20 @@ def train(
                 f"--{given[0].replace('_', '-')} with --amortise", "it is for the training of a prior"
             )
         _amortise(
-            data_dir, amortise, settings, print_config, threads, quiet, out=out, valid=valid, noise=noise,
-            valid_fraction=valid_fraction, seed=seed, device=device, cache=cache, overwrite=overwrite,
-            data_note=_text(data_note), licence=_text(licence),
+            speech, amortise, settings, print_config, threads, quiet, out=out, valid=valid, noise=noise,
+            noise_pool=noise_pool, valid_pool=valid_pool, valid_fraction=valid_fraction, seed=seed,
+            device=device, cache=cache, overwrite=overwrite, data_note=_text(data_note),
+            licence=_text(licence),
         )  # fmt: skip
         return
-    if noise is not None:
-        raise UsageError("--noise without --amortise", "a prior is trained on clean speech only")
+    context = click.get_current_context()
+    for name in _AMORTISE_ONLY:
+        if context.params[name] is not None:
+            raise UsageError(
+                f"--{name.replace('_', '-')} without --amortise", "a prior is trained on clean speech only"
+            )
+    if len(speech) > 1:
+        raise UsageError(f"{len(speech)} folders for a prior", "put the speech into one folder")
 
     from ..training.distributed import leads, own_threads
     from ..training.prior import PriorJob, train_prior
@@ -146,7 +173,7 @@ def train(
         return
     torch.set_num_threads(own_threads(threads))
     job = PriorJob(
-        data=data_dir, out=out, recipe=chosen, valid=valid, valid_fraction=valid_fraction, seed=seed,
+        data=Path(speech[0]), out=out, recipe=chosen, valid=valid, valid_fraction=valid_fraction, seed=seed,
         device=device, cache=cache, overwrite=overwrite, quiet=quiet, tensorboard=tensorboard,
         data_note=_text(data_note), licence=_text(licence), score_files=score_files,
         command=shlex.join(["vae-se", *sys.argv[1:]]),
@@ -161,24 +188,32 @@ def train(
 
 
 def _amortise(
-    data_dir: Path, prior: str, settings: tuple[str, ...], print_config: bool, threads: int, quiet: bool,
-    **job: Any,
+    speech: tuple[str, ...], prior: str, settings: tuple[str, ...], print_config: bool, threads: int,
+    quiet: bool, **job: Any,
 ) -> None:  # fmt: skip
     import dataclasses
     import json
 
     import torch
 
-    from ..training.noisy_encoder import NoisyEncoderJob, NoisyEncoderOptions, train_noisy_encoder
+    from ..training.noisy_encoder import (
+        NoisyEncoderJob,
+        NoisyEncoderOptions,
+        SpeechFolder,
+        train_noisy_encoder,
+    )
 
     options = NoisyEncoderOptions.of(settings)
     if print_config:
         click.echo(json.dumps(dataclasses.asdict(options), indent=2))
+        if not quiet:
+            for key, meaning in options.meanings():
+                say(f"{key}: {meaning}")
         return
     torch.set_num_threads(threads)
-    command = shlex.join(["vae-se", *sys.argv[1:]])
+    command, folders = shlex.join(["vae-se", *sys.argv[1:]]), [SpeechFolder.of(text) for text in speech]
     train_noisy_encoder(
-        NoisyEncoderJob(data=data_dir, prior=prior, options=options, command=command, **job),
+        NoisyEncoderJob(data=folders, prior=prior, options=options, command=command, **job),
         say=(lambda _: None) if quiet else say,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,18 @@ class Waveforms:
             end = int(self.starts[i + 1]) - start if i + 1 < len(self.starts) else length
             out[begin:end] *= self.scales[i]
         return out
+
+
+#: Corpora, each with the relative frequency of cuts from it.
+WeightedSpeech = Sequence[tuple[Waveforms, float]]
+
+
+def draw_cut(speech: WeightedSpeech, length: int, random: np.random.Generator) -> np.ndarray:
+    """A random cut (length,) float32 of one of the corpora, which is chosen by weight."""
+    edges = np.cumsum([weight for _, weight in speech])
+    chosen = min(int(np.searchsorted(edges, random.random() * edges[-1])), len(edges) - 1)
+    waves = speech[chosen][0]
+    return waves.cut(int(random.integers(0, len(waves) - length + 1)), length)
 
 
 def load_waveforms(

@@ -108,6 +108,16 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config | {"model": current_keywords(config.get("model"), folder / "config.json")}
 
 
+def architecture_sizes(config: dict[str, Any]) -> dict[str, int]:
+    """The sizes by which networks of one architecture differ, of a config.json, by the names of its options."""
+    return {k: v for k, v in config["model"].items() if k not in ("bins", "latent_dim", "causal")}
+
+
+def steps_done(training: dict[str, Any]) -> int:
+    """Steps after which the weights were written; ``training`` is the entry of config.json."""
+    return int(training["last"]["step"] if "last" in training else training["options"]["steps"])
+
+
 def belongs(folder: Path, prior: SpeechPrior) -> bool:
     """Whether ``folder`` holds a noisy encoder for exactly these weights of ``prior``."""
     try:

@@ -34,24 +34,14 @@ def card(name: str, config: dict[str, Any]) -> str:
         f"active RMS of the speech (ITU-T P.56) {signal['active_rms']:g}.",
         "- Files: `weights.safetensors` holds the weights, `config.json` all figures of this card.",
         "",
-        "## Data",
-        "",
-        training["data_note"] or "The data was not described.",
-        "",
-        f"Licence of the data: {training['licence'] or 'not stated.'}",
-        "",
+        *data_lines(training),
         "| | files | speakers | hours | frames |",
         "|---|---|---|---|---|",
         *(_data_row(part, data[part]) for part in ("train", "valid")),
         "",
         _split_sentence(data),
         "",
-        "## Training",
-        "",
-        "```",
-        training["command"] or "(from Python)",
-        "```",
-        "",
+        *command_lines(training),
         f"Seed {training['seed']}; {training['epochs_run']} epochs. The weights are those of epoch "
         f"{best['epoch'] + 1}, the best on validation. Training took {clock(training['seconds'])} on "
         f"{training['machine']}. Figures of each epoch: `{HISTORY}`, drawn in `{CURVES}`.",
@@ -82,6 +72,23 @@ def card(name: str, config: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def data_lines(training: dict[str, Any]) -> list[str]:
+    """The section on the data: its description and licence, or that they are missing."""
+    return [
+        "## Data",
+        "",
+        training.get("data_note") or "The data was not described.",
+        "",
+        f"Licence of the data: {training.get('licence') or 'not stated.'}",
+        "",
+    ]
+
+
+def command_lines(training: dict[str, Any]) -> list[str]:
+    """The start of the section on the training: its command."""
+    return ["## Training", "", "```", training["command"] or "(from Python)", "```", ""]
 
 
 def _start(donor: str | None) -> list[str]:

@@ -12,6 +12,7 @@ import torch
 from ..deprecated import warn
 from ..errors import OutputError, PriorError, UsageError
 from ..storage.atomic import write_atomically
+from .optimisers import Optimiser
 
 #: Name of the checkpoint in the output folder of a training.
 CHECKPOINT = "checkpoint.pt"
@@ -55,7 +56,7 @@ def prepare_output(out: Path, overwrite: bool, state: str) -> Path:
 
 
 def save_checkpoint(
-    path: Path, identity: str, progress: Progress, model: torch.nn.Module, optimiser: torch.optim.Optimizer
+    path: Path, identity: str, progress: Progress, model: torch.nn.Module, optimiser: Optimiser
 ) -> None:
     """Write the state of a training; ``identity`` is the digest of its settings, data and seed."""
     buffer = io.BytesIO()
@@ -78,7 +79,7 @@ def load_checkpoint(
     path: Path,
     identity: str,
     model: torch.nn.Module,
-    optimiser: torch.optim.Optimizer,
+    optimiser: Optimiser,
     device: torch.device | str = "cpu",
     former_identity: str | None = None,
 ) -> Progress:
@@ -102,6 +103,4 @@ def load_checkpoint(
         warn(f"the setting 'memory' in {path}", "'hidden_size'")
     model.load_state_dict(saved["model"])
     optimiser.load_state_dict(saved["optimiser"])
-    for group in optimiser.param_groups:  # noisy encoders of release 0.1.0 were trained without it
-        group.setdefault("scale", 1.0)
     return Progress(**saved["progress"])

@@ -19,18 +19,17 @@ _OLD_NAMES = {new: old for old, new in RENAMED_KEYWORDS.items()}
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingJob:
-    """Speech, output folder and notes of a training.
+    """Output folder and notes of a training; subclasses add the speech.
 
-    - ``data``: folder of clean speech, searched recursively; ``out``: folder of the results;
-    - ``valid``: folder of clean speech for validation. Without it, ``valid_fraction`` of the speakers in
-      ``data`` is held out;
+    - ``out``: folder of the results;
+    - ``valid``: folder of clean speech for validation. Without it, ``valid_fraction`` of the speakers is held
+      out;
     - ``seed``: of all random numbers; ``device``: auto, cpu, cuda or cuda:i;
     - ``cache``: folder of the computed features (default: the user's cache folder);
     - ``overwrite``: replace the results, or an unfinished training, in ``out``;
     - ``data_note``, ``licence``, ``command``: text for the model card.
     """
 
-    data: Path
     out: Path
     valid: Path | None = None
     valid_fraction: float = 0.1
@@ -42,9 +41,9 @@ class TrainingJob:
     licence: str = ""
     command: str = ""
 
-    def split(self) -> Split:
-        """The speech for training and for validation."""
-        return split(self.data, self.valid, self.valid_fraction, self.seed)
+    def split(self, data: Path) -> Split:
+        """The speech in the folder ``data`` for training, and that for validation."""
+        return split(data, self.valid, self.valid_fraction, self.seed)
 
     def identity(self, settings: dict[str, Any], *data: Any) -> Identity:
         """Identity of the training with these settings on this data, for its checkpoint."""

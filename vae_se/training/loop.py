@@ -15,10 +15,10 @@ from torch import nn
 
 from ..errors import PriorError
 from ..rng import derive
-from . import schedule
 from .checkpoint import Progress, load_checkpoint, save_checkpoint
 from .distributed import ALONE, World
 from .job import Identity
+from .optimisers import Optimiser
 
 #: The batch of a training step.
 B = TypeVar("B")
@@ -28,22 +28,12 @@ Figures = dict[str, float]
 
 
 @dataclasses.dataclass(frozen=True)
-class LearningRate:
-    """Learning rate of step k out of ``steps``, and the bound on the gradient's norm.
+class StepSize:
+    """``rate``: learning rate of step k, counted from 0 (schedule.py); ``clip_norm``: gradients of a larger
+    norm are scaled down to it."""
 
-    ``learning_rate``, ``warmup_steps``, ``final_rate``: see :func:`vae_se.training.schedule.learning_rate`;
-    ``clip_norm``: gradients of a larger norm are scaled down to it.
-    """
-
-    steps: int
-    learning_rate: float
-    warmup_steps: int
-    final_rate: float
+    rate: Callable[[int], float]
     clip_norm: float
-
-    def at(self, step: int) -> float:
-        """Learning rate of a step."""
-        return schedule.learning_rate(step, self.steps, self.learning_rate, self.warmup_steps, self.final_rate)
 
 
 @dataclasses.dataclass
@@ -60,7 +50,7 @@ class Trainer(abc.ABC, Generic[B, M]):
     """
 
     model: M
-    step_size: LearningRate
+    step_size: StepSize
     checkpoint: Path
     identity: Identity
     device: torch.device
@@ -68,8 +58,8 @@ class Trainer(abc.ABC, Generic[B, M]):
     world: World = ALONE
 
     @abc.abstractmethod
-    def optimiser(self) -> torch.optim.Optimizer:
-        """The optimiser, see :func:`adamw`."""
+    def optimiser(self) -> Optimiser:
+        """The optimiser. Its parameter groups have an entry ``scale``, a factor on the learning rate."""
 
     @abc.abstractmethod
     def finished(self, progress: Progress) -> bool:
@@ -132,23 +122,23 @@ class Trainer(abc.ABC, Generic[B, M]):
             self._finish_epoch(progress, optimiser)
         return progress
 
-    def _step(self, batch: B, progress: Progress, optimiser: torch.optim.Optimizer) -> None:
+    def _step(self, batch: B, progress: Progress, optimiser: Optimiser) -> None:
         """One step of the optimiser; PriorError where the objective or its gradient is not finite."""
         for group in optimiser.param_groups:
-            group["lr"] = self.step_size.at(progress.step) * group["scale"]
+            group["lr"] = self.step_size.rate(progress.step) * group["scale"]
         optimiser.zero_grad()
         figures = self.backward(batch, progress.step)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.step_size.clip_norm)
         if not (torch.isfinite(figures[0]) and torch.isfinite(norm)):
             raise PriorError(
                 f"the loss is not finite at step {progress.step}",
-                "lower learning_rate or clip_norm; the weights of the best epoch so far are kept",
+                "lower learning_rate or clip_norm; the weights written so far are kept",
             )
         optimiser.step()
         self.add_up(progress, figures, float(norm))
         progress.step += 1
 
-    def _finish_epoch(self, progress: Progress, optimiser: torch.optim.Optimizer) -> None:
+    def _finish_epoch(self, progress: Progress, optimiser: Optimiser) -> None:
         """Validate, record, save."""
         group = optimiser.param_groups[0]
         record = {"epoch": progress.epoch, "step": progress.step, "seconds": round(progress.seconds, 1)}
@@ -173,7 +163,7 @@ class Trainer(abc.ABC, Generic[B, M]):
             self._save(progress, optimiser)
         self.epoch_done(progress, best)
 
-    def _save(self, progress: Progress, optimiser: torch.optim.Optimizer) -> None:
+    def _save(self, progress: Progress, optimiser: Optimiser) -> None:
         save_checkpoint(self.checkpoint, self.identity.current, progress, self.model, optimiser)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from ..audio.level import active_rms
 from ..data.files import list_audio, read_at
-from ..data.waveforms import Waveforms
+from ..data.waveforms import WeightedSpeech, draw_cut
 from ..deprecated import renamed_attribute
 from ..errors import UsageError
 from ..noisy_encoder.simulation import draw_noise
@@ -34,19 +34,26 @@ class MixtureBatch:
         return MixtureBatch(self.speech.to(device), self.noise.to(device))
 
 
+class Mixtures(Protocol):
+    """A source of training mixtures."""
+
+    def draw(self, seed: int, stream: str, step: int, size: int) -> MixtureBatch:
+        """Batch number ``step`` of ``size`` mixtures, a function of these numbers alone."""
+
+
 @dataclasses.dataclass(frozen=True)
 class MixtureSource:
     """Draws mixtures of clean speech and noise; batch k is a function of (seed, k).
 
-    ``speech``: clean recordings; ``prior``: for the STFT, and for simulated noise with the spectra of voices
-    (simulation/model_noise.py); ``seconds``: length of a mixture; ``snr_db``: range of the uniform SNR in
-    dB, the active level of the speech over the noise power; ``clean``: fraction of mixtures at an SNR of 45
-    dB; ``babble``: fraction whose noise is the sum of 3 to 8 other cuts of the clean speech; ``pause``:
+    ``speech``: clean recordings with weights; ``prior``: for the STFT, and for simulated noise with the spectra
+    of voices (simulation/model_noise.py); ``seconds``: length of a mixture; ``snr_db``: range of the uniform
+    SNR in dB, the active level of the speech over the noise power; ``clean``: fraction of mixtures at an SNR of
+    45 dB; ``babble``: fraction whose noise is the sum of 3 to 8 other cuts of the clean speech; ``pause``:
     fraction in which the first 0.2 to 1.5 s have no speech; ``recorded``: noise recordings (T,) at the
     prior's rate, in place of simulated noise.
     """
 
-    speech: Waveforms
+    speech: WeightedSpeech
     prior: SpeechPrior
     seconds: float = 4.0
     snr_db: tuple[float, float] = (-8.0, 22.0)
@@ -80,7 +87,7 @@ class MixtureSource:
 
     def _cut(self, length: int, random: np.random.Generator) -> np.ndarray:
         """A random cut (length,) of the clean speech."""
-        return self.speech.cut(int(random.integers(0, len(self.speech) - length + 1)), length)
+        return draw_cut(self.speech, length, random)
 
     def _noise(self, size: int, length: int, random: np.random.Generator, seed: int) -> np.ndarray:
         """Noise waveforms (size, length)."""

@@ -2,77 +2,101 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..noisy_encoder import NoisyEncoder
+from ..noisy_encoder.store import ARCHITECTURES, architecture_sizes, steps_done
 from ..storage.atomic import write_atomically
+from .card import command_lines, data_lines
 from .progress import clock
+from .report import CURVES, HISTORY, Record, read_history
 
 _NOISE = {
     "simulated": "simulated from the noise model (`vae_se/noisy_encoder/simulation`); no recording of "
     "noise was used.",
+    "pool": "simulated (docs/simulation.md), drawn beforehand by `vae-se noise pool`; no recording of noise "
+    "was used.",
     "recorded": "cut from recordings (`--noise` in the command below).",
 }
 
+_NETWORK = {
+    "recurrent": "two recurrent layers of {hidden_size} units per direction, a projection to {width} units",
+    "convolutional": "two strided convolutions over bands and time ({channels} and more channels), {blocks} "
+    "residual blocks of dilated convolutions of {width} units over time",
+}
+
+_OUTPUTS = {"recurrent": "", "convolutional": ", a deviation of the speech's spectrum from the decoder's"}
+
+#: Columns of the validation table: figure, heading, digits. A column is left out where no record has it.
+_COLUMNS = (
+    ("speech", "-log p(s given z)", 2),
+    ("kl", "KL", 2),
+    ("noise", "-log p(noise)", 2),
+    ("distance", "distance", 4),
+    ("sdr", "-SDR (dB)", 2),
+    ("coverage", "coverage", 3),
+    ("gain_db", "gain (dB)", 2),
+)
+
+_ROWS = 10  # of the validation table, at most
+
 
 def write_card(folder: Path, config: dict[str, Any]) -> None:
-    """Write README.md of the noisy encoder in ``folder``, from its config.json."""
-    write_atomically(folder / "README.md", card(config).encode())
+    """Write README.md of the noisy encoder in ``folder``, from its config.json and history."""
+    write_atomically(folder / "README.md", card(config, history_of(folder, config)).encode())
 
 
-def card(config: dict[str, Any]) -> str:
+def history_of(folder: Path, config: dict[str, Any]) -> list[Record]:
+    """The records of all validations; release 0.1.0 kept them in config.json."""
+    if "history" in config["training"]:
+        records: list[Record] = config["training"]["history"]
+        return records
+    return read_history(folder / HISTORY)
+
+
+def card(config: dict[str, Any], history: Sequence[Record]) -> str:
     """The text of the card, Markdown. Missing information is stated as missing."""
     training, model = config["training"], config["model"]
     options = training["options"]
+    architecture = config.get("architecture", "recurrent")
     with torch.device("meta"):  # no memory is allocated
-        parameters = sum(p.numel() for p in NoisyEncoder(**model).parameters())
+        parameters = sum(p.numel() for p in ARCHITECTURES[architecture](**model).parameters())
     form = (
         "causal: the output of a frame depends on the frames up to it"
         if model["causal"]
         else "two-way: the output of a frame depends on the whole recording"
     )
+    network = _NETWORK[architecture].format(**architecture_sizes(config))
+    files = "`weights.safetensors` holds the weights (float16), `config.json` all figures of this card"
     lines = [
         "# Noisy encoder",
         "",
         "A network whose input is a noisy recording and whose output is, for each frame, a Gaussian over the "
-        "latents of a speech prior and a variance of the noise. `vae-se enhance` initialises EM with both "
-        "(docs/noisy-encoder.md).",
+        f"latents of a speech prior{_OUTPUTS[architecture]} and a variance of the noise. EM of `vae-se "
+        "enhance` starts from them (docs/noisy-encoder.md).",
         "",
         f"- Prior: it belongs to the weights with the digest `{config['prior']}`, and fits no other.",
-        f"- Architecture: two recurrent layers of {model['hidden_size']} units per direction, a projection to "
-        f"{model['width']} units, {model['bins']} bins, {model['latent_dim']} latents; {parameters:,} "
+        f"- Architecture: {network}, {model['bins']} bins, {model['latent_dim']} latents; {parameters:,} "
         f"parameters; {form}.",
-        "- Files: `weights.safetensors` holds the weights (float16), `config.json` all figures of this card.",
+        f"- Files: {files}{'' if 'history' in training else f', `{HISTORY}` all validations'}.",
         "",
-        "## Data",
-        "",
-        training.get("data_note") or "The speech was not described.",
-        "",
-        f"Licence of the data: {training.get('licence') or 'not stated.'}",
-        "",
+        *data_lines(training),
+        *_speech(training),
         f"Training speech: {training['speech_hours']:.2f} hours. Noise: {_NOISE[training['noise']]}",
         "",
-        "## Training",
-        "",
-        "```",
-        training["command"] or "(from Python)",
-        "```",
-        "",
-        f"Seed {training['seed']}; {options['steps']} steps of {options['batch']} mixtures of "
+        *_pool(training),
+        *command_lines(training),
+        *([training["note"], ""] if training.get("note") else []),
+        f"Seed {training['seed']}; {steps_done(training)} steps of {options['batch']} mixtures of "
         f"{options['seconds']:g} s. Training took {clock(training['seconds'])} ({training['seconds']:.0f} s) "
-        f"on {training['machine']}.",
+        f"on {training['machine']}." + ("" if "last" not in training else f" Curves: `{CURVES}`."),
         "",
         "## Validation",
         "",
-        "Means per frame in nats, less constants, over mixtures of the validation speech. The gain is the "
-        "increase in SNR by the Wiener filter from the network's output, without EM.",
-        "",
-        "| step | -log p(s given z) | KL | -log p(noise) | gain (dB) |",
-        "|---|---|---|---|---|",
-        *(_row(record) for record in _chosen(training["history"])),
+        *_validation(history),
         "",
         "## Limits",
         "",
@@ -80,17 +104,70 @@ def card(config: dict[str, Any]) -> str:
         "starts further from the solution.",
         "- It expects one channel of speech at the level of its prior, in the languages and voices of the "
         "data.",
-        "- It does not enhance by itself: it initialises EM and is a proposal for the latents.",
+        "- It is made for EM, which starts from its output and fits the noise of the recording at hand.",
         "",
     ]
     return "\n".join(lines)
 
 
-def _chosen(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The first, the middle and the last record, each once."""
-    return [history[i] for i in sorted({0, len(history) // 2, len(history) - 1})]
+def _speech(training: dict[str, Any]) -> list[str]:
+    """Table of the folders of training speech."""
+    if "speech" not in training:
+        return []
+    total = sum(entry["weight"] for entry in training["speech"])
+    rows = [
+        f"| `{entry['folder']}` | {entry['files']} | {entry['speakers']} | {entry['hours']:.2f} "
+        f"| {entry['weight'] / total:.0%} |"
+        for entry in training["speech"]
+    ]
+    return ["| speech | files | speakers | hours | part of the mixtures |", "|---|---|---|---|---|", *rows, ""]
 
 
-def _row(record: dict[str, Any]) -> str:
-    values = (record[f"valid_{name}"] for name in ("speech", "kl", "noise", "gain_db"))
-    return f"| {record['step']} | " + " | ".join(f"{value:.2f}" for value in values) + " |"
+def _pool(training: dict[str, Any]) -> list[str]:
+    """The pool of noise: size, seed and classes."""
+    if "pool" not in training:
+        return []
+    pool, valid = training["pool"], training["valid_pool"]
+    classes = ", ".join(f"{name} {count}" for name, count in pool["classes"].items())
+    voices = training["mixtures"]["talkers"] + training["mixtures"]["crowd"]
+    return [
+        f"The pool holds {pool['items']} noises of {pool['seconds']:g} s, seed {pool['seed']}; validation has "
+        f"{valid['items']} others, seed {valid['seed']}. Number of each class: {classes}. Every use cuts, "
+        f"filters and mixes them anew; the noise of {voices:.0%} of the mixtures includes voices from the "
+        "clean speech.",
+        "",
+    ]
+
+
+def _validation(history: Sequence[Record]) -> list[str]:
+    """What the figures mean, and the table of quality against training time."""
+    columns = [column for column in _COLUMNS if f"valid_{column[0]}" in history[-1]]
+    names = [name for name, _, _ in columns]
+    text = (
+        "Means per frame in nats, less constants, over mixtures of the validation speech. The gain is the "
+        "increase in SNR by the Wiener filter from the network's output, without EM."
+    )
+    if "coverage" in names:
+        text += (
+            " Distance and SDR are between that filter's output, with a draw of z, and the clean speech. "
+            "Coverage is how often the mean of the clean frame's posterior lies in the central 90 % interval "
+            "of the network's covariance."
+        )
+    return [
+        text,
+        "",
+        f"| step | hours | {' | '.join(heading for _, heading, _ in columns)} |",
+        "|---|---|" + "---|" * len(columns),
+        *(_row(record, columns) for record in _chosen(history)),
+    ]
+
+
+def _chosen(history: Sequence[Record]) -> list[Record]:
+    """At most ten records, evenly spaced from the first to the last."""
+    last, count = len(history) - 1, min(_ROWS, len(history))
+    return [history[round(i * last / max(1, count - 1))] for i in range(count)]
+
+
+def _row(record: Record, columns: Sequence[tuple[str, str, int]]) -> str:
+    values = [f"{record[f'valid_{name}']:.{digits}f}" for name, _, digits in columns]
+    return f"| {record['step']} | {record['seconds'] / 3600:.2f} | " + " | ".join(values) + " |"

@@ -1,102 +1,69 @@
-"""Objective, validation and loop of the training of a noisy encoder."""
+"""Loop and validation of the training of a noisy encoder."""
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..noisy_encoder import NoisyEncoder, NoisyEncoding
+from ..noisy_encoder.store import AnyNoisyEncoder
 from ..priors import SpeechPrior
-from ..priors.frame import complex_gaussian_nll
 from ..rng import torch_stream
+from . import schedule
+from .averaged import Averaged
 from .checkpoint import Progress
 from .job import Identity
-from .loop import Figures, LearningRate, Trainer, adamw
-from .mixtures import MixtureBatch, MixtureSource
+from .loop import Figures, StepSize, Trainer, adamw
+from .mixtures import MixtureBatch
+from .noisy_encoder_data import TrainingData
+from .noisy_encoder_loss import FIGURES, loss_of, power_of, wiener_at
 from .noisy_encoder_options import NoisyEncoderOptions
+from .optimisers import Optimiser, muon_and_adamw
 
-_VALID_BATCHES = 4
-_FINAL_RATE = 0.01  # learning rate at the end, relative to the highest
-
-
-@dataclasses.dataclass(frozen=True)
-class Loss:
-    """Means per frame in nats, less constants.
-
-    ``speech``: -log p(s | z); ``kl``: KL(q(z | x) || p(z)); ``noise``: -log p(b | noise variance). Scalars.
-    """
-
-    speech: torch.Tensor
-    kl: torch.Tensor
-    noise: torch.Tensor
-
-    def total(self, noise_weight: float) -> torch.Tensor:
-        """The objective."""
-        return self.speech + self.kl + noise_weight * self.noise
-
-    def parts(self) -> torch.Tensor:
-        """The three terms, detached, (3,)."""
-        return torch.stack([self.speech, self.kl, self.noise]).detach()
+_VALID_BATCHES = 8
+_CENTRAL_90 = 1.6449  # a standard normal variable is within +- this with probability 0.9
 
 
-def loss_of(
-    prior: SpeechPrior, encoding: NoisyEncoding, batch: MixtureBatch, generator: torch.Generator
-) -> Loss:
-    """Negative ELBO of the clean frames under the frozen decoder with q(z | x), and -log p of the noise.
+class NoisyEncoderTrainer(Trainer[MixtureBatch, Averaged[AnyNoisyEncoder]]):
+    """Trains a noisy encoder for ``options.steps`` steps; the moving average after the last step is the result.
 
-    E_q[-log p(s | z)] is estimated by one reparameterised draw. KL(q || p(z)) is in closed form where
-    p(z) = N(0, I), else estimated by that draw. The noise is complex Gaussian with the network's variance. All
-    three are sums over bins and means over frames.
-    """
-    z, log_q = encoding.posterior.rsample(1, generator)
-    eta, log_prior = prior.generate(z)
-    kl = encoding.posterior.kl() if prior.standard_normal else log_q - log_prior
-    return Loss(
-        prior.nll(power_of(batch.speech), eta[:, 0]).mean(),
-        kl.mean(),
-        complex_gaussian_nll(power_of(batch.noise), encoding.log_noise).mean(),
-    )
-
-
-def power_of(spectrum: torch.Tensor) -> torch.Tensor:
-    """|x|^2 of a complex spectrogram."""
-    return spectrum.real.square() + spectrum.imag.square()
-
-
-class NoisyEncoderTrainer(Trainer[MixtureBatch, NoisyEncoder]):
-    """Trains a noisy encoder for ``options.steps`` steps; the weights after the last step are kept.
-
-    An epoch is ``options.every`` steps. ``say`` is called with a line for each validation.
+    An epoch is ``options.every`` steps. After each validation and its checkpoint ``export`` is called with the
+    position and history, and ``say`` with a line.
     """
 
     def __init__(
         self,
-        model: NoisyEncoder,
+        model: AnyNoisyEncoder,
         prior: SpeechPrior,
-        train: MixtureSource,
-        valid: MixtureSource,
+        data: TrainingData,
         options: NoisyEncoderOptions,
         seed: int,
         checkpoint: Path,
         identity: Identity,
+        export: Callable[[AnyNoisyEncoder, Progress], None],
         say: Callable[[str], None],
         device: torch.device,
     ) -> None:
-        self.prior, self.train, self.valid = prior, train, valid
-        self.options, self.seed, self.say = options, seed, say
-        self._sums = torch.zeros(3)
-        step_size = LearningRate(
-            options.steps, options.learning_rate, options.warmup_steps, _FINAL_RATE, options.clip_norm
+        self.prior, self.data, self.options, self.seed = prior, data, options, seed
+        self.export, self.say = export, say
+        self._sums = torch.zeros(len(FIGURES) + 1)
+        rate = functools.partial(
+            schedule.trapezoid,
+            total=options.steps,
+            top=options.learning_rate,
+            warmup=options.warmup_steps,
+            decay=options.decay,
         )
-        super().__init__(model, step_size, checkpoint, identity, device)
+        step_size = StepSize(rate, options.clip_norm)
+        super().__init__(Averaged(model), step_size, checkpoint, identity, device)
 
-    def optimiser(self) -> torch.optim.Optimizer:
-        """AdamW without weight decay."""
-        return adamw(self.model, self.options.learning_rate)
+    def optimiser(self) -> Optimiser:
+        """Muon and AdamW, or AdamW without weight decay."""
+        build = muon_and_adamw if self.options.optimiser == "muon" else adamw
+        return build(self.model.model, self.options.learning_rate)
 
     def finished(self, progress: Progress) -> bool:
         """After ``steps`` steps."""
@@ -106,75 +73,83 @@ class NoisyEncoderTrainer(Trainer[MixtureBatch, NoisyEncoder]):
         """Mixtures up to the next multiple of ``every`` steps, or the last step."""
         end = (progress.step // self.options.every + 1) * self.options.every
         for step in range(progress.step, min(end, self.options.steps)):
-            yield self.train.draw(self.seed, "train", step, self.options.batch).to(self.device)
+            yield self.data.train.draw(self.seed, "train", step, self.options.batch).to(self.device)
 
     def backward(self, batch: MixtureBatch, step: int) -> torch.Tensor:
-        """Gradient of the objective; returns the objective and its three terms."""
+        """Gradient of the objective; returns the objective and its terms, in the order of FIGURES."""
         power = power_of(batch.speech + batch.noise)
-        encoding = self.model(power, torch.ones_like(power[..., 0]))
-        terms = loss_of(self.prior, encoding, batch, torch_stream(self.seed, "step", step, device=power.device))
-        total = terms.total(self.options.noise_weight)
-        total.backward()
-        return torch.cat([total.detach().unsqueeze(0), terms.parts()])
+        encoding = self.model.model(power, torch.ones_like(power[..., 0]))
+        generator = torch_stream(self.seed, "step", step, device=power.device)
+        loss = loss_of(self.prior, encoding, batch, generator)
+        loss.total(self.options.weights()).backward()
+        return loss.figures(self.options.weights())
+
+    def step_done(self, progress: Progress) -> None:
+        """Update the moving average."""
+        self.model.update(progress.step, self.options.average)
 
     def add_up(self, progress: Progress, figures: torch.Tensor, gradient_norm: float) -> None:
         """Sums over steps. They are not in the checkpoint: there is none within an epoch."""
-        self._sums += figures[1:].cpu()
+        self._sums += torch.cat([figures.cpu(), torch.tensor([gradient_norm])])
 
     def totals(self, progress: Progress, rate: float) -> Figures:
         """Means over the epoch's steps."""
         steps = self.options.every - (-progress.step) % self.options.every
-        names = ("train_speech", "train_kl", "train_noise")
-        means = dict(zip(names, (self._sums / steps).tolist(), strict=True))
+        means = [round(value, 4) for value in (self._sums / steps).tolist()]
+        names = [f"train_{name}" for name in (*FIGURES, "norm")]
         self._sums.zero_()
-        return means
+        return {"learning_rate": rate, **dict(zip(names, means, strict=True))}
 
     def validate(self) -> Figures:
         """See :func:`validate`."""
-        return validate(self.model, self.prior, self.valid, self.seed, self.options, self.device)
+        return validate(self.model.average, self.prior, self.data, self.seed, self.options, self.device)
 
     def validation_loss(self, figures: Figures) -> float:
         """The objective."""
-        noise = self.options.noise_weight * figures["valid_noise"]
-        return figures["valid_speech"] + figures["valid_kl"] + noise
+        return figures["valid_loss"]
 
     def epoch_done(self, progress: Progress, best: bool) -> None:
-        """Report the record in one line."""
+        """Export the moving average, and report the record in one line."""
+        self.export(self.model.average, progress)
         record: dict[str, Any] = progress.history[-1]
-        self.say(", ".join(f"{k} {v:.2f}" if isinstance(v, float) else f"{k} {v}" for k, v in record.items()))
+        shown = ("valid_gain_db", "valid_distance", "valid_coverage", "valid_loss", "train_loss")
+        figures = ", ".join(f"{name} {record[name]:.4g}" for name in shown)
+        self.say(f"step {record['step']} of {self.options.steps}, {record['seconds']:.0f} s: {figures}")
 
 
 @torch.no_grad()
 def validate(
-    model: NoisyEncoder,
+    model: AnyNoisyEncoder,
     prior: SpeechPrior,
-    valid: MixtureSource,
+    data: TrainingData,
     seed: int,
     options: NoisyEncoderOptions,
     device: torch.device,
 ) -> Figures:
-    """The three terms of the loss on fixed mixtures, and the gain in SNR of the network alone.
+    """The terms of the loss on fixed mixtures, the gain in SNR of the network alone, and its calibration.
 
-    ``valid_gain_db``: SNR after the Wiener filter v / (v + n), with the speech variance v at the mean of q
-    and the network's noise variance n, less the SNR of the mixture; in dB.
+    - ``valid_gain_db``: SNR after the Wiener filter v / (v + n), with the speech variance v at the mean of q
+      and the network's noise variance n, less the SNR of the mixture; in dB.
+    - ``valid_coverage``: how often the mean of the clean frame's posterior is in the central 90 % interval of
+      the network's spread (of q where it has none), over all latents and frames.
     """
-    sums, gains = torch.zeros(3), []
-    model.eval()
+    sums, gains, inside = torch.zeros(len(FIGURES)), [], []
     for number in range(_VALID_BATCHES):
-        batch = valid.draw(seed, "valid", number, options.batch).to(device)
-        mixture = power_of(batch.speech + batch.noise)
-        encoding = model(mixture, torch.ones_like(mixture[..., 0]))
-        terms = loss_of(prior, encoding, batch, torch_stream(seed, "valid", number, device=device))
-        sums += terms.parts().cpu()
-        eta = prior.decode(encoding.posterior.mean.unsqueeze(1))[:, 0]
-        wiener = torch.sigmoid(eta - encoding.log_noise)
-        error = wiener * (batch.speech + batch.noise) - batch.speech
+        batch = data.valid.draw(seed, "valid", number, options.batch).to(device)
+        mixture = batch.speech + batch.noise
+        power = power_of(mixture)
+        encoding = model(power, torch.ones_like(power[..., 0]))
+        loss = loss_of(prior, encoding, batch, torch_stream(seed, "valid", number, device=device))
+        sums += loss.figures(options.weights()).cpu()
+        error = wiener_at(prior, encoding, encoding.posterior.mean) * mixture - batch.speech
         gains.append(10 * torch.log10(_energy(batch.noise) / _energy(error)))
-    means = (sums / _VALID_BATCHES).tolist()
-    return {
-        "valid_speech": means[0], "valid_kl": means[1], "valid_noise": means[2],
-        "valid_gain_db": float(torch.cat(gains).mean()),
-    }  # fmt: skip
+        wide = encoding.posterior if encoding.spread is None else encoding.spread
+        departure = prior.encode(power_of(batch.speech)).mean - wide.mean
+        scaled = departure * torch.exp(-0.5 * wide.log_variance)
+        inside.append((scaled.abs() < _CENTRAL_90).float().mean())
+    means = dict(zip(FIGURES, (sums / _VALID_BATCHES).tolist(), strict=True))
+    means |= {"gain_db": float(torch.cat(gains).mean()), "coverage": float(torch.stack(inside).mean())}
+    return {f"valid_{name}": round(value, 4) for name, value in means.items()}
 
 
 def _energy(spectrum: torch.Tensor) -> torch.Tensor:

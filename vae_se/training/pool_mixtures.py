@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +11,7 @@ import torch
 from scipy.fft import irfft, next_fast_len, rfft
 
 from ..audio.level import active_rms
-from ..data.waveforms import Waveforms
+from ..data.waveforms import WeightedSpeech, draw_cut
 from ..noisy_encoder.simulation.channel import band_limit, clip, colour, quantise
 from ..noisy_encoder.simulation.pool import Pool
 from ..noisy_encoder.simulation.primitives import chance, control, log_uniform, unit_power
@@ -68,7 +66,7 @@ class PoolMixtures:
     noise alike; what clipping and quantisation change counts as noise.
     """
 
-    speech: Sequence[tuple[Waveforms, float]]
+    speech: WeightedSpeech
     pool: Pool
     prior: Any
     seconds: float = 4.0
@@ -110,13 +108,7 @@ class PoolMixtures:
         return (scale * speech).astype(np.float32), (scale * (mixture - speech)).astype(np.float32)
 
     def _cut(self, length: int, random: np.random.Generator) -> np.ndarray:
-        edges = self._edges
-        waves = self.speech[min(int(np.searchsorted(edges, random.random() * edges[-1])), len(edges) - 1)][0]
-        return waves.cut(int(random.integers(0, len(waves) - length + 1)), length)
-
-    @functools.cached_property
-    def _edges(self) -> np.ndarray:
-        return np.cumsum([weight for _, weight in self.speech])
+        return draw_cut(self.speech, length, random)
 
     def _noise(self, length: int, random: np.random.Generator) -> np.ndarray:
         """Layers from the pool, with voices now and then, each at its own level (normal, 7 dB)."""

@@ -41,11 +41,12 @@ _START_FRAMES = 4096  # training frames for the initial values, and for the para
 class PriorJob(TrainingJob):
     """Training of a prior.
 
-    ``recipe``: architecture, signal and training options; ``quiet``: no progress on stderr; ``tensorboard``:
-    write events for TensorBoard; ``score_files``: number of validation files that are re-synthesised and
-    scored after training (0: none).
+    ``data``: folder of clean speech, searched recursively; ``recipe``: architecture, signal and training
+    options; ``quiet``: no progress on stderr; ``tensorboard``: write events for TensorBoard; ``score_files``:
+    number of validation files that are re-synthesised and scored after training (0: none).
     """
 
+    data: Path
     recipe: Recipe
     quiet: bool = True
     tensorboard: bool = False
@@ -170,7 +171,7 @@ def _some_frames(frames: FrameSet) -> torch.Tensor:
 
 def _load_frames(job: PriorJob, warn: Callable[[str], None]) -> _Frames:
     """Power spectra for training and validation. Raises UsageError where one of them is empty."""
-    parts, signal = job.split(), job.recipe.signal
+    parts, signal = job.split(job.data), job.recipe.signal
     spectra, key = _features(parts.folder, job, warn), cache_key(parts.folder, signal)
     if parts.held_out:
         held = set(parts.valid.speakers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from .checkpoint import Progress
 from .distributed import ALONE, World
 from .elbo import elbo_terms, itakura_saito_from, loss
 from .job import Identity
-from .loop import Figures, LearningRate, Trainer, adamw
+from .loop import Figures, StepSize, Trainer, adamw
 from .recipes import TrainOptions
 
 _VALID_CHUNK = 4096  # frames
@@ -66,13 +67,14 @@ class PriorTrainer(Trainer[Batch, TrainablePrior]):
         self.per_epoch = self.train_batches.per_epoch
         self.valid, self.options, self.seed = valid, options, seed
         self.save_weights, self.listener = save_weights, listener
-        step_size = LearningRate(
-            options.epochs * self.per_epoch,
-            options.learning_rate,
-            options.warmup_steps,
-            options.final_rate,
-            options.clip_norm,
+        rate = functools.partial(
+            schedule.learning_rate,
+            total=options.epochs * self.per_epoch,
+            top=options.learning_rate,
+            warmup=options.warmup_steps,
+            final=options.final_rate,
         )
+        step_size = StepSize(rate, options.clip_norm)
         super().__init__(model, step_size, checkpoint, identity, device, options.checkpoint_steps, world)
 
     def optimiser(self) -> torch.optim.Optimizer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from ..storage.atomic import write_atomically
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: Names of the files in the folder of a prior.
+#: Names of the files in the folder of a prior or a noisy encoder.
 HISTORY, CURVES = "history.jsonl", "curves.svg"
 
 Record = dict[str, Any]
@@ -41,15 +41,44 @@ def read_history(path: Path) -> list[Record]:
 
 def plot_curves(path: Path, history: Sequence[Record], best_epoch: int) -> bool:
     """Write an SVG of the losses, the Itakura-Saito divergence and the KL term; False without matplotlib."""
+    return _plot(path, lambda: _curves(history, best_epoch))
+
+
+def plot_noisy_encoder_curves(path: Path, history: Sequence[Record]) -> bool:
+    """Write an SVG of a noisy encoder's validation against the hours of training; False without matplotlib."""
+    return _plot(path, lambda: _noisy_encoder_curves(history))
+
+
+def _plot(path: Path, draw: Callable[[], Figure]) -> bool:
+    """Write the figure that ``draw`` returns; False without matplotlib."""
     try:
         import matplotlib
     except ImportError:
         return False
     temporary = path.with_name(f".{path.name}.tmp")
     with matplotlib.rc_context(_SVG):
-        _curves(history, best_epoch).savefig(temporary, format="svg", metadata=_NO_METADATA)
+        draw().savefig(temporary, format="svg", metadata=_NO_METADATA)
     temporary.replace(path)
     return True
+
+
+def _noisy_encoder_curves(history: Sequence[Record]) -> Figure:
+    """A matplotlib Figure of three panels over the training time."""
+    from matplotlib.figure import Figure
+
+    hours = [record["seconds"] / 3600 for record in history]
+    figure = Figure(figsize=(10, 3.2), layout="constrained")
+    panels = (
+        ("gain_db", "gain in SNR, filter alone (dB)"),
+        ("distance", "distance to clean speech"),
+        ("coverage", "coverage of the 90 % interval"),
+    )
+    for panel, (name, title) in zip(figure.subplots(1, 3), panels, strict=True):
+        panel.plot(hours, [record[f"valid_{name}"] for record in history], marker=".", markersize=3)
+        panel.set_title(title)
+        panel.set_xlabel("hours of training")
+        panel.locator_params(axis="both", nbins=5)
+    return figure
 
 
 def _curves(history: Sequence[Record], best_epoch: int) -> Figure:

@@ -9,7 +9,7 @@ def learning_rate(step: int, total: int, top: float, warmup: int, final: float) 
     """Linear increase over ``warmup`` steps to ``top``, then a cosine down to ``final * top`` at ``total``.
 
     Loshchilov and Hutter, SGDR: stochastic gradient descent with warm restarts, 2017, without restarts.
-    ``step`` counts from 0; ``warmup`` is limited to a tenth of ``total``.
+    ``step`` counts from 0, ``decay`` is a fraction of ``total``; ``warmup`` is limited to a tenth of ``total``.
 
     >>> [round(learning_rate(step, 100, 1.0, 10, 0.0), 2) for step in (0, 9, 55, 100)]
     [0.1, 1.0, 0.5, 0.0]
@@ -19,6 +19,19 @@ def learning_rate(step: int, total: int, top: float, warmup: int, final: float) 
         return top * (step + 1) / warmup
     progress = min(1.0, (step - warmup) / max(1, total - warmup))
     return top * (final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def trapezoid(step: int, total: int, top: float, warmup: int, decay: float) -> float:
+    """Linear increase over ``warmup`` steps to ``top``, constant, then linear to 0 over the part ``decay``.
+
+    ``step`` counts from 0, ``decay`` is a fraction of ``total``; ``warmup`` is limited to a tenth of ``total``.
+
+    >>> [round(trapezoid(step, 100, 1.0, 10, 0.5), 2) for step in (0, 9, 49, 75, 100)]
+    [0.1, 1.0, 1.0, 0.5, 0.0]
+    """
+    rise = min(1.0, (step + 1) / max(1, min(warmup, total // 10)))
+    fall = min(1.0, (total - step) / max(1, round(decay * total)))
+    return top * min(rise, fall)
 
 
 def beta(step: int, steps_per_epoch: int, top: float, warmup_epochs: float) -> float:

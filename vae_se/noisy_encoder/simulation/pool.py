@@ -3,6 +3,7 @@ training."""
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import json
 import multiprocessing
@@ -47,6 +48,25 @@ class Pool:
             parts.append(whole[:missing])
         part = parts[0] if len(parts) == 1 else np.concatenate(parts)
         return np.asarray(part, np.float32) * self.scales[item]
+
+    def split(self, part: float) -> tuple[Pool, Pool]:
+        """The pool less its last items, and these: about ``part`` of all, at least one.
+
+        Items are drawn independently, so the order is no matter. Raises UsageError for a pool of one item.
+        """
+        first = len(self) - max(1, round(part * len(self)))
+        if first < 1:
+            raise UsageError(f"a pool of {len(self)} noises", "validation needs one of its own: draw more")
+        return self._items(slice(None, first)), self._items(slice(first, None))
+
+    def counts(self) -> dict[str, int]:
+        """Number of items of each class, sorted by name."""
+        return dict(sorted(collections.Counter(self.names).items()))
+
+    def _items(self, chosen: slice) -> Pool:
+        return dataclasses.replace(
+            self, samples=self.samples[chosen], scales=self.scales[chosen], names=self.names[chosen]
+        )
 
     def without(self, *names: str) -> Pool:
         """The pool less the classes ``names``, as an ablation needs it."""
@@ -141,7 +161,7 @@ def open_pool(folder: Path) -> Pool:
     try:
         index = json.loads((folder / "index.json").read_text())
     except (OSError, ValueError) as error:
-        raise UsageError(f"no pool of noise in {folder}: {error}", "draw one with draw_pool") from None
+        raise UsageError(f"no pool of noise in {folder}: {error}", "vae-se noise pool draws one") from None
     samples = np.memmap(folder / "samples.int16", np.int16, "r", shape=(index["items"], index["length"]))
     scales = np.array(index["scales"], np.float32)
     return Pool(samples, scales, tuple(index["names"]), index["rate"], index["seed"])
