@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from .config import Config, EStepConfig, NoiseConfig
 from .errors import UsageError
+from .inference.calibration import UNCALIBRATED, Calibration
 from .inference.estep import ESTEPS, EStep
 from .inference.gain import Gain
 from .inference.initialisation import ProposesStart
@@ -48,6 +49,7 @@ def build_em(config: Config, prior: SpeechPrior) -> MonteCarloEM:
         pause_db=config.inference.pause_db,
         noisy_encoder=_noisy_encoder(config, prior),
         starts=config.inference.starts,
+        calibration=Calibration.fitted() if config.inference.calibrate else UNCALIBRATED,
     )
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import torch
 
 from ..rng import Streams
+from .calibration import UNCALIBRATED, Calibration
 from .convergence import recording_rhat
 from .em import EMState, Model
 from .speech_presence import attenuated_variance, pause_attenuation, speech_evidence, speech_presence
@@ -17,16 +18,18 @@ from .wiener import FilterMoments, filter_moments
 class Estimate:
     """The result of EM.
 
-    ``wiener``: filter of the posterior mean, E[s | x] = wiener * x; ``variance`` of the speech and of the
-    ``noise``, all (B, N, F); ``state``: where EM can resume; ``rhat`` (B,): R-hat of the chains over the
-    E-steps that the filter averages over, or None where there are no chains or fewer than four E-steps.
+    ``wiener``: filter of the posterior mean, E[s | x] = wiener * x; ``variance`` of the speech (calibrated) and
+    of the ``noise``, all (B, N, F); ``state``: where EM can resume; ``rhat`` (B,): R-hat of the chains over the
+    E-steps that the filter averages over, or None where there are no chains or fewer than four E-steps;
+    ``energies`` (B, 2): sums over frames and bins of |E[s | x]|^2 and of the variance of the speech.
     """
 
     wiener: torch.Tensor
     variance: torch.Tensor
     noise: torch.Tensor
     state: EMState
-    rhat: torch.Tensor | None = None
+    rhat: torch.Tensor | None
+    energies: torch.Tensor
 
 
 @torch.no_grad()
@@ -38,12 +41,13 @@ def averaged_filter(
     streams: Streams,
     averaging: int,
     pause_db: float = 0.0,
+    calibration: Calibration = UNCALIBRATED,
 ) -> Estimate:
     """The posterior filter over the draws of ``averaging`` E-steps that follow ``state``.
 
     Kernels that adapt their proposals stop doing so before the first of these E-steps; the returned state is
-    not affected. ``pause_db``: additional attenuation of frames without speech. Hidden variables of the noise
-    are drawn anew after every E-step.
+    not affected. ``pause_db``: additional attenuation of frames without speech; ``calibration``: of the
+    variance. Hidden variables of the noise are drawn anew after every E-step.
     """
     total: FilterMoments | None = None
     joints, evidence, estep = [], torch.zeros_like(mask), model.estep.frozen(state.estep)
@@ -65,9 +69,12 @@ def averaged_filter(
     assert total is not None, "averaging is at least 1"
     target = model.target(power, mask, state)
     wiener, variance = total.mean(), total.variance(target.power)
+    variance = calibration.variance(variance, wiener)
     if pause_db:
         presence = speech_presence(evidence, mask, model.prior.signal)
         factor = pause_attenuation(presence, mask, pause_db, model.prior.signal)
         variance = attenuated_variance(variance, wiener.square() * target.power, factor, pause_db)
         wiener = wiener * factor.unsqueeze(-1)
-    return Estimate(wiener, variance, target.noise, state, recording_rhat(joints, mask))
+    frames = torch.stack([(wiener.square() * target.power).sum(-1), variance.sum(-1)], -1)
+    energies = (frames * mask.unsqueeze(-1)).sum(1)
+    return Estimate(wiener, variance, target.noise, state, recording_rhat(joints, mask), energies)

@@ -10,6 +10,7 @@ import torch
 from ..errors import UsageError
 from ..rng import Streams
 from .averaging import Estimate, averaged_filter
+from .calibration import UNCALIBRATED, Calibration
 from .em import EMState, Model, init, step
 from .multistart import best_start, candidates
 
@@ -21,13 +22,15 @@ class MonteCarloEM(Model):
     ``iterations``: number of EM iterations. It is fixed: a Monte Carlo objective falls now and then, which is
     no reason to stop. ``averaging``: E-steps after the last M-step whose draws the filter averages over;
     ``pause_db``: additional attenuation of frames without speech; ``starts``: number of initialisations; EM
-    continues from the one with the highest bound. Raises UsageError for values out of range.
+    continues from the one with the highest bound; ``calibration``: of the posterior variance. Raises
+    UsageError for values out of range.
     """
 
     iterations: int = 60
     averaging: int = 4
     pause_db: float = 0.0
     starts: int = 1
+    calibration: Calibration = UNCALIBRATED
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -69,4 +72,6 @@ class MonteCarloEM(Model):
             state, _ = step(self, power, mask, state, streams)
             if progress is not None:
                 progress(state.iteration, self.iterations)
-        return averaged_filter(self, power, mask, state, streams, self.averaging, self.pause_db)
+        return averaged_filter(
+            self, power, mask, state, streams, self.averaging, self.pause_db, self.calibration
+        )
