@@ -1,6 +1,6 @@
 """Is the uncertainty right? Coverage of posterior intervals on validation mixtures.
 
-    python eval/scripts/calibration.py ../shared/data [--mixtures 40] [--presets fast,default]
+    python eval/scripts/calibration.py ../shared/data [--mixtures 25] [--presets fast,default]
 
 Writes eval/results/calibration.csv, .md and .png. The data folder contains speech/valid and noise/. The
 mixtures have other draws than those of the protocol ``validation``. Bins count that lie within 30 dB of the
@@ -42,7 +42,7 @@ from vae_se.storage.atomic import write_atomically
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 RECIPE = MixingRecipe(
-    count=40, seed=23, min_utterance=1.0, join_to=4.0, max_seconds=5.0, level_dbfs=(-32.0, -20.0)
+    count=25, seed=23, min_utterance=1.0, join_to=4.0, max_seconds=5.0, level_dbfs=(-32.0, -20.0)
 )
 LEVELS = (0.5, 0.8, 0.95)
 RANGE_DB = 30.0

@@ -1,6 +1,6 @@
 """Learn the constant of the calibrated posterior variance (vae_se/inference/calibration.py).
 
-    python eval/scripts/fit_calibration.py ../shared/data [--mixtures 64] [--preset default] [--cache FOLDER]
+    python eval/scripts/fit_calibration.py ../shared/data [--mixtures 48] [--preset default] [--cache FOLDER]
 
 DATA/speech/train is mixed with simulated noise (vae_se/noisy_encoder/simulation) at -8 to 22 dB; no recording
 of noise and no validation speech is used. The deviation is the one for which the intervals of 80 % hold 80 % of
@@ -79,7 +79,7 @@ def main() -> None:
     """Learn the constant and write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--mixtures", type=int, default=64)
+    parser.add_argument("--mixtures", type=int, default=48)
     parser.add_argument("--preset", default="default")
     parser.add_argument("--cache", type=Path, help="of the waveforms")
     given = parser.parse_args()
