@@ -20,7 +20,7 @@ FILTERS = torch.tensor([1e-4, 0.02, 0.3, 0.5, 0.9, 0.999], dtype=torch.float64)
 
 
 def errors(calibration: Calibration, filters: torch.Tensor, count: int, seed: int = 0) -> np.ndarray:
-    """Draws of |s - E[s | x]|^2 by the model's definition, for a variance of 1 before calibration, (count, F)."""
+    """Draws (count, F) of |s - E[s | x]|^2 by definition, for a variance of 1 before calibration."""
     rng, m = np.random.default_rng(seed), filters.numpy()
     odds = m / (1 - m) * np.exp(calibration.deviation * rng.standard_normal((count, m.size)))
     other = odds / (1 + odds)
