@@ -22,6 +22,7 @@ import argparse
 import csv
 import dataclasses
 import io
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -224,7 +225,7 @@ def as_markdown(found: list[Found], presets: list[str], count: int) -> str:
                 key = (preset, quantity, kind, name)
                 (shares,) = (row[5] for row in rows if row[:4] == key)
                 cells += [percent(shares[:3]), percent(shares[3:])]
-            lines.append(f"| {kind} {name} | {' | '.join(cells)} |")
+            lines.append(f"| {f'{kind} {name}'.strip()} | {' | '.join(cells)} |")
         lines.append("")
     lines += ["## Noise variance and latents", "", "Neither is changed by the calibration.", ""]
     lines += ["| quantity | group | " + " | ".join(presets) + " |", "|---" * (2 + len(presets)) + "|"]
@@ -232,7 +233,7 @@ def as_markdown(found: list[Found], presets: list[str], count: int) -> str:
         wanted = [row[2:4] for row in rows if row[1] == quantity and row[2] in ("all", "SNR, dB")]
         for kind, name in dict.fromkeys(wanted):
             cells = [percent(r[5][:3]) for p in presets for r in rows if r[:4] == (p, quantity, kind, name)]
-            lines.append(f"| {quantity} | {kind} {name} | {' | '.join(cells)} |")
+            lines.append(f"| {quantity} | {f'{kind} {name}'.strip()} | {' | '.join(cells)} |")
     lines += ["", "## The model's estimate of SI-SDR", ""]
     columns = ("preset", "correlation", "mean error, dB", "RMS error, dB", "trusted", "worst trusted, dB")
     lines += [f"| {' | '.join(columns)} | best other, dB |"]
@@ -303,7 +304,9 @@ def main() -> None:
     found = []
     for preset in presets:
         enhancer = Enhancer.from_pretrained(preset=preset, device="cpu")
-        found += [run(enhancer, preset, mixture) for mixture in items]
+        for number, mixture in enumerate(items, 1):
+            found.append(run(enhancer, preset, mixture))
+            print(f"{preset}: {number} of {len(items)}", file=sys.stderr, flush=True)
     given.out.mkdir(parents=True, exist_ok=True)
     write_atomically(given.out / "calibration.csv", as_csv(found).encode())
     write_atomically(given.out / "calibration.md", as_markdown(found, presets, len(items)).encode())

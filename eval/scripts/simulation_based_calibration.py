@@ -34,7 +34,7 @@ KERNELS: list[tuple[str, str, dict[str, Any], int]] = [
     ("langevin, small steps", "langevin", {"sweeps": 8, "step_size": 0.15}, 60),
     ("mala", "mala", {"sweeps": 3, "adaptation": 15}, 50),
     ("mala, preconditioned", "mala", {"sweeps": 3, "adaptation": 15, "precondition": True}, 30),
-    ("vem-mh", "vem-mh", {"sweeps": 3, "adaptation": 10, "warmup": 10}, 40),
+    ("vem-mh", "vem-mh", {"sweeps": 3, "adaptation": 6, "warmup": 8}, 24),
     ("encoder-mh", "encoder-mh", {"sweeps": 5, "adaptation": 15}, 50),
     ("encoder-is", "encoder-is", {"draws": 150}, 12),
     ("vem-is", "vem-is", {"draws": 150}, 12),
