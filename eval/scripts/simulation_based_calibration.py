@@ -26,19 +26,19 @@ from vae_se.priors import PRIORS, SignalSpec
 from vae_se.priors.base import SpeechPrior
 from vae_se.rng import Streams
 
-FRAMES, DRAWS, LATENTS, RANK = 1600, 15, 3, 2
+FRAMES, DRAWS, LATENTS, RANK = 800, 15, 3, 2
 #: Label, kernel, settings, E-steps. The state after the last one counts; chains start at different draws, so
 #: their last states are independent.
 KERNELS: list[tuple[str, str, dict[str, Any], int]] = [
     ("mh", "mh", {"sweeps": 5, "adaptation": 20}, 60),
-    ("langevin, small steps", "langevin", {"sweeps": 8, "step_size": 0.15}, 60),
+    ("langevin, small steps", "langevin", {"sweeps": 8, "step_size": 0.15}, 40),
     ("mala", "mala", {"sweeps": 3, "adaptation": 15}, 50),
     ("mala, preconditioned", "mala", {"sweeps": 3, "adaptation": 15, "precondition": True}, 30),
-    ("vem-mh", "vem-mh", {"sweeps": 3, "adaptation": 6, "warmup": 8}, 24),
+    ("vem-mh", "vem-mh", {"sweeps": 3, "adaptation": 15, "warmup": 10}, 45),
     ("encoder-mh", "encoder-mh", {"sweeps": 5, "adaptation": 15}, 50),
     ("encoder-is", "encoder-is", {"draws": 150}, 12),
-    ("vem-is", "vem-is", {"draws": 150}, 12),
-    ("vem", "vem", {}, 80),
+    ("vem-is", "vem-is", {"draws": 400}, 12),
+    ("vem", "vem", {}, 60),
     ("vem-full", "vem-full", {}, 15),
     ("vem-encoder", "vem-encoder", {}, 60),
 ]
@@ -60,7 +60,7 @@ def small_prior() -> SpeechPrior:
         prior = PRIORS["ffvae"](hidden=(8, 16), latent_dim=LATENTS, signal=SignalSpec(window=64, hop=16))
     prior = prior.double().eval().requires_grad_(False)
     with torch.no_grad():
-        prior.output.weight.mul_(2.0)
+        prior.output.weight.mul_(1.3)
     return prior
 
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from tests.conftest import ROOT
-from vae_se.inference.estep import ESTEPS, chain, vem_mh
+from vae_se.inference.estep import ESTEPS, vem_mh
 
-FRAMES = 500
+FRAMES = 300
 LOW = 1e-3  # an exact kernel falls below it by chance once in a thousand; the seeds are fixed
 
 
@@ -47,21 +47,18 @@ def test_the_preset_best_draws_from_the_posterior(sbc, simulation):
     assert p_of(sbc, simulation, "vem-mh") > LOW
 
 
-def test_a_kernel_without_its_acceptance_step_fails(sbc, simulation, monkeypatch):
-    def always(target, current, proposed, log_ratio, streams):
-        return chain.accept(target, current, proposed, torch.full_like(log_ratio, 1e3), streams)
-
-    monkeypatch.setattr(vem_mh, "accept", always)
+def test_a_kernel_that_leaves_out_the_density_of_its_proposal_fails(sbc, simulation, monkeypatch):
+    monkeypatch.setattr(vem_mh, "_log_weight", lambda chains, epsilon: chains.log_joint)
     assert p_of(sbc, simulation, "vem-mh") < 1e-6
 
 
-def test_draws_from_the_prior_and_narrow_draws_fail(sbc):
+def test_narrow_and_shifted_draws_fail(sbc):
     generator = torch.Generator().manual_seed(0)
     draws = torch.randn(sbc.DRAWS, 4000, 1, generator=generator)
     truth = torch.randn(4000, 1, generator=generator)
     assert sbc.p_value((draws < truth).double().mean(0)) > LOW
     assert sbc.p_value((0.9 * draws < truth).double().mean(0)) < LOW
-    assert sbc.p_value((draws + 0.1 < truth).double().mean(0)) < LOW
+    assert sbc.p_value((draws + 0.2 < truth).double().mean(0)) < LOW
 
 
 @pytest.mark.slow
