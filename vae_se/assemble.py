@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from .config import METHODS as METHODS
 from .config import Config, EStepConfig, NoiseConfig
 from .errors import UsageError
+from .inference.calibration import UNCALIBRATED, Calibration
 from .inference.estep import ESTEPS, EStep
 from .inference.gain import Gain
 from .inference.monte_carlo_em import MonteCarloEM
@@ -49,6 +50,7 @@ def build_em(config: Config, prior: SpeechPrior) -> MonteCarloEM:
         context_weight=config.inference.context_weight,
         deviation_weight=config.inference.deviation_weight,
         encoder_weight=config.inference.encoder_weight,
+        calibration=Calibration.fitted() if config.inference.calibrate else UNCALIBRATED,
     )
 
 

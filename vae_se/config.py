@@ -252,6 +252,10 @@ class InferenceConfig:
         "Number of initialisations; EM continues from the one with the highest bound after a short run.",
         range=Range(1, 100),
     )
+    calibrate: bool = setting(
+        True,
+        "Whether the posterior variance of the speech is calibrated; the estimated speech does not change.",
+    )
 
 
 @dataclasses.dataclass(frozen=True)

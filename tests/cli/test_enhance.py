@@ -32,7 +32,11 @@ FIELDS = {
     "acceptance": (float, type(None)),
     "ess": (float, type(None)),
     "rhat": (float, type(None)),
+    "snr_db": float,
+    "segment_snr_db": list,
+    "trusted": bool,
     "noise_output": (str, type(None)),
+    "draw_outputs": list,
     "picture": (str, type(None)),
     "warnings": list,
     "error": (str, type(None)),
@@ -226,6 +230,31 @@ def test_the_noise_is_what_was_taken_out(enhance, wav, make_noisy, tmp_path):
         soundfile.read(tmp_path / f"x{part}.wav")[0] for part in ("", "_enhanced", "_enhanced_noise")
     )
     assert np.corrcoef(noisy, speech + noise)[0, 1] > 0.99
+
+
+def test_draws_are_written_beside_the_output_and_depend_on_the_seed(enhance, wav, make_noisy, tmp_path):
+    path = wav("x.wav", make_noisy(0.5), subtype="FLOAT")
+    ran = enhance(path, "--draws", 2, "--json", "-q")
+    assert ran.code == 0, ran.err
+    names = [str(tmp_path / f"x_enhanced_draw{number}.wav") for number in (1, 2)]
+    assert json.loads(ran.out)["draw_outputs"] == names
+    estimate, *draws = (soundfile.read(name)[0] for name in (tmp_path / "x_enhanced.wav", *names))
+    assert {draw.shape for draw in draws} == {estimate.shape}
+    assert 0 < np.mean((draws[0] - estimate) ** 2) < np.mean((draws[0] - draws[1]) ** 2)
+    assert enhance(path, "--draws", 1, "--overwrite").code == 0
+    np.testing.assert_array_equal(soundfile.read(names[0])[0], draws[0])
+    assert enhance(path, "--draws", 1, "--overwrite", "--seed", 1).code == 0
+    assert not np.array_equal(soundfile.read(names[0])[0], draws[0])
+
+
+def test_draws_need_a_file_and_a_posterior(enhance, cli, wav, make_noisy):
+    path = wav("x.wav", make_noisy(0.3))
+    ran = enhance(path, "--draws", 1, "-o", "-")
+    assert ran.code == 2
+    assert "--draws needs an output file" in ran.err
+    ran = cli("enhance", path, "--method", "log-mmse", "--draws", 1)
+    assert ran.code == 2
+    assert "no posterior" in ran.err
 
 
 def test_the_same_seed_gives_the_same_file(enhance, wav, make_noisy, tmp_path):

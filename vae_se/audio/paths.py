@@ -175,6 +175,7 @@ def plan(
     many: bool = False,
     overwrite: bool = False,
     with_noise: bool = False,
+    draws: int = 0,
 ) -> list[FileJob]:
     """The jobs: an output for every input.
 
@@ -203,7 +204,7 @@ def plan(
                 raise UsageError(f"several inputs, but {output} is a file", "give a folder with -o")
             target = _inside(Path(output), source) / output_name(source, name, method)
         jobs.append(FileJob(source, target, exists=target.exists() and not overwrite))
-    _check(jobs, with_noise)
+    _check(jobs, with_noise, draws)
     return jobs
 
 
@@ -220,6 +221,11 @@ def noise_target(target: Path) -> Path:
     return target.with_name(f"{target.stem}_noise{target.suffix}")
 
 
+def draw_target(target: Path, number: int) -> Path:
+    """Path of posterior draw ``number``, which counts from 1, of the speech of an output."""
+    return target.with_name(f"{target.stem}_draw{number}{target.suffix}")
+
+
 def _is_stdin(source: Source) -> bool:
     return source.path is None and source.problem is None
 
@@ -228,14 +234,16 @@ def _is_folder(output: str) -> bool:
     return output.endswith(("/", os.sep)) or Path(output).is_dir() or not Path(output).suffix
 
 
-def _check(jobs: Iterable[FileJob], with_noise: bool) -> None:
+def _check(jobs: Iterable[FileJob], with_noise: bool, draws: int) -> None:
     """Raise UsageError where an output is also an input, or two outputs are the same file (links resolved)."""
     jobs = [job for job in jobs if job.source.problem is None and job.target is not None]
     inputs = {str(job.source.path.resolve()) for job in jobs if job.source.path is not None}
     outputs: dict[str, str] = {}
     for job in jobs:
         assert job.target is not None
-        for target in (job.target, noise_target(job.target)) if with_noise else (job.target,):
+        beside = [noise_target(job.target)] if with_noise else []
+        beside += [draw_target(job.target, number + 1) for number in range(draws)]
+        for target in (job.target, *beside):
             key = str(target.resolve())
             if key in inputs:
                 raise UsageError(

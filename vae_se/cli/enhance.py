@@ -53,6 +53,13 @@ PROCESS_SECONDS = 60.0
     show_default=True,
     help="Samples beyond full scale: limit them, scale the whole file down, or leave them (integers saturate).",
 )
+@click.option(
+    "--draws",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="Write N plausible versions of the speech as well, drawn from its posterior, as NAME_draw1.EXT ...",
+)
 @click.option("--save-noise", is_flag=True, help="Write the estimated noise as well, as NAME_noise.EXT.")
 @click.option(
     "--plot",
@@ -157,6 +164,7 @@ def enhance(ctx: click.Context, inputs: tuple[str, ...], **options: Any) -> int:
         device=options["device"],
         clip=options["clip"],
         save_noise=options["save_noise"],
+        draws=options["draws"],
         overwrite=options["overwrite"],
         pictures=plan_pictures(jobs, options["plot"], paths.several(inputs)) if options["plot"] else {},
         raw=raw_format(options["raw"], options["rate"], options["channels"]),
@@ -243,12 +251,15 @@ def plan_jobs(inputs: tuple[str, ...], config: Config, **options: Any) -> list[p
         many=many,
         overwrite=options["overwrite"],
         with_noise=options["save_noise"],
+        draws=options["draws"],
     )
     if any(job.target is None and job.source.problem is None for job in jobs):
         if options["as_json"]:
             raise UsageError("--json and the audio would both go to stdout", "give -o FILE")
         if options["save_noise"]:
             raise UsageError("--save-noise needs an output file", "give -o FILE")
+        if options["draws"]:
+            raise UsageError("--draws needs an output file", "give -o FILE")
         if sys.stdout.isatty():
             raise UsageError("stdout is a terminal", "redirect the WAV: > clean.wav, or give -o FILE")
     return jobs

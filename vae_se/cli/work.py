@@ -39,6 +39,7 @@ class FileSettings:
     device: str = "auto"
     clip: str = "clamp"
     save_noise: bool = False
+    draws: int = 0
     overwrite: bool = False
     pictures: dict[str, Path] = dataclasses.field(default_factory=dict)
     shared_noise: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -52,7 +53,8 @@ class FileOutcome:
 
     ``output``: ``-`` for stdout, None for an input that cannot be read. ``status``: done, skipped or failed.
     ``duration``: of the audio in seconds. ``seconds``: computing time (that of a batch is split in proportion
-    to duration). ``rtf``: real-time factor, the ratio of the two.
+    to duration). ``rtf``: real-time factor, the ratio of the two. ``snr_db``, ``segment_snr_db`` and
+    ``trusted``: see :class:`~vae_se.enhancement.results.Info`.
     """
 
     input: str
@@ -68,7 +70,11 @@ class FileOutcome:
     acceptance: float | None = None
     ess: float | None = None
     rhat: float | None = None
+    snr_db: float | None = None
+    segment_snr_db: list[float | None] = dataclasses.field(default_factory=list)
+    trusted: bool | None = None
     noise_output: str | None = None
+    draw_outputs: list[str] = dataclasses.field(default_factory=list)
     picture: str | None = None
     warnings: list[str] = dataclasses.field(default_factory=list)
     error: str | None = None
@@ -89,6 +95,8 @@ class FileWorker:
 
         self.settings = settings
         self.enhancer: Enhancer = Enhancer.from_pretrained(config=settings.config, device=settings.device)
+        if settings.draws and self.enhancer.prior is None:
+            raise UsageError(f"{settings.config.method} has no posterior to draw from", "omit --draws")
         if settings.pictures and self.enhancer.prior is None:
             raise UsageError(
                 f"--plot shows inference, which {settings.config.method} does not run", "omit one of them"
@@ -131,6 +139,7 @@ class FileWorker:
                         rate,
                         return_info=True,
                         posterior=bool(self.settings.pictures),
+                        draws=self.settings.draws,
                         progress=progress,
                         check_shape=False,
                     )
@@ -152,6 +161,7 @@ class FileWorker:
                 rate,
                 return_info=True,
                 posterior=bool(self.settings.pictures),
+                draws=self.settings.draws,
                 check_shape=False,
             )
         except Exception:
@@ -201,11 +211,12 @@ class FileWorker:
             return files.read(job.source.path, job.source.label, self.settings.raw)
 
     def _is_long(self, job: paths.FileJob) -> bool:
-        """Whether a file is enhanced in blocks; not where a picture is drawn, nor from a pipe."""
+        """Whether a file is enhanced in blocks; not for a picture or posterior draws, nor from a pipe."""
         from ..enhancement.long_file import is_long
 
         path = job.source.path
-        if path is None or job.source.label in self.settings.pictures or not path.is_file():
+        whole = self.settings.draws > 0 or job.source.label in self.settings.pictures
+        if path is None or whole or not path.is_file():
             return False
         return self.enhancer.prior is not None and is_long(path, self.settings.raw, job.source.label)
 
@@ -243,6 +254,10 @@ class FileWorker:
         if outcome.noise_output is not None:
             # The noise first: a run that is cut off may leave noise without speech, never the reverse.
             files.write(outcome.noise_output, info.noise, recording, clip)
+        for number, drawn in enumerate(info.draws, 1):
+            path = paths.draw_target(job.target, number)
+            files.write(path, drawn, recording, clip)
+            outcome.draw_outputs.append(str(path))
         warnings = files.write(job.target, speech, recording, clip)
         picture = self.settings.pictures.get(outcome.input)
         if picture is not None:
@@ -263,6 +278,8 @@ class FileWorker:
         outcome.iterations = info.iterations
         outcome.objective = info.objective[-1] if info.objective else None
         outcome.acceptance, outcome.ess, outcome.rhat = info.acceptance, info.ess, info.rhat
+        outcome.snr_db, outcome.segment_snr_db = info.snr_db, info.segment_snr_db
+        outcome.trusted = info.trusted
 
 
 def describe(job: paths.FileJob, config: Config, baseline: bool = False) -> FileOutcome:

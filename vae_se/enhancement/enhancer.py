@@ -26,6 +26,7 @@ from ..signal_spec import SignalSpec
 from .arrays import as_channels, checked_rate, like
 from .long_file import enhance_long, is_long
 from .pipeline import ArraySource, EnhancedRecording, enhance_recordings
+from .posterior_draws import check_draws, drawn_recordings
 from .residual_noise import add_residual_noise, residual_gains
 from .results import ChannelInfo, Factors, Info
 from .sample_buffer import MemoryBuffer
@@ -126,6 +127,7 @@ class Enhancer:
         *,
         return_info: bool = False,
         posterior: bool = True,
+        draws: int = 0,
         name: str = "",
         progress: ProgressCallback | None = None,
         check_shape: bool = True,
@@ -136,14 +138,40 @@ class Enhancer:
         numbers with full scale at 1.0, or int16, int32 or uint8 with theirs. Returns the speech in the same
         type, shape, rate and level (integers saturate); with ``return_info`` also an :class:`Info`.
         Its posterior of every frame and bin (1.4 GB for an hour of a channel) is left out if ``posterior`` is
-        false. ``name`` selects the random stream, together with the configured seed. ``progress(done, total)``
-        is called after each EM iteration. More channels than samples, or more than 64, are taken for a mistaken
+        false. ``draws``: number of posterior draws in :attr:`Info.draws` (see :meth:`sample`). ``name`` selects
+        the random stream, together with the configured seed. ``progress(done, total)`` is called after each EM
+        iteration. More channels than samples, or more than 64, are taken for a mistaken
         axis and refused, unless ``check_shape`` is false.
 
-        Raises AudioError for samples that are missing or not finite, UsageError for another type or shape.
+        Raises AudioError for samples that are missing or not finite, UsageError for another type or shape, and
+        for draws of a baseline.
         """
-        ((speech, info),) = self._run([noisy], rate, [name], progress, return_info, posterior, check_shape)
+        results = self._run([noisy], rate, [name], progress, return_info, posterior, check_shape, draws)
+        ((speech, info),) = results
         return (speech, info) if return_info else speech
+
+    def sample(
+        self,
+        noisy: Any,
+        rate: int,
+        *,
+        draws: int = 5,
+        name: str = "",
+        progress: ProgressCallback | None = None,
+        check_shape: bool = True,
+    ) -> list[Any]:
+        """Posterior draws of the speech: ``draws`` plausible versions of it, each like the result of
+        :meth:`enhance`.
+
+        Their mean approaches the estimate as ``draws`` grows, and their spread is the reported uncertainty
+        (:mod:`.posterior_draws`). They depend on the configured seed and on ``name``; the first ones are the
+        same for any number. For the other arguments and the errors see :meth:`enhance`.
+        """
+        _, info = self.enhance(
+            noisy, rate, return_info=True, posterior=False, draws=draws, name=name, progress=progress,
+            check_shape=check_shape,
+        )  # fmt: skip
+        return list(info.draws)
 
     def enhance_batch(
         self,
@@ -153,6 +181,7 @@ class Enhancer:
         names: Sequence[str] | None = None,
         return_info: bool = False,
         posterior: bool = True,
+        draws: int = 0,
         check_shape: bool = True,
     ) -> Any:
         """Enhance several recordings of one rate: the same result as one by one, and faster.
@@ -162,7 +191,7 @@ class Enhancer:
         """
         items = list(noisy)
         names = list(names) if names else [""] * len(items)
-        results = self._run(items, rate, names, None, return_info, posterior, check_shape)
+        results = self._run(items, rate, names, None, return_info, posterior, check_shape, draws)
         speech, infos = [one for one, _ in results], [info for _, info in results]
         return (speech, infos) if return_info else speech
 
@@ -206,23 +235,36 @@ class Enhancer:
         return_info: bool,
         posterior: bool,
         check_shape: bool,
+        draws: int,
     ) -> list[tuple[Any, Info | None]]:
         started = time.perf_counter()
+        check_draws(draws)
         rate = checked_rate(rate)
         sources = [ArraySource(as_channels(item, check_shape), rate) for item in items]
         output = self.config.output
+        drawn: Sequence[Sequence[EnhancedRecording]] = [[] for _ in items]
         if self._baseline is not None:
+            if draws:
+                raise UsageError(f"{self.config.method} has no posterior to draw from", "use the method mcem")
             recordings = [_by_baseline(self._baseline, source) for source in sources]
             output = dataclasses.replace(output, floor_db=math.inf)  # baselines set their own floor
         else:
             recordings = enhance_recordings(
                 self.segmented_em, sources, names, MemoryBuffer,
-                keep_posterior=return_info and posterior, progress=progress,
+                keep_posterior=return_info and (posterior or draws > 0), progress=progress,
             )  # fmt: skip
+            if draws and return_info:
+                stft, seed = self.signal.stft, self.config.seed
+                drawn = [
+                    list(drawn_recordings(recording, stft, draws, seed, name))
+                    for recording, name in zip(recordings, names, strict=True)
+                ]
+            if not posterior:
+                recordings = [dataclasses.replace(recording, posteriors=[]) for recording in recordings]
         seconds = (time.perf_counter() - started) / max(1, len(items))
         return [
-            _collect(item, recording, output, seconds, return_info)
-            for item, recording in zip(items, recordings, strict=True)
+            _collect(item, recording, versions, output, seconds, return_info)
+            for item, recording, versions in zip(items, recordings, drawn, strict=True)
         ]
 
 
@@ -260,13 +302,36 @@ def _by_baseline(baseline: Baseline, source: ArraySource) -> EnhancedRecording:
 
 
 def _collect(
-    item: Any, recording: EnhancedRecording, output: OutputConfig, seconds: float, return_info: bool
+    item: Any,
+    recording: EnhancedRecording,
+    drawn: Sequence[EnhancedRecording],
+    output: OutputConfig,
+    seconds: float,
+    return_info: bool,
 ) -> tuple[Any, Info | None]:
-    """The output in the type and shape of ``item``, and its :class:`Info` where that is requested."""
+    """The output in the type and shape of ``item``, and its :class:`Info` where that is requested.
+
+    The posterior draws ``drawn`` get the same part of their noise as the estimate, so that their mean
+    approaches the output.
+    """
     gains = residual_gains(output, recording.blocks(), recording.source.rate)
     shape = (recording.source.channels, recording.samples)
-    speech = np.empty(shape, recording.source.dtype)
-    noise = np.empty_like(speech) if return_info else None
+    noise = np.empty(shape, recording.source.dtype) if return_info else None
+    speech = _output(recording, gains, noise)
+    if noise is None:
+        return like(item, speech), None
+    info = Info.summary(
+        like(item, noise), seconds, recording.diagnostics, recording.warnings, recording.posteriors
+    )
+    info.draws = [like(item, _output(version, gains)) for version in drawn]
+    return like(item, speech), info
+
+
+def _output(
+    recording: EnhancedRecording, gains: np.ndarray | None, noise: np.ndarray | None = None
+) -> np.ndarray:
+    """The output (C, T) with its residual noise; writes the estimated noise to ``noise`` (C, T)."""
+    speech = np.empty((recording.source.channels, recording.samples), recording.source.dtype)
     start = 0
     for speech_block, noise_block in add_residual_noise(recording.blocks(), gains):
         stop = start + speech_block.shape[1]
@@ -274,12 +339,7 @@ def _collect(
         if noise is not None:
             noise[:, start:stop] = noise_block
         start = stop
-    if noise is None:
-        return like(item, speech), None
-    info = Info.summary(
-        like(item, noise), seconds, recording.diagnostics, recording.warnings, recording.posteriors
-    )
-    return like(item, speech), info
+    return speech
 
 
 __all__ = ["AudioError", "ChannelInfo", "Enhancer", "Factors", "Info", "PriorError", "enhance"]

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ..deprecated import warn
+from ..inference.calibration import UNCALIBRATED, Calibration
 from ..inference.diagnostics import Diagnostics, summarise
 
 
@@ -31,9 +32,11 @@ class ChannelInfo:
     """Posterior of one channel at the prior's rate and STFT, on the CPU.
 
     ``wiener`` (N, F): the filter, E[s | x] = wiener * x. ``uncertainty`` (N, F): posterior standard deviation
-    of the speech. ``noise_variance`` (N, F). ``gain`` (N,): gain of the speech at the prior's level.
+    of the speech, calibrated unless that is switched off. ``noise_variance`` (N, F). ``gain`` (N,): gain of the
+    speech at the prior's level.
     ``factors``: of the noise, one entry a segment; empty where the noise model has no factorisation.
-    ``uncertainty``, ``noise_variance`` and ``factors`` are on the input's scale.
+    ``uncertainty``, ``noise_variance`` and ``factors`` are on the input's scale. ``calibration``: of the
+    uncertainty; it determines the shape of the posterior.
     """
 
     wiener: torch.Tensor
@@ -41,22 +44,33 @@ class ChannelInfo:
     noise_variance: torch.Tensor
     gain: torch.Tensor
     factors: list[Factors] = dataclasses.field(default_factory=list)
+    calibration: Calibration = UNCALIBRATED
 
     def __repr__(self) -> str:
         frames, bins = self.wiener.shape
         return f"<ChannelInfo: {frames} frames, {bins} bins, {len(self.factors)} noise factorisations>"
 
+    def radius(self, level: float) -> torch.Tensor:
+        """Radius (N, F), on the input's scale, of the circle around E[s | x] = wiener * x that holds s with
+        probability ``level``. Raises UsageError for a level outside of (0, 1)."""
+        return self.uncertainty * self.calibration.radius(level, self.wiener)
+
     @classmethod
-    def zeros(cls, frames: int, bins: int) -> ChannelInfo:
+    def zeros(cls, frames: int, bins: int, calibration: Calibration = UNCALIBRATED) -> ChannelInfo:
         """All zero, N = ``frames`` and F = ``bins``."""
         wiener, uncertainty, noise = (torch.zeros(frames, bins, device="cpu") for _ in range(3))
-        return cls(wiener, uncertainty, noise, torch.zeros(frames, device="cpu"))
+        gain = torch.zeros(frames, device="cpu")
+        return cls(wiener, uncertainty, noise, gain, calibration=calibration)
 
     @property
     def mask(self) -> torch.Tensor:
         """Deprecated name of ``wiener``."""
         warn("ChannelInfo.mask", "ChannelInfo.wiener")
         return self.wiener
+
+
+#: Below this estimate of the SI-SDR in dB a result is not to be trusted (eval/results/calibration.md).
+TRUSTED_DB = 5.0
 
 
 @dataclasses.dataclass(repr=False)
@@ -69,7 +83,10 @@ class Info:
     is ``noise`` only where they keep none: ``output.floor_db=inf``, and the other two at their defaults. A
     baseline has no ``floor_db``. ``channels``: the posterior of each channel that is not silent; empty unless
     it was requested. ``objective`` (nats per frame and iteration), ``acceptance``, ``ess``, ``rhat`` and
-    ``warnings``: see :mod:`vae_se.inference.diagnostics`. ``seconds``: computing time.
+    ``warnings``: see :mod:`vae_se.inference.diagnostics`. ``seconds``: computing time. ``snr_db``: the model's
+    own estimate of the SI-SDR of the estimated speech, over all channels, and ``segment_snr_db``: of every
+    segment, channel by channel; None where there is none, as for silence and for baselines. ``draws``:
+    posterior draws of the speech in the input's type, shape and rate, as many as were requested.
     """
 
     noise: Any
@@ -81,6 +98,9 @@ class Info:
     iterations: int
     seconds: float
     warnings: list[str]
+    snr_db: float | None = None
+    segment_snr_db: list[float | None] = dataclasses.field(default_factory=list)
+    draws: list[Any] = dataclasses.field(default_factory=list)
 
     def __repr__(self) -> str:
         shape = "no noise" if self.noise is None else f"noise {tuple(np.shape(self.noise))}"
@@ -112,7 +132,14 @@ class Info:
             iterations=len(total.objective),
             seconds=seconds,
             warnings=[*warnings, *total.warnings],
+            snr_db=total.snr_db,
+            segment_snr_db=[part.snr_db for part in diagnostics],
         )
+
+    @property
+    def trusted(self) -> bool | None:
+        """Whether ``snr_db`` is at least :data:`TRUSTED_DB`; None where there is no estimate."""
+        return None if self.snr_db is None else self.snr_db >= TRUSTED_DB
 
     @property
     def gain(self) -> list[torch.Tensor]:

@@ -92,8 +92,12 @@ class SegmentedEM:
                 found.speech.add(*channel.filtered(segment.start, segment.stop, wiener))
                 if found.posterior is not None:
                     _add(found.posterior, channel.scale, segment, weight, estimate, factors, row)
+                summary = Diagnostics.of_trace(
+                    estimate.state.trace, row, segment.frames, em.estep, estimate.rhat
+                )
+                energies = (channel.scale**2 * estimate.energies[row].double()).tolist()
                 found.diagnostics.append(
-                    Diagnostics.of_trace(estimate.state.trace, row, segment.frames, em.estep, estimate.rhat)
+                    dataclasses.replace(summary, speech_energy=energies[0], error_energy=energies[1])
                 )
                 spectra[segment.item] = spectra_of(estimate.state.noise, row)
         return estimates
@@ -118,7 +122,9 @@ class SegmentedEM:
         return run_em(em, power, mask, streams, lambda noise: start_from_spectra(noise, known, mask), progress)
 
     def _empty_estimate(self, channel: Channel, new_buffer: NewBuffer, keep_posterior: bool) -> ChannelEstimate:
-        posterior = ChannelInfo.zeros(channel.frames, channel.stft.bins) if keep_posterior else None
+        posterior = None
+        if keep_posterior:
+            posterior = ChannelInfo.zeros(channel.frames, channel.stft.bins, self.em.calibration)
         return ChannelEstimate(new_buffer(np.float32, channel.samples.size), posterior=posterior)
 
     def _batches(self, segments: Sequence[Sequence[Segment]]) -> itertools.chain[list[Segment]]:

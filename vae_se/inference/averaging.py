@@ -7,6 +7,7 @@ import dataclasses
 import torch
 
 from ..rng import Streams
+from .calibration import UNCALIBRATED, Calibration
 from .convergence import recording_rhat
 from .em import EMState, Model
 from .noisy_proposal import opinion_pool
@@ -18,16 +19,18 @@ from .wiener import FilterMoments, filter_moments
 class Estimate:
     """The result of EM.
 
-    ``wiener``: filter of the posterior mean, E[s | x] = wiener * x; ``variance`` of the speech and of the
-    ``noise``, all (B, N, F); ``state``: where EM can resume; ``rhat`` (B,): R-hat of the chains over the
-    E-steps that the filter averages over, or None where there are no chains or fewer than four E-steps.
+    ``wiener``: filter of the posterior mean, E[s | x] = wiener * x; ``variance`` of the speech (calibrated) and
+    of the ``noise``, all (B, N, F); ``state``: where EM can resume; ``rhat`` (B,): R-hat of the chains over the
+    E-steps that the filter averages over, or None where there are no chains or fewer than four E-steps;
+    ``energies`` (B, 2): sums over frames and bins of |E[s | x]|^2 and of the variance of the speech.
     """
 
     wiener: torch.Tensor
     variance: torch.Tensor
     noise: torch.Tensor
     state: EMState
-    rhat: torch.Tensor | None = None
+    rhat: torch.Tensor | None
+    energies: torch.Tensor
 
 
 @torch.no_grad()
@@ -40,13 +43,14 @@ def averaged_filter(
     averaging: int,
     pause_db: float = 0.0,
     encoder_weight: float = 0.0,
+    calibration: Calibration = UNCALIBRATED,
 ) -> Estimate:
     """The posterior filter over the draws of ``averaging`` E-steps that follow ``state``.
 
     Kernels that adapt their proposals stop doing so before the first of these E-steps; the returned state is
     not affected. ``pause_db``: additional attenuation of frames without speech; ``encoder_weight``: weight of
-    the noisy encoder's own posterior of the speech, with which the result is pooled. Hidden variables of the
-    noise are drawn anew after every E-step.
+    the noisy encoder's own posterior of the speech, with which the result is pooled; ``calibration``: of the
+    variance. Hidden variables of the noise are drawn anew after every E-step.
     """
     total: FilterMoments | None = None
     joints, evidence, estep = [], torch.zeros_like(mask), model.estep.frozen(state.estep)
@@ -71,9 +75,12 @@ def averaged_filter(
     if encoder_weight and state.proposal is not None:
         own = state.proposal.wiener, state.proposal.variance
         wiener, variance = opinion_pool(own, (wiener, variance), encoder_weight)
+    variance = calibration.variance(variance, wiener)
     if pause_db:
         presence = speech_presence(evidence, mask, model.prior.signal)
         factor = pause_attenuation(presence, mask, pause_db, model.prior.signal)
         variance = attenuated_variance(variance, wiener.square() * target.power, factor, pause_db)
         wiener = wiener * factor.unsqueeze(-1)
-    return Estimate(wiener, variance, target.noise, state, recording_rhat(joints, mask))
+    frames = torch.stack([(wiener.square() * target.power).sum(-1), variance.sum(-1)], -1)
+    energies = (frames * mask.unsqueeze(-1)).sum(1)
+    return Estimate(wiener, variance, target.noise, state, recording_rhat(joints, mask), energies)

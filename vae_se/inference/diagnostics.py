@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,7 +28,8 @@ class Diagnostics:
 
     ``objective``: one value in nats per frame for every iteration; ``acceptance`` and ``ess``: means over the
     last quarter of the iterations (acceptance: None where nothing is accepted); ``rhat`` of the chains over the
-    E-steps that the filter averages over, or None; ``frames``: number of frames.
+    E-steps that the filter averages over, or None; ``frames``: number of frames; ``speech_energy`` and
+    ``error_energy``: sums over frames and bins of |E[s | x]|^2 and of the variance of s on the input's scale.
     """
 
     objective: list[float] = dataclasses.field(default_factory=list)
@@ -35,7 +37,21 @@ class Diagnostics:
     ess: float | None = None
     rhat: float | None = None
     frames: int = 0
+    speech_energy: float = 0.0
+    error_energy: float = 0.0
     warnings: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def snr_db(self) -> float | None:
+        """The model's estimate of the SI-SDR of the speech E[s | x] in dB; None where either energy is 0.
+
+        With E[e | x] = 0 for the error e = s - E[s | x], the expectation of <E[s | x], s> is A = |E[s | x]|^2
+        and that of |s|^2 is A + B, B the variance. SI-SDR (Le Roux et al., SDR - half-baked or well done?,
+        2019) is then A^2 / (A (A + B) - A^2) = A / B.
+        """
+        if min(self.speech_energy, self.error_energy) <= 0:
+            return None
+        return 10 * math.log10(self.speech_energy / self.error_energy)
 
     @classmethod
     def of_trace(
@@ -89,5 +105,7 @@ def summarise(parts: Sequence[Diagnostics]) -> Diagnostics:
         mean(ess) if ess else None,
         max(rhat, default=None),
         total,
+        sum(part.speech_energy for part in parts),
+        sum(part.error_energy for part in parts),
         list(dict.fromkeys(warning for part in parts for warning in part.warnings)),
     )

@@ -10,6 +10,7 @@ import torch
 from ..errors import UsageError
 from ..rng import Streams
 from .averaging import Estimate, averaged_filter
+from .calibration import UNCALIBRATED, Calibration
 from .em import EMState, Model, init, step
 from .multistart import best_start, candidates
 
@@ -22,7 +23,8 @@ class MonteCarloEM(Model):
     no reason to stop. ``averaging``: E-steps after the last M-step whose draws the filter averages over;
     ``pause_db``: additional attenuation of frames without speech; ``starts``: number of initialisations; EM
     continues from the one with the highest bound; ``encoder_weight``: weight of the noisy encoder's own
-    posterior of the speech in the result. Raises UsageError for values out of range.
+    posterior of the speech in the result; ``calibration``: of the posterior variance. Raises UsageError for
+    values out of range.
     """
 
     iterations: int = 60
@@ -30,6 +32,7 @@ class MonteCarloEM(Model):
     pause_db: float = 0.0
     starts: int = 1
     encoder_weight: float = 0.5
+    calibration: Calibration = UNCALIBRATED
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -74,5 +77,13 @@ class MonteCarloEM(Model):
             if progress is not None:
                 progress(state.iteration, self.iterations)
         return averaged_filter(
-            self, power, mask, state, streams, self.averaging, self.pause_db, self.encoder_weight
+            self,
+            power,
+            mask,
+            state,
+            streams,
+            averaging=self.averaging,
+            pause_db=self.pause_db,
+            encoder_weight=self.encoder_weight,
+            calibration=self.calibration,
         )
