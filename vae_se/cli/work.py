@@ -37,6 +37,7 @@ class FileSettings:
 
     config: Config
     device: str = "auto"
+    threads: int | None = None
     clip: str = "clamp"
     save_noise: bool = False
     overwrite: bool = False
@@ -88,7 +89,9 @@ class FileWorker:
             from ..enhancement.enhancer import Enhancer
 
         self.settings = settings
-        self.enhancer: Enhancer = Enhancer.from_pretrained(config=settings.config, device=settings.device)
+        self.enhancer: Enhancer = Enhancer.from_pretrained(
+            config=settings.config, device=settings.device, threads=settings.threads
+        )
         if settings.pictures and self.enhancer.prior is None:
             raise UsageError(
                 f"--plot shows inference, which {settings.config.method} does not run", "omit one of them"

@@ -23,6 +23,7 @@ from ..extras import missing
 from ..inference.monte_carlo_em import MonteCarloEM
 from ..priors import SpeechPrior, load_prior
 from ..signal_spec import SignalSpec
+from ..threads import dividing_work
 from .arrays import as_channels, checked_rate, like
 from .long_file import enhance_long, is_long
 from .pipeline import ArraySource, EnhancedRecording, enhance_recordings
@@ -41,9 +42,14 @@ class Enhancer:
     """
 
     @usual_torch()
-    def __init__(self, config: Config, prior: SpeechPrior | None, device: torch.device) -> None:
-        """``prior``: a speech prior on ``device``; None for a baseline."""
-        self.config = config
+    def __init__(
+        self, config: Config, prior: SpeechPrior | None, device: torch.device, threads: int | None = None
+    ) -> None:
+        """``prior``: a speech prior on ``device``; None for a baseline. ``threads``: as for
+        :meth:`from_pretrained`."""
+        if threads is not None and threads < 1:
+            raise UsageError(f"{threads} threads", "give 1 or more")
+        self.config, self.threads = config, threads
         self.device = device
         self.prior = prior
         self._em: MonteCarloEM | None = None
@@ -77,13 +83,15 @@ class Enhancer:
         preset: str = "default",
         config: Config | None = None,
         device: str = "auto",
+        threads: int | None = None,
         **overrides: Any,
     ) -> Enhancer:
         """An enhancer with a shipped prior (by name) or one of yours (by folder).
 
         ``overrides`` are settings of :class:`~vae_se.config.Config`, with double underscores for dots, for
         example ``method="mcem"`` or ``estep__name="mh"``. ``config`` replaces the preset. ``device`` is "auto",
-        "cpu", "cuda" or "cuda:i".
+        "cpu", "cuda" or "cuda:i". ``threads``: CPU threads that divide the work on a recording; None: as many
+        as torch is set to use. The result is the same for any number, and torch's setting is left as it is.
 
         Raises UsageError (unknown name or key) or PriorError (weights that cannot be used).
         """
@@ -93,10 +101,11 @@ class Enhancer:
             values["prior"] = str(prior)
         config = config.override(values)
         chosen = choose_device(device)
-        loaded = load_prior(config.prior, chosen) if config.method in assemble.METHODS else None
-        if loaded is not None and config.inference.decoder_error > 0:
-            loaded.compress(config.inference.decoder_error)
-        return cls(config, loaded, chosen)
+        with dividing_work(threads):
+            loaded = load_prior(config.prior, chosen) if config.method in assemble.METHODS else None
+            if loaded is not None and config.inference.decoder_error > 0:
+                loaded.compress(config.inference.decoder_error)
+            return cls(config, loaded, chosen, threads)
 
     @property
     def em(self) -> MonteCarloEM:
@@ -116,7 +125,7 @@ class Enhancer:
         settings = self.config.inference
         return SegmentedEM(
             self.em, self.signal, self.device, self.config.seed, settings.segment, settings.overlap,
-            self.config.noise.noise_segment,
+            self.config.noise.noise_segment, self.threads,
         )  # fmt: skip
 
     def enhance(

@@ -84,7 +84,7 @@ def fit_start(model: NoiseModel[S], state: S, variance: torch.Tensor, mask: torc
     This runs the model's own updates on the variance in place of the power, without speech. For an NMF they
     reduce the Itakura-Saito divergence between the variance and W H.
     """
-    silence = torch.zeros_like(variance).unsqueeze(1)
+    silence = variance.new_zeros(()).expand_as(variance).unsqueeze(1)
     log_weight = torch.zeros_like(mask).unsqueeze(1)
     for _ in range(FIT_UPDATES):
         state = model.update(state, variance, silence, log_weight, mask)

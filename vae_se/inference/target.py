@@ -61,7 +61,11 @@ class Target:
 
     def speech_variance(self, log_variance: torch.Tensor) -> torch.Tensor:
         """g v(z), (B, R, N, F), from the decoder's log-variance."""
-        return torch.exp(log_variance).mul_(self.gain[:, None, :, None])
+
+        def of_block(frames: slice) -> tuple[torch.Tensor]:
+            return (torch.exp(log_variance[:, :, frames]).mul_(self.gain[:, None, frames, None]),)
+
+        return blockwise(of_block, log_variance)[0]
 
     def at(self, frames: slice) -> Target:
         """The same density for some of the frames."""
