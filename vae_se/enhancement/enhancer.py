@@ -7,15 +7,13 @@ import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from .. import assemble
 from ..audio import files
-from ..baselines import BASELINES, Baseline
-from ..baselines.base import MissingPackage
 from ..config import Config, OutputConfig
 from ..device import choose_device, usual_torch
 from ..errors import AudioError, OutputError, PriorError, UsageError, nearest
@@ -31,6 +29,9 @@ from .residual_noise import add_residual_noise, residual_gains
 from .results import ChannelInfo, Factors, Info
 from .sample_buffer import MemoryBuffer
 from .segmented_em import ProgressCallback, SegmentedEM
+
+if TYPE_CHECKING:
+    from ..baselines import Baseline
 
 
 class Enhancer:
@@ -245,6 +246,9 @@ def enhance(noisy: Any, rate: int, **options: Any) -> Any:
 
 def _baseline(method: str) -> Baseline:
     """The baseline of that name; UsageError where there is none that works without the clean speech."""
+    from ..baselines import BASELINES  # here, since they import much of scipy
+    from ..baselines.base import MissingPackage
+
     if method not in BASELINES:
         raise UsageError(f"unknown method {method!r}", nearest(method, [*assemble.METHODS, *BASELINES]))
     baseline: Baseline = BASELINES[method]
