@@ -15,7 +15,7 @@ import torch
 from .. import assemble
 from ..audio import files
 from ..config import Config, OutputConfig
-from ..device import choose_device, usual_torch
+from ..device import choose_device, factor_type, usual_torch
 from ..errors import AudioError, OutputError, PriorError, UsageError, nearest
 from ..extras import missing
 from ..inference.monte_carlo_em import MonteCarloEM
@@ -106,6 +106,9 @@ class Enhancer:
             loaded = load_prior(config.prior, chosen) if config.method in assemble.METHODS else None
             if loaded is not None and config.inference.decoder_error > 0:
                 loaded.compress(config.inference.decoder_error)
+            factors = factor_type(config.inference.decoder_precision, chosen)
+            if loaded is not None and factors is not None:
+                loaded.multiply_in(factors)
             return cls(config, loaded, chosen, threads)
 
     @property
