@@ -92,7 +92,13 @@ def stream(source: str, output: str, **options: Any) -> int:
         level = None if options["level"] is None else 10 ** (options["level"] / 20)
         sizes = {key: options[key] for key in ("block", "lookahead", "context")}
         online = OnlineEnhancer.from_pretrained(
-            form.rate, form.channels, config=config, device=options["device"], level=level, **sizes
+            form.rate,
+            form.channels,
+            config=config,
+            device=options["device"],
+            threads=options["threads"],
+            level=level,
+            **sizes,
         )
         if not options["quiet"]:
             say(f"{form.rate} Hz, {form.channels} channels, {1000 * online.latency:.0f} ms behind")
