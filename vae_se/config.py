@@ -226,6 +226,11 @@ class InferenceConfig:
         "nats",
         range=Range(0, 1000),
     )
+    decoder_precision: str | None = setting(
+        None,
+        "Type of the factors in the decoder's matrix products, whose sums stay in float32: `bfloat16`; `auto`: "
+        "bfloat16 on CPUs that multiply in it (AMX, AVX-512-BF16); none: float32. Not every prior has this.",
+    )
     noisy_encoder: str | None = setting(
         "auto",
         "Folder of a noisy encoder that gives the initial latents and noise; `auto`: the prior's own, where it "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 
@@ -27,6 +28,25 @@ def choose_device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= count:
         raise UsageError(f"no device {name!r}: {count} CUDA devices are available", "use --device cpu or auto")
     return device
+
+
+def factor_type(name: str | None, device: torch.device) -> torch.dtype | None:
+    """The type that the setting ``inference.decoder_precision`` calls ``name``; None for float32.
+
+    Raises UsageError for an unknown name.
+    """
+    if name not in (None, "auto", "bfloat16"):
+        raise UsageError(f"inference.decoder_precision = {name!r}", "known: bfloat16, auto, none")
+    here = name == "bfloat16" or (name == "auto" and device.type == "cpu" and multiplies_bfloat16())
+    return torch.bfloat16 if here else None
+
+
+def multiplies_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether this machine's CPU multiplies in bfloat16; False where Linux does not say so."""
+    try:
+        return not {"amx_bf16", "avx512_bf16"}.isdisjoint(cpuinfo.read_text(encoding="utf-8").split())
+    except OSError:
+        return False
 
 
 @contextlib.contextmanager

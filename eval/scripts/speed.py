@@ -1,18 +1,18 @@
-"""Computation time of enhancement: in total, and by stage.
+"""Computation time of enhancement by preset and stage, on an idle and a busy machine; other programs beside it.
 
-    python eval/scripts/speed.py [--seconds 30] [--threads 2] [--repeats 3] [--out eval/results/speed.md]
+    python eval/scripts/speed.py [--against FOLDER] [--quick] [--out eval/results/speed.md]
 
-Times the presets on the example, repeated to the given duration, in one process after a warm-up; the start-up
-is timed separately. Also varies duration, draws, iterations, rank and batch size, and times each stage. All
-numbers are medians over repetitions of wall time per second of audio; the start-up is in seconds. Takes three
-minutes on two idle cores.
+Every figure is a median of wall times, each in a process of its own where threads or start-up matter. The load
+of the busy machine is one endless loop per core. ``--against``: another checkout, whose command takes turns
+with this one's. Takes three to four minutes on two idle cores.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -24,178 +24,239 @@ from typing import Any
 
 import numpy as np
 import soundfile
-import torch
 
-from vae_se.audio import files
-from vae_se.audio.level import active_rms
-from vae_se.audio.resample import resample
-from vae_se.enhancement.channel import Channel
-from vae_se.enhancement.enhancer import Enhancer
-from vae_se.inference.draws import Draws
-from vae_se.inference.estep.gradient import Adam
-from vae_se.inference.target import Target
-from vae_se.inference.wiener import filter_moments
-from vae_se.noise.multiplicative import NMFState, draw_weight, product, update_h, update_w
-from vae_se.rng import Streams
+from vae_se.benchmark.environment import machine
+from vae_se.extras import missing
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "noisy.wav"
-CPU = torch.device("cpu")
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = ROOT / "examples" / "noisy.wav"
+#: What decides about the speed of matrix products, as /proc/cpuinfo calls it.
+FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+#: Methods of the comparison, and the package that each needs.
+OTHERS = {"noisereduce": "noisereduce", "rnnoise": "pyrnnoise", "log-mmse": ""}
+
+#: Times an enhancer in a process of its own: seconds until it is ready, per file, and the peak of the memory.
+PROGRAM = """
+import json, resource, sys, time
+started = time.perf_counter()
+method, preset, threads, seconds, repeats = json.loads(sys.argv[1])
+import numpy as np, soundfile
+from vae_se import Enhancer
+enhancer = Enhancer.from_pretrained(preset=preset, device="cpu", method=method, threads=threads)
+samples, rate = soundfile.read(sys.argv[2], dtype="float32")
+samples = np.resize(samples, round(seconds * rate))
+enhancer.enhance(samples[:rate], rate)
+ready, times = time.perf_counter() - started, []
+for _ in range(repeats):
+    before = time.perf_counter()
+    enhancer.enhance(samples, rate)
+    times.append(time.perf_counter() - before)
+print(json.dumps([ready, times, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+"""
 
 
-def recording(seconds: float) -> tuple[np.ndarray, int]:
-    """The example, repeated and cut to a duration."""
+def timed(
+    preset: str, threads: int | None, seconds: float, repeats: int, method: str = "mcem", **environment: str
+) -> tuple[float, float, float]:
+    """Seconds until ready, median seconds per second of audio, and peak memory in MiB."""
+    options = json.dumps([method, preset, threads, seconds, repeats])
+    run = subprocess.run(
+        [sys.executable, "-c", PROGRAM, options, str(EXAMPLE)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    ready, times, memory = json.loads(run.stdout)
+    return ready, statistics.median(times) / seconds, memory
+
+
+@contextlib.contextmanager
+def load(processes: int) -> Iterator[None]:
+    """Endless loops in ``processes`` processes."""
+    running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(processes)]
+    try:
+        time.sleep(0.5)
+        yield
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
+def wall(command: list[str], folder: Path) -> float:
+    """Seconds of a command that runs the package in ``folder``."""
+    started = time.perf_counter()
+    subprocess.run(command, env={**os.environ, "PYTHONPATH": str(folder)}, check=True, capture_output=True)
+    return time.perf_counter() - started
+
+
+def in_turn(commands: dict[str, tuple[list[str], Path]], rounds: int) -> dict[str, float]:
+    """Median seconds of each command; they take turns, so that other work on the machine meets all of them."""
+    times: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(rounds):
+        for name, (command, folder) in commands.items():
+            times[name].append(wall(command, folder))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def short_file(against: Path | None, rounds: int, work: Path) -> Iterator[str]:
+    """Table: the command on a clip of 5 s, idle and busy."""
     samples, rate = soundfile.read(EXAMPLE, dtype="float32")
-    wanted = round(seconds * rate)
-    return np.tile(samples, -(-wanted // samples.size))[:wanted], rate
+    clip = work / "clip.wav"
+    soundfile.write(clip, np.resize(samples, 5 * rate), rate)
+    enhance = [
+        sys.executable,
+        "-m",
+        "vae_se",
+        "enhance",
+        str(clip),
+        "-o",
+        str(work / "out.wav"),
+        "--overwrite",
+        "-q",
+    ]
+    commands = {
+        "`python -c 'import torch'`": ([sys.executable, "-c", "import torch"], ROOT),
+        "`python -c 'import vae_se'`": ([sys.executable, "-c", "import vae_se"], ROOT),
+        "`vae-se enhance` of 5 s": (enhance, ROOT),
+        "the same, `--threads 1`": ([*enhance, "--threads", "1"], ROOT),
+        "the same, `--preset fast`": ([*enhance, "--preset", "fast"], ROOT),
+    }
+    if against is not None:
+        commands["`vae-se enhance` of 5 s, the other checkout"] = (enhance, against)
+    idle = in_turn(commands, rounds)
+    with load(len(os.sched_getaffinity(0))):
+        busy = in_turn(commands, max(1, rounds - 1))
+    yield "| command, wall s | idle | busy | ratio |\n|---|---|---|---|"
+    for name in commands:
+        yield f"| {name} | {idle[name]:.2f} | {busy[name]:.2f} | {busy[name] / idle[name]:.1f} |"
 
 
-def median(action: Callable[[], Any], repeats: int) -> float:
-    """Median wall time of an action in seconds, after a warm-up run."""
-    times = []
-    for _ in range(repeats + 1):
-        started = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times[1:])
+def presets(quick: bool) -> Iterator[str]:
+    """Table: seconds per second of audio by preset and threads, start-up apart, idle and busy."""
+    cores = len(os.sched_getaffinity(0))
+    yield f"| preset | 1 thread | {cores} threads | {cores} threads, busy | busy / idle |"
+    yield "|---|---|---|---|---|"
+    for preset, seconds, repeats in (("fast", 15.0, 3), ("default", 15.0, 3), ("best", 5.0, 1)):
+        if quick and preset == "best":
+            continue
+        one, many = (timed(preset, threads, seconds, repeats)[1] for threads in (1, cores))
+        with load(cores):
+            busy = timed(preset, cores, seconds, max(1, repeats - 1))[1]
+        yield f"| {preset}, {seconds:g} s | {one:.3f} | {many:.3f} | {busy:.3f} | {busy / many:.1f} |"
+    _, whole, _ = timed("default", None, 60.0, 1)
+    yield f"| default, 60 s | | {whole:.3f} | | |"
 
 
-def factor(seconds: float, repeats: int, preset: str = "default", batch: int = 1, **overrides: object) -> float:
-    """Real-time factor of a preset with overrides, for ``batch`` recordings together."""
-    enhancer = Enhancer.from_pretrained(preset=preset, device="cpu", **overrides)
-    samples, rate = recording(seconds)
-    items = [samples] * batch
-    enhancer.enhance(samples[:rate], rate)
-    names = [str(i) for i in range(batch)]
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        enhancer.enhance_batch(items, rate, names=names)
-        times.append(time.perf_counter() - started)
-    return statistics.median(times) / (batch * seconds)
+def comparison() -> Iterator[str]:
+    """Table: other programs on the same recording, one thread each."""
+    yield "| method, one thread | s per s | memory, MiB | ready after, s |\n|---|---|---|---|"
+    one = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
+    for preset in ("fast", "default"):
+        ready, each, memory = timed(preset, 1, 10.0, 2, **one)
+        yield f"| vae-se, {preset} | {each:.4f} | {memory:.0f} | {ready:.1f} |"
+    for method, package in OTHERS.items():
+        if missing([package]):
+            yield f"| {method} | not installed | | |"
+            continue
+        ready, each, memory = timed("default", 1, 10.0, 3, method, **one)
+        yield f"| {method} | {each:.4f} | {memory:.0f} | {ready:.1f} |"
 
 
-def totals(seconds: float, repeats: int) -> Iterator[tuple[str, float]]:
-    """Rows of the first table."""
-    for preset in ("fast", "default", "best"):
-        yield preset, factor(seconds, 1 if preset == "best" else repeats, preset)
-    for length in (5.0, 15.0, 60.0):
-        yield f"default, {length:g} s", factor(length, 1 if length > 30 else repeats)
-    yield "default, 6 files of 5 s together", factor(5.0, 1, batch=6)
-    short = min(seconds, 15.0)
-    for draws in (1, 4):
-        yield f"default, {draws} draws, {short:g} s", factor(short, repeats, estep__draws=draws)
-    for iterations in (20, 80):
-        yield (
-            f"default, {iterations} iterations, {short:g} s",
-            factor(short, repeats, inference__iterations=iterations),
-        )
-    for rank in (2, 32):
-        yield f"default, rank {rank}, {short:g} s", factor(short, repeats, noise__rank=rank)
+def stages(seconds: float, repeats: int) -> Iterator[str]:
+    """Table: the parts of an iteration of ``default`` on one thread, with synthetic numbers of its shapes."""
+    import torch
 
+    from vae_se import Enhancer
+    from vae_se.inference.draws import Draws
+    from vae_se.inference.estep.gradient import likelihood_point
+    from vae_se.inference.target import Target
+    from vae_se.inference.wiener import filter_moments
+    from vae_se.noise.multiplicative import draw_weight, update_h, update_w
+    from vae_se.rng import Streams
+    from vae_se.threads import dividing_work
 
-def stages(seconds: float, repeats: int) -> Iterator[tuple[str, float, str]]:
-    """Rows of the second table: stage, seconds per second of audio, number of times that `default` runs it."""
-    enhancer = Enhancer.from_pretrained(device="cpu")
-    settings, prior = enhancer.config.inference, enhancer.prior
-    estep, rank = enhancer.em.estep, enhancer.em.noise.rank
-    samples, rate = recording(seconds)
-    with tempfile.TemporaryDirectory() as folder:
-        path, other = Path(folder) / "in.wav", Path(folder) / "out.wav"
-        soundfile.write(path, samples, rate)
-        read = files.read(path)
-        yield "read", median(lambda: files.read(path), repeats), "1"
-        yield "write", median(lambda: files.write(other, read.samples, read), repeats), "1"
-    yield "level", median(lambda: active_rms(samples, rate), repeats), "1"
-    twice = median(lambda: resample(resample(samples, rate, 48000), 48000, rate), repeats)
-    yield "resample from and to 48 kHz", twice, "1, where the rate is another"
-
-    def channel() -> Channel:
-        return Channel(samples, 1.0, prior.signal.stft, CPU, keep=False)
-
-    made = channel()
-    frames = made.frames
-    yield "STFT", median(lambda: made.power(0, frames), repeats), "2"
-    spectrum = made.spectrum(0, frames)
-    synthesis = median(lambda: prior.signal.stft.overlap_add(spectrum, 0, made.speech), repeats)
-    yield "inverse STFT", synthesis, "1"
-
+    em, settings = (made := Enhancer.from_pretrained(device="cpu", threads=1)).em, made.config.inference
+    frames = em.prior.signal.stft.frames(round(seconds * em.prior.signal.rate))
+    generator, mask = torch.Generator().manual_seed(0), torch.ones(1, frames)
+    power = torch.rand(1, frames, em.prior.signal.stft.bins, generator=generator) + 1e-3
     streams = Streams.from_seed(0, ["speed"], [frames])
-    power, mask = made.power(0, frames).unsqueeze(0) + 1e-8, torch.ones(1, frames)
-    bins, draws = power.shape[-1], estep.draws
-    state = NMFState(streams.uniform_table(rank, bins) + 0.1, streams.uniform(rank) + 0.1)
-    target = Target(prior, power, product(state), torch.ones(1, frames), mask)
-    z = streams.normal(draws, prior.latent_dim).transpose(1, 2).contiguous()
-    yield "encode", median(lambda: prior.encode(power), repeats), "1"
-    every = f"{settings.iterations + settings.averaging}"
-    leaf = z.clone().requires_grad_()
-    yield f"E-step: decode {draws} draws", median(lambda: prior.decode(leaf), repeats), every
-    log_variance = prior.decode(leaf)
-    eta = log_variance.detach()
-    slope = target.log_likelihood_and_gradient(eta)[1]
-    both = median(lambda: target.log_likelihood_and_gradient(eta), repeats)
-    yield "E-step: likelihood and its gradient", both, every
-    back = median(lambda: torch.autograd.grad(log_variance, leaf, slope, retain_graph=True), repeats)
-    yield "E-step: back through the decoder", back, every
-    adam = Adam.start(torch.stack([z[:, 0], z[:, 0]]))
-    yield "E-step: Adam", median(lambda: adam.ascend(adam.parameters, 0.1), repeats), every
-    samples_drawn = Draws.equal(z, eta)
-    with torch.no_grad():
-        log_weight, gain = samples_drawn.log_weight, enhancer.em.gain
-        each = f"{settings.iterations}"
-        yield "M-step: gain", median(lambda: gain.update(target, eta, log_weight), repeats), each
-        yield "M-step: speech variance", median(lambda: target.speech_variance(eta), repeats), each
-        speech, weight = target.speech_variance(eta), draw_weight(log_weight, mask)
-        yield "M-step: H", median(lambda: update_h(state, power, speech, weight), repeats), each
-        yield "M-step: W", median(lambda: update_w(state, power, speech, weight), repeats), each
-        yield "filter", median(lambda: filter_moments(target, samples_drawn), repeats), f"{settings.averaging}"
+
+    def once(action: Callable[[], Any]) -> float:
+        times = []
+        for _ in range(repeats + 1):
+            started = time.perf_counter()
+            action()
+            times.append(time.perf_counter() - started)
+        return statistics.median(times[1:])
+
+    yield "| stage of `default`, one thread | once, ms per s | times | in all, s per s |\n|---|---|---|---|"
+    with dividing_work(1), torch.no_grad():
+        noise = em.noise.init(power, mask, streams)
+        target = Target(em.prior, power, em.noise.variance(noise), torch.ones(1, frames), mask)
+        z = streams.normal_draws(em.estep.draws, em.prior.latent_dim).contiguous()
+        eta, log_weight = em.prior.decode(z), torch.zeros(z.shape[:3])
+        speech, weight, draws = target.speech_variance(eta), draw_weight(log_weight, mask), Draws.equal(z, eta)
+        every, each = settings.iterations + settings.averaging, settings.iterations
+        rows: list[tuple[str, Callable[[], Any], int]] = [
+            ("start: noisy encoder, and fit of the noise", lambda: em.start(power, mask, streams), 1),
+            (
+                "E-step: decode, likelihood, and back",
+                lambda: likelihood_point(target, z, lambda leaf: leaf),
+                every,
+            ),
+            ("of which likelihood and slope", lambda: target.log_likelihood_and_gradient(eta), every),
+            ("M-step: gain", lambda: em.gain.update(target, eta, log_weight), each),
+            ("M-step: speech variance", lambda: target.speech_variance(eta), each),
+            ("M-step: H", lambda: update_h(noise, power, speech, weight), each),
+            ("M-step: W", lambda: update_w(noise, power, speech, weight), each),
+            ("filter", lambda: filter_moments(target, draws), settings.averaging),
+        ]
+        for name, action, times in rows:
+            value = once(action) / seconds
+            yield f"| {name} | {1000 * value:.3f} | {times} | {value * times:.4f} |"
 
 
-def start_up() -> float:
-    """Seconds of a process that loads the enhancer and exits."""
-    code = "from vae_se.enhancement.enhancer import Enhancer; Enhancer.from_pretrained(device='cpu')"
-    return median(lambda: subprocess.run([sys.executable, "-c", code], check=True), 1)
+def processor() -> str:
+    """Name, cores and features of the processor."""
+    found, path = machine(), Path("/proc/cpuinfo")
+    flags = path.read_text().split() if path.exists() else []
+    features = ", ".join(f"{name} {'yes' if name in flags else 'no'}" for name in FEATURES)
+    return f"{found['processor']}, {found['cores']} cores; {features}"
 
 
 def main() -> None:
     """Print the tables, and write them to --out."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=30.0)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--against", type=Path, metavar="FOLDER")
+    parser.add_argument("--quick", action="store_true", help="One round, without best.")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    lines: list[str] = []
+    from importlib.metadata import version
+
+    started, lines = time.perf_counter(), []
 
     def say(line: str = "") -> None:
         print(line, flush=True)
         lines.append(line)
 
-    say("# Speed\n")
-    say(f"    python eval/scripts/speed.py --seconds {options.seconds:g} --threads {options.threads}\n")
-    say(f"{_processor()}, {os.cpu_count()} cores, {options.threads} threads; torch {torch.__version__}; load")
-    say(f"before the run {os.getloadavg()[0]:.1f}. Seconds of computing (wall) per second of audio.\n")
-    say(f"Start-up of a process (apart from what follows): {start_up():.1f} s.\n")
-    say(f"{options.seconds:g} s of audio unless a row says otherwise:\n\n| what | s per s |\n|---|---|")
-    for name, value in totals(options.seconds, options.repeats):
-        say(f"| {name} | {value:.3f} |")
-    say("\nStages of `default`, each by itself:\n")
-    say("| stage | once, ms per s | times | in all, s per s |\n|---|---|---|---|")
-    for stage, value, times in stages(options.seconds, options.repeats):
-        once = value / options.seconds
-        say(f"| {stage} | {1000 * once:.3f} | {times} | {once * int(times.split(',')[0]):.4f} |")
+    say("# Speed\n\n    python eval/scripts/speed.py\n")
+    say(f"{processor()}; torch {version('torch')}; load before the run {os.getloadavg()[0]:.1f}.")
+    say("Busy: one endless loop per core beside it. Seconds of wall time.\n")
+    with tempfile.TemporaryDirectory() as work:
+        rounds = 1 if options.quick else 3
+        tables = [
+            ("A short file, start-up included", short_file(options.against, rounds, Path(work))),
+            ("Seconds of computing per second of audio, start-up apart", presets(options.quick)),
+            ("Stages", stages(10.0, 2 if options.quick else 5)),
+            ("Beside other programs, a recording of 10 s", comparison()),
+        ]
+        for title, table in tables:
+            say(f"## {title}\n")
+            for line in table:
+                say(line)
+            say()
+    print(f"{time.perf_counter() - started:.0f} s", file=sys.stderr)
     if options.out is not None:
-        options.out.write_text("\n".join(lines) + "\n")
-
-
-def _processor() -> str:
-    names = [x.split(":")[1].strip() for x in _cpuinfo() if x.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def _cpuinfo() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []
+        options.out.write_text("\n".join(lines).rstrip() + "\n")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from tests.conftest import noisy_like
+from vae_se.device import factor_type, multiplies_bfloat16
 from vae_se.enhancement.enhancer import Enhancer
+from vae_se.errors import UsageError
 from vae_se.priors import load_prior
 
 
@@ -55,3 +57,46 @@ def test_the_result_is_nearly_the_same():
     assert cheap.prior.thin_in is not None
     one, other = (enhancer.enhance(noisy, 16000) for enhancer in (cheap, full))
     assert np.sum((one - other) ** 2) < 1e-2 * np.sum(other**2)
+
+
+def test_factors_in_bfloat16_change_little(prior):
+    """Decoder and gradient agree with single precision to the three digits that bfloat16 has."""
+    rounded = copy.deepcopy(prior)
+    assert rounded.multiply_in(torch.bfloat16)
+    z = torch.randn(500, prior.latent_dim, generator=torch.Generator().manual_seed(8)).requires_grad_()
+    results = []
+    for one in (prior, rounded):
+        eta = one.decode(z)
+        (slope,) = torch.autograd.grad(eta.sigmoid().sum(), z)
+        assert eta.dtype == slope.dtype == torch.float32
+        results.append((eta.detach(), slope))
+    (eta, slope), (near, nearby) = results
+    assert 0 < (near - eta).square().mean().sqrt() < 0.05  # nats
+    assert (nearby - slope).norm() < 0.02 * slope.norm()
+    assert torch.equal(rounded.state_dict()["output.weight"], prior.state_dict()["output.weight"])
+
+
+def test_enhancement_with_factors_in_bfloat16():
+    noisy = noisy_like(1.0)
+    single, rounded = (
+        Enhancer.from_pretrained(inference__iterations=5, inference__decoder_precision=name).enhance(
+            noisy, 16000
+        )
+        for name in (None, "bfloat16")
+    )
+    error = np.sum((single - rounded) ** 2) / np.sum(single**2)
+    assert 0 < error < 1e-3  # -30 dB
+
+
+def test_bfloat16_is_chosen_where_the_processor_has_it(tmp_path):
+    cpu = torch.device("cpu")
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.write_text("flags\t: fpu avx2 avx512f\n")
+    new.write_text("flags\t: fpu avx2 avx512_bf16 amx_tile\n")
+    assert multiplies_bfloat16(new)
+    assert not multiplies_bfloat16(old)
+    assert not multiplies_bfloat16(tmp_path / "none")
+    assert factor_type("bfloat16", cpu) is torch.bfloat16
+    assert factor_type(None, cpu) is None
+    with pytest.raises(UsageError, match="float8"):
+        factor_type("float8", cpu)

@@ -72,14 +72,17 @@ def check_method(spec: MethodSpec) -> None:
         raise UsageError(f"unknown method {spec.use!r} in [methods]", nearest(spec.use, known))
 
 
-def load_method(spec: MethodSpec, seed: int) -> Enhancing:
-    """The callable of a spec. Heavy imports happen here, in the process that runs the method."""
+def load_method(spec: MethodSpec, seed: int, threads: int | None = None) -> Enhancing:
+    """The callable of a spec. Heavy imports happen here, in the process that runs the method.
+
+    ``threads``: of the enhancer (:meth:`~vae_se.enhancement.enhancer.Enhancer.from_pretrained`).
+    """
     from ..baselines import BASELINES
 
     if spec.use == _EXTERNAL:
         return _External(Path(dict(spec.options)["dir"]))
     if spec.use in ENHANCERS:
-        return _Enhancer(_config(spec, seed))
+        return _Enhancer(_config(spec, seed), threads)
     points = _entry_points()
     if spec.use in points:
         return _EntryPointMethod(points[spec.use].load(), dict(spec.options))
@@ -130,10 +133,10 @@ def _config(spec: MethodSpec, seed: int) -> Config:
 
 
 class _Enhancer:
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, threads: int | None) -> None:
         from ..enhancement.enhancer import Enhancer
 
-        self._enhancer = Enhancer.from_pretrained(config=config, device="cpu")
+        self._enhancer = Enhancer.from_pretrained(config=config, device="cpu", threads=threads)
 
     def __call__(self, noisy: np.ndarray, rate: int, *, clean: np.ndarray, name: str) -> np.ndarray:
         return np.asarray(self._enhancer.enhance(noisy, rate, name=name))

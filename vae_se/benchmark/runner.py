@@ -28,11 +28,15 @@ TIMEOUT = 1800.0  # seconds for one cell, its metrics included
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a protocol is run: where to, by which executor, and which part of it."""
+    """How a protocol is run: where to, by which executor, and which part of it.
+
+    ``threads``: of the enhancer in each worker; None: as many as torch is set to use there.
+    """
 
     out: Path
     data_root: Path
     executor: Executor = field(default_factory=lambda: Processes(1, TIMEOUT))
+    threads: int | None = None
     shard: Shard = field(default_factory=Shard)
     resume: bool = False
     retry_failed: bool = False
@@ -96,7 +100,7 @@ def run(protocol: Protocol, options: RunOptions, progress: Progress | None = Non
             progress(outcome.made, outcome.total, row)
 
     audio = options.out / "audio" if options.save_audio else None
-    settings = CellSettings(protocol.metrics, protocol.seed, audio)
+    settings = CellSettings(protocol.metrics, protocol.seed, audio, options.threads)
     rows = RowFile(path, size)
     if progress is not None:
         progress(0, outcome.total, None)

@@ -34,11 +34,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class CellSettings:
-    """What all cells of a run share. ``audio`` is the folder for saved audio, or None."""
+    """What all cells of a run share. ``audio`` is the folder for saved audio, or None; ``threads``: of the
+    enhancer, None for as many as torch is set to use."""
 
     metrics: tuple[str, ...]
     seed: int
     audio: Path | None = None
+    threads: int | None = None
 
 
 def describe(error: BaseException) -> str:
@@ -124,7 +126,7 @@ class Bench:
     def _method(self, spec: MethodSpec) -> Enhancing:
         if spec not in self._methods:
             try:
-                self._methods[spec] = load_method(spec, self.settings.seed)
+                self._methods[spec] = load_method(spec, self.settings.seed, self.settings.threads)
             except Exception as error:  # loaded once; the error is reported for every file
                 self._methods[spec] = error
         loaded = self._methods[spec]

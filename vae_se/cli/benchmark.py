@@ -13,7 +13,7 @@ from ..errors import UsageError
 from ..execution import Shard
 from ..extras import missing
 from .common import say
-from .engine import chosen_executor, engine_options
+from .engine import chosen_executor, engine_options, threads_of_worker
 
 if TYPE_CHECKING:
     from ..benchmark.protocol import Protocol
@@ -46,6 +46,7 @@ def benchmark(
     out: str | None,
     data_root: str | None,
     jobs: int | None,
+    threads: int | None,
     executor: str | None,
     address: str | None,
     slurm: tuple[str, ...],
@@ -86,6 +87,7 @@ def benchmark(
         out=Path(out) if out else Path("results") / loaded.name,
         data_root=find_data_root(data_root),
         executor=chosen_executor(executor, jobs, address, slurm, TIMEOUT),
+        threads=threads_of_worker(jobs, threads),
         shard=Shard.parse(shard),
         resume=resume or retry_failed,
         retry_failed=retry_failed,

@@ -35,7 +35,11 @@ def engine_options(jobs: str) -> Callable[[F], F]:
     options = [
         click.option(
             "-j", "--jobs", type=CountOrAuto(), default=jobs, show_default=True, metavar="N|auto",
-            help="Workers of one thread each; the results do not depend on their number.",
+            help="Workers of one thread each, or --threads; the results do not depend on their number."
+        ),
+        click.option(
+            "--threads", type=CountOrAuto(), default="auto", show_default=True, metavar="N|auto",
+            help="Threads of each worker. auto: one, but all cores where --jobs auto takes a single worker.",
         ),
         click.option(
             "--executor", type=Choice(EXECUTORS),
@@ -52,6 +56,17 @@ def engine_options(jobs: str) -> Callable[[F], F]:
         click.option("--shard", metavar="I/N", help="Do only part I of N, counted from 1."),
     ]  # fmt: skip
     return lambda command: functools.reduce(lambda made, option: option(made), reversed(options), command)
+
+
+def threads_of_worker(jobs: int | None, threads: int | None) -> int | None:
+    """Threads of each worker, from ``--jobs`` and ``--threads``; None leaves the number to torch in the worker.
+
+    Torch takes all cores in this process, and one in the worker processes (:mod:`vae_se.execution.process`).
+
+    >>> threads_of_worker(jobs=1, threads=None), threads_of_worker(jobs=None, threads=4)
+    (1, 4)
+    """
+    return 1 if threads is None and jobs is not None else threads
 
 
 def chosen_executor(

@@ -24,7 +24,7 @@ from ..execution.local import Serial
 from ..extras import need
 from .batching import Length, batches, measure
 from .common import Choice, complain, raw_format, raw_options, say
-from .engine import CountOrAuto, chosen_executor, engine_options
+from .engine import CountOrAuto, chosen_executor, engine_options, threads_of_worker
 from .groups import check_groups, learn_groups
 from .pictures import plan_pictures
 from .show import Display
@@ -162,6 +162,7 @@ def enhance(ctx: click.Context, inputs: tuple[str, ...], **options: Any) -> int:
     settings = FileSettings(
         config=config,
         device=options["device"],
+        threads=threads_of_worker(options["jobs"], options["threads"]),
         clip=options["clip"],
         save_noise=options["save_noise"],
         draws=options["draws"],
@@ -308,7 +309,7 @@ def _executor(
     jobs: int | None = options["jobs"]
     named = options["executor"] or options["address"] or options["slurm"]
     if jobs is None and options["executor"] in (None, "processes"):
-        jobs = len(os.sched_getaffinity(0))
+        jobs = max(1, len(os.sched_getaffinity(0)) // (options["threads"] or 1))
         if not named:
             seconds = sum(lengths[job].seconds for batch in todo for job in batch if job in lengths)
             # One process keeps a GPU busy, and starting a process takes seconds.

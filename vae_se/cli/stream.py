@@ -58,6 +58,9 @@ _READ_BYTES = 1 << 16  # at most, before they are processed
 @click.option("--seed", type=int, help="Seed of the random numbers.  [default: 0]")
 @click.option("--device", default="cpu", show_default=True, metavar="auto|cpu|cuda[:i]", help="Compute device.")
 @click.option(
+    "--threads", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="CPU threads."
+)
+@click.option(
     "--set",
     "assignments",
     multiple=True,
@@ -78,6 +81,9 @@ def stream(source: str, output: str, **options: Any) -> int:
     given = {key: value for key, value in named.items() if value is not None}
     raw = raw_format(options["raw"], options["rate"], options["channels"])
     with ExitStack() as stack:
+        from ..threads import dividing_work
+
+        stack.enter_context(dividing_work(options["threads"]))
         form, parts = _open(source, raw, stack)
         write = _sink(output, form, raw is not None, options["overwrite"], stack)
         from ..enhancement.online import SETTINGS, OnlineEnhancer
@@ -86,7 +92,13 @@ def stream(source: str, output: str, **options: Any) -> int:
         level = None if options["level"] is None else 10 ** (options["level"] / 20)
         sizes = {key: options[key] for key in ("block", "lookahead", "context")}
         online = OnlineEnhancer.from_pretrained(
-            form.rate, form.channels, config=config, device=options["device"], level=level, **sizes
+            form.rate,
+            form.channels,
+            config=config,
+            device=options["device"],
+            threads=options["threads"],
+            level=level,
+            **sizes,
         )
         if not options["quiet"]:
             say(f"{form.rate} Hz, {form.channels} channels, {1000 * online.latency:.0f} ms behind")

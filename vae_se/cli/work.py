@@ -37,6 +37,7 @@ class FileSettings:
 
     config: Config
     device: str = "auto"
+    threads: int | None = None
     clip: str = "clamp"
     save_noise: bool = False
     draws: int = 0
@@ -94,7 +95,9 @@ class FileWorker:
             from ..enhancement.enhancer import Enhancer
 
         self.settings = settings
-        self.enhancer: Enhancer = Enhancer.from_pretrained(config=settings.config, device=settings.device)
+        self.enhancer: Enhancer = Enhancer.from_pretrained(
+            config=settings.config, device=settings.device, threads=settings.threads
+        )
         if settings.draws and self.enhancer.prior is None:
             raise UsageError(f"{settings.config.method} has no posterior to draw from", "omit --draws")
         if settings.pictures and self.enhancer.prior is None:

@@ -7,22 +7,21 @@ import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from .. import assemble
 from ..audio import files
-from ..baselines import BASELINES, Baseline
-from ..baselines.base import MissingPackage
 from ..config import Config, OutputConfig, effective
-from ..device import choose_device, usual_torch
+from ..device import choose_device, factor_type, usual_torch
 from ..errors import AudioError, OutputError, PriorError, UsageError, nearest
 from ..extras import missing
 from ..inference.monte_carlo_em import MonteCarloEM
 from ..priors import SpeechPrior, load_prior
 from ..signal_spec import SignalSpec
+from ..threads import dividing_work
 from .arrays import as_channels, checked_rate, like
 from .long_file import enhance_long, is_long
 from .pipeline import ArraySource, EnhancedRecording, enhance_recordings
@@ -31,6 +30,9 @@ from .residual_noise import add_residual_noise, residual_gains
 from .results import ChannelInfo, Factors, Info
 from .sample_buffer import MemoryBuffer
 from .segmented_em import ProgressCallback, SegmentedEM
+
+if TYPE_CHECKING:
+    from ..baselines import Baseline
 
 
 class Enhancer:
@@ -42,9 +44,15 @@ class Enhancer:
     """
 
     @usual_torch()
-    def __init__(self, config: Config, prior: SpeechPrior | None, device: torch.device) -> None:
-        """``prior``: a speech prior on ``device``; None for a baseline."""
+    def __init__(
+        self, config: Config, prior: SpeechPrior | None, device: torch.device, threads: int | None = None
+    ) -> None:
+        """``prior``: a speech prior on ``device``; None for a baseline. ``threads``: as for
+        :meth:`from_pretrained`."""
+        if threads is not None and threads < 1:
+            raise UsageError(f"{threads} threads", "give 1 or more")
         self.config = config = effective(config)
+        self.threads = threads
         self.device = device
         self.prior = prior
         self._em: MonteCarloEM | None = None
@@ -78,13 +86,15 @@ class Enhancer:
         preset: str = "default",
         config: Config | None = None,
         device: str = "auto",
+        threads: int | None = None,
         **overrides: Any,
     ) -> Enhancer:
         """An enhancer with a shipped prior (by name) or one of yours (by folder).
 
         ``overrides`` are settings of :class:`~vae_se.config.Config`, with double underscores for dots, for
         example ``method="mcem"`` or ``estep__name="mh"``. ``config`` replaces the preset. ``device`` is "auto",
-        "cpu", "cuda" or "cuda:i".
+        "cpu", "cuda" or "cuda:i". ``threads``: CPU threads that divide the work on a recording; None: as many
+        as torch is set to use. The result is the same for any number, and torch's setting is left as it is.
 
         Raises UsageError (unknown name or key) or PriorError (weights that cannot be used).
         """
@@ -94,10 +104,14 @@ class Enhancer:
             values["prior"] = str(prior)
         config = config.override(values)
         chosen = choose_device(device)
-        loaded = load_prior(config.prior, chosen) if config.method in assemble.METHODS else None
-        if loaded is not None and config.inference.decoder_error > 0:
-            loaded.compress(config.inference.decoder_error)
-        return cls(config, loaded, chosen)
+        with dividing_work(threads):
+            loaded = load_prior(config.prior, chosen) if config.method in assemble.METHODS else None
+            if loaded is not None and config.inference.decoder_error > 0:
+                loaded.compress(config.inference.decoder_error)
+            factors = factor_type(config.inference.decoder_precision, chosen)
+            if loaded is not None and factors is not None:
+                loaded.multiply_in(factors)
+            return cls(config, loaded, chosen, threads)
 
     @property
     def em(self) -> MonteCarloEM:
@@ -117,7 +131,7 @@ class Enhancer:
         settings = self.config.inference
         return SegmentedEM(
             self.em, self.signal, self.device, self.config.seed, settings.segment, settings.overlap,
-            self.config.noise.noise_segment,
+            self.config.noise.noise_segment, self.threads,
         )  # fmt: skip
 
     def enhance(
@@ -278,6 +292,9 @@ def enhance(noisy: Any, rate: int, **options: Any) -> Any:
 
 def _baseline(method: str) -> Baseline:
     """The baseline of that name; UsageError where there is none that works without the clean speech."""
+    from ..baselines import BASELINES  # here, since they import much of scipy
+    from ..baselines.base import MissingPackage
+
     if method not in BASELINES:
         raise UsageError(f"unknown method {method!r}", nearest(method, [*assemble.METHODS, *BASELINES]))
     baseline: Baseline = BASELINES[method]

@@ -12,6 +12,7 @@ from ..audio.resample import Resampler
 from ..config import Config
 from ..device import usual_torch
 from ..errors import AudioError, UsageError
+from ..threads import dividing_work
 from .arrays import MOST_CHANNELS, checked_rate
 from .enhancer import Enhancer
 from .sliding_window import SlidingWindow, WindowFrames
@@ -90,14 +91,17 @@ class OnlineEnhancer:
         prior: str | Path | None = None,
         config: Config | None = None,
         device: str = "cpu",
+        threads: int | None = None,
         **options: Any,
     ) -> OnlineEnhancer:
         """An enhancer of a stream of ``rate`` Hz, with a shipped prior (by name) or one of yours (by folder).
 
-        ``config`` replaces the settings for streams; ``options`` are those of the constructor.
+        ``config`` replaces the settings for streams; ``threads``: see :meth:`Enhancer.from_pretrained`;
+        ``options`` are those of the constructor.
         """
         config = config or Config().override(SETTINGS)
-        return cls(Enhancer.from_pretrained(prior, config=config, device=device), rate, channels, **options)
+        enhancer = Enhancer.from_pretrained(prior, config=config, device=device, threads=threads)
+        return cls(enhancer, rate, channels, **options)
 
     @property
     def latency(self) -> float:
@@ -141,6 +145,10 @@ class OnlineEnhancer:
 
     def _enhanced(self, noisy: np.ndarray, last: bool) -> np.ndarray:
         """Push samples (C, T) at the prior's rate through the windows; the speech at the stream's rate."""
+        with dividing_work(self.enhancer.threads):
+            return self._through_windows(noisy, last)
+
+    def _through_windows(self, noisy: np.ndarray, last: bool) -> np.ndarray:
         speech = [window.push(row) for window, row in zip(self._windows, noisy, strict=True)]
         if last:
             rest = [window.flush() for window in self._windows]

@@ -18,6 +18,7 @@ from ..noise.continuation import spectra_of, start_from_spectra
 from ..noise.noise_segment import learn
 from ..rng import Streams
 from ..signal_spec import SignalSpec
+from ..threads import dividing_work
 from .channel import Channel
 from .results import ChannelInfo, Factors
 from .sample_buffer import NewBuffer, SampleBuffer
@@ -48,7 +49,8 @@ class SegmentedEM:
     ``signal``: rate, STFT and level of the prior. ``segment`` and ``overlap``: length and cross-fade of
     segments in seconds. The noise of a segment starts from the spectra that the segment before it ended with.
     ``noise_segment``: time range of the recording that holds noise alone, from which its spectra are learnt; or
-    None. ``seed``: of all random streams.
+    None. ``seed``: of all random streams. ``threads``: threads that divide the work; None: as many as torch is
+    set to use (:mod:`vae_se.threads`).
     """
 
     em: MonteCarloEM
@@ -58,6 +60,7 @@ class SegmentedEM:
     segment: float = 30.0
     overlap: float = 2.0
     noise_segment: str | None = None
+    threads: int | None = None
 
     def run(
         self,
@@ -73,6 +76,17 @@ class SegmentedEM:
         ``new_buffer`` makes the buffers of the speech. Raises UsageError where the overlap does not fit the
         segment.
         """
+        with dividing_work(self.threads):
+            return self._run(channels, names, new_buffer, keep_posterior, progress)
+
+    def _run(
+        self,
+        channels: Sequence[Channel],
+        names: Sequence[str],
+        new_buffer: NewBuffer,
+        keep_posterior: bool,
+        progress: ProgressCallback | None,
+    ) -> list[ChannelEstimate]:
         length, overlap = self._lengths_in_frames()
         estimates = [self._empty_estimate(channel, new_buffer, keep_posterior) for channel in channels]
         segments = [cut(k, channel.frames, length, overlap) for k, channel in enumerate(channels)]

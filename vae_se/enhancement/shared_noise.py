@@ -19,6 +19,7 @@ from ..noise.dictionary import fit
 from ..noise.store import NoiseDictionary
 from ..numerics import POWER_FLOOR, SILENCE_RMS
 from ..signal_spec import SignalSpec
+from ..threads import dividing_work
 from .arrays import as_channels, checked_rate
 from .enhancer import Enhancer
 
@@ -55,7 +56,8 @@ def share_noise(
     rank = min(RANK, len(power) // _FRAMES_PER_ATOM)
     if rank < 1:
         raise AudioError("the recordings hold too little sound to learn a noise from", "give longer ones")
-    atoms, _ = fit(power + POWER_FLOOR, rank, ITERATIONS)
+    with dividing_work(enhancer.threads):
+        atoms, _ = fit(power + POWER_FLOOR, rank, ITERATIONS)
     return NoiseDictionary(atoms, signal.rate, signal.window, signal.hop, names)
 
 
@@ -72,7 +74,7 @@ def sharing(enhancer: Enhancer, dictionary: str | Path, free: int = FREE) -> Enh
         free=free,
     )
     config = dataclasses.replace(enhancer.config, noise=noise)
-    return Enhancer(config, enhancer.prior, enhancer.device)
+    return Enhancer(config, enhancer.prior, enhancer.device, enhancer.threads)
 
 
 def _power(noise: np.ndarray, rate: int, signal: SignalSpec) -> list[torch.Tensor]:

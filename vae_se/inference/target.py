@@ -74,10 +74,14 @@ class Target:
 
     def speech_variance(self, log_variance: torch.Tensor) -> torch.Tensor:
         """g v(z), (B, R, N, F), from the decoder's log-variance."""
-        scale = self.gain.unsqueeze(-1)
-        if self.deviation is not None:
-            scale = scale * self.deviation
-        return torch.exp(log_variance).mul_(scale.unsqueeze(1))
+
+        def of_block(frames: slice) -> tuple[torch.Tensor]:
+            scale = self.gain[:, frames, None]
+            if self.deviation is not None:
+                scale = scale * self.deviation[:, frames]
+            return (torch.exp(log_variance[:, :, frames]).mul_(scale.unsqueeze(1)),)
+
+        return blockwise(of_block, log_variance)[0]
 
     def at(self, frames: slice) -> Target:
         """The same density for some of the frames."""

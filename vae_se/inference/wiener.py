@@ -7,6 +7,7 @@ import dataclasses
 import torch
 
 from ..blocks import frame_blocks
+from ..threads import each
 from .draws import Draws
 from .target import Target
 
@@ -53,7 +54,8 @@ def filter_moments(target: Target, draws: Draws) -> FilterMoments:
     """The moments under the draws of one E-step."""
     weight = draws.log_weight.exp().unsqueeze(-1)
     first, second, within = (torch.empty_like(target.power) for _ in range(3))
-    for frames in frame_blocks(draws.log_variance):
+
+    def of_block(frames: slice) -> None:
         part = target.at(frames)
         speech = part.speech_variance(draws.log_variance[:, :, frames])
         share = speech.div_(speech + part.noise.unsqueeze(1))
@@ -62,4 +64,6 @@ def filter_moments(target: Target, draws: Draws) -> FilterMoments:
         first[:, frames] = mean
         within[:, frames] = mean.mul_(part.noise)
         second[:, frames] = weighted.mul_(share).sum(1)
+
+    each(of_block, frame_blocks(draws.log_variance))
     return FilterMoments(first, second, within)

@@ -8,7 +8,7 @@ import torch
 
 from ..errors import UsageError
 from ..numerics import TINY
-from .multiplicative import NMFState, weighted_ratios
+from .multiplicative import NMFState, blocks_of, weighted_ratios
 
 #: Activation, relative to the recording's level, at which an atom counts as switched off: -60 dB.
 _SWITCHED_OFF = 1e-6
@@ -96,7 +96,8 @@ class ActivationPenalty(PenaltyWeights):
         """
         w_t = state.w.transpose(1, 2)
         alpha, beta = torch.zeros_like(state.h), torch.full_like(state.h, TINY)
-        for frames, above, below in weighted_ratios(state, power, speech_variance, weight):
+        for frames in blocks_of(power, weight):
+            above, below = weighted_ratios(state, power, speech_variance, weight, frames)
             alpha[:, frames] = above @ w_t
             beta[:, frames] += below @ w_t
         alpha *= state.h.square()

@@ -75,7 +75,7 @@ class NoiseModel(ABC, Generic[S]):
         This runs the model's own updates on the variance in place of the power, without speech. For an NMF they
         reduce the Itakura-Saito divergence between the variance and W H.
         """
-        silence = torch.zeros_like(variance).unsqueeze(1)
+        silence = variance.new_zeros(()).expand_as(variance).unsqueeze(1)
         log_weight = torch.zeros_like(mask).unsqueeze(1)
         for _ in range(FIT_UPDATES):
             state = self.update(state, variance, silence, log_weight, mask)

@@ -6,7 +6,7 @@ docs/noise.md derives the updates.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 
@@ -14,6 +14,7 @@ from ..blocks import frame_blocks
 from ..errors import UsageError
 from ..numerics import TINY, VARIANCE_FLOOR
 from ..signal_spec import SignalSpec
+from ..threads import each
 from .base import NoiseState
 from .tracking import mmse_tracker
 
@@ -119,8 +120,12 @@ def update_h(
     """
     w_t = state.w.transpose(1, 2)
     ratio = torch.empty_like(state.h)
-    for frames, above, below in weighted_ratios(state, power, speech_variance, weight):
+
+    def of_block(frames: slice) -> None:
+        above, below = weighted_ratios(state, power, speech_variance, weight, frames)
         torch.div(above @ w_t, (below @ w_t).add_(TINY), out=ratio[:, frames])
+
+    each(of_block, blocks_of(power, weight))
     return ratio.pow_(exponent).mul_(state.h)
 
 
@@ -146,26 +151,39 @@ def spectrum_sums(
     # Both sums start at TINY: the spectrum of an atom that is silent throughout keeps its values.
     numerator = torch.full_like(state.w[:, fixed:], TINY)
     denominator = torch.full_like(numerator, TINY)
-    for frames, above, below in weighted_ratios(state, power, speech_variance, weight):
-        numerator += h_t[..., frames] @ above
-        denominator += h_t[..., frames] @ below
+
+    def of_block(frames: slice) -> tuple[torch.Tensor, torch.Tensor]:
+        above, below = weighted_ratios(state, power, speech_variance, weight, frames)
+        return h_t[..., frames] @ above, h_t[..., frames] @ below
+
+    for above, below in each(of_block, blocks_of(power, weight)):
+        numerator += above
+        denominator += below
     return numerator, denominator
 
 
+def blocks_of(power: torch.Tensor, weight: torch.Tensor) -> list[slice]:
+    """The blocks of frames in which power (B, N, F) is processed under draws with ``weight`` (B, R, N, 1)."""
+    return frame_blocks(power.unsqueeze(1).expand(-1, weight.shape[1], -1, -1))
+
+
 def weighted_ratios(
-    state: NMFState, power: torch.Tensor, speech_variance: torch.Tensor, weight: torch.Tensor
-) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
-    """Blocks of frames with sum_r w_r |x|^2 / V_r^2 and sum_r w_r / V_r, (B, block, F) each.
+    state: NMFState, power: torch.Tensor, speech_variance: torch.Tensor, weight: torch.Tensor, frames: slice
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """sum_r w_r |x|^2 / V_r^2 and sum_r w_r / V_r in a block of ``frames``, (B, block, F) each.
 
     V_r = speech_r + W H is the variance of the recording under draw r.
     """
-    speech_variance = speech_variance.expand(*weight.shape[:3], power.shape[-1])
-    for frames in frame_blocks(speech_variance):
-        noise = product(NMFState(state.w, state.h[:, frames]))
-        inverse = (speech_variance[:, :, frames] + noise.unsqueeze(1)).reciprocal_()
-        weighted = weight[:, :, frames] * inverse
-        below = weighted.sum(1)
-        yield frames, weighted.mul_(inverse).sum(1).mul_(power[:, frames]), below
+    noise = product(NMFState(state.w, state.h[:, frames]))
+    inverse = (speech_variance[:, :, frames] + noise.unsqueeze(1)).reciprocal_()
+    below = weight[:, :, frames] * inverse
+    above = inverse.mul_(below)
+    return _over_draws(above).mul_(power[:, frames]), _over_draws(below)
+
+
+def _over_draws(values: torch.Tensor) -> torch.Tensor:
+    """The sum over R of (B, R, N, F); for one draw without a copy."""
+    return values[:, 0] if values.shape[1] == 1 else values.sum(1)
 
 
 def normalise(w: torch.Tensor, h: torch.Tensor) -> NMFState:

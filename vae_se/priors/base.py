@@ -111,6 +111,9 @@ class SpeechPrior(LatentPrior, Protocol):
         Returns the rank of the approximation, or None where the prior has none that pays; then nothing changes.
         """
 
+    def multiply_in(self, dtype: torch.dtype) -> bool:
+        """Make ``decode`` round the factors of its matrix products to ``dtype``; False where it cannot."""
+
     def finish(self, power: torch.Tensor) -> None:
         """Fit the parameters that are known only after training, to training frames |s|^2 (N, F)."""
 
@@ -149,6 +152,10 @@ class PriorModule(nn.Module, SpeechPrior):
     def compress(self, error: float) -> int | None:
         """None: there is no cheaper form of the decoder."""
         return None
+
+    def multiply_in(self, dtype: torch.dtype) -> bool:
+        """False: the decoder multiplies in the type of its weights."""
+        return False
 
     def finish(self, power: torch.Tensor) -> None:
         """Nothing: all parameters are trained."""

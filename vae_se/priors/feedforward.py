@@ -51,6 +51,7 @@ class FeedForward(Standardising, FramePrior[Q]):
         self.output = nn.Linear(self.hidden[-1], bins)
         self.register_buffer("log_power_mean", torch.zeros(bins))
         self.register_buffer("log_power_std", torch.ones(bins))
+        self.factors: torch.dtype | None = None  # see multiply_in()
         for name in ("thin_in", "thin_out", "thin_bias"):  # see compress()
             self.register_buffer(name, None, persistent=False)
 
@@ -60,12 +61,33 @@ class FeedForward(Standardising, FramePrior[Q]):
 
     def decode(self, z: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """eta(z): log-variances (..., F) of latents (..., L), clamped to the range of numerics.py."""
-        hidden = self.decoder(z)
+        hidden = z
+        for layer in self.decoder:
+            hidden = (
+                self._linear(hidden, layer.weight, layer.bias)
+                if isinstance(layer, nn.Linear)
+                else layer(hidden)
+            )
         if self.thin_in is None:
-            eta = self.output(hidden)
+            eta = self._linear(hidden, self.output.weight, self.output.bias)
         else:
-            eta = functional.linear(functional.linear(hidden, self.thin_in), self.thin_out, self.thin_bias)
+            eta = self._linear(self._linear(hidden, self.thin_in), self.thin_out, self.thin_bias)
         return functional.hardtanh(eta, LOG_VARIANCE_MIN, LOG_VARIANCE_MAX)
+
+    def _linear(
+        self, values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """weight @ values + bias over the last dimension; see :meth:`multiply_in`."""
+        if self.factors is None:
+            return functional.linear(values, weight, bias)
+        product = functional.linear(values.to(self.factors), weight.to(self.factors)).to(values.dtype)
+        return product if bias is None else product + bias
+
+    def multiply_in(self, dtype: torch.dtype) -> bool:
+        """Round the factors and the result of each matrix product in :meth:`decode`, and on the way back, to
+        ``dtype``; the sums inside a product, biases and activations keep their precision. True."""
+        self.factors = dtype
+        return True
 
     @torch.no_grad()
     def compress(self, error: float) -> int | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
+from ...blocks import threadwise
 from ..target import Target
 
 _DECAY = (0.9, 0.99)
@@ -29,18 +31,8 @@ class Point:
 def likelihood_point(
     target: Target, parameters: torch.Tensor, draw: Callable[[torch.Tensor], torch.Tensor]
 ) -> Point:
-    """log p(x | z) at z = draw(parameters); the gradient has the shape of ``parameters``.
-
-    The derivative by the decoder's output has a closed form (target.py); autograd differentiates the decoder
-    and ``draw``.
-    """
-    with torch.enable_grad():
-        leaf = parameters.detach().requires_grad_()
-        z = draw(leaf)
-        log_variance = target.decode(z)
-    value, slope = _likelihood(target, log_variance)
-    (gradient,) = torch.autograd.grad(log_variance, leaf, slope)
-    return Point(z.detach(), log_variance.detach(), value, gradient)
+    """log p(x | z) at z = draw(parameters); the gradient has the shape of ``parameters``."""
+    return _point(target, parameters, draw, _likelihood)
 
 
 def joint_point(
@@ -49,22 +41,75 @@ def joint_point(
     draw: Callable[[torch.Tensor], torch.Tensor] = lambda leaf: leaf,
 ) -> Point:
     """log p(x, z) at z = draw(parameters), by default at the parameters themselves, and its gradient."""
+    return _point(target, parameters, draw, _joint)
+
+
+#: A log-density of z (B, R, N, L): the decoder's log-variance there, the density (B, R, N), and a scalar whose
+#: derivative by z is that of the density's sum.
+_Density = Callable[[Target, torch.Tensor], tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
+
+
+def _point(
+    target: Target, parameters: torch.Tensor, draw: Callable[[torch.Tensor], torch.Tensor], density: _Density
+) -> Point:
+    """``density`` and its gradient at z = draw(parameters).
+
+    Autograd differentiates ``draw`` for all frames, and the decoder in one part of the frames per thread; all
+    frames are one part where the prior ties them together.
+    """
     with torch.enable_grad():
         leaf = parameters.detach().requires_grad_()
-        z = draw(leaf)
-        log_variance, log_prior = target.generate(z)
-    value, slope = _likelihood(target, log_variance)
-    (gradient,) = torch.autograd.grad([log_variance, log_prior], leaf, [slope, torch.ones_like(log_prior)])
-    return Point(z.detach(), log_variance.detach(), value + log_prior.detach(), gradient)
+        drawn = draw(leaf)
+    z = drawn.detach()
+
+    def of_part(frames: slice) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        with torch.enable_grad():
+            here = z[:, :, frames].detach().requires_grad_()
+            log_variance, value, total = density(target.at(frames), here)
+        (slope,) = torch.autograd.grad(total, here)
+        return log_variance.detach(), value.detach(), slope
+
+    if target.tied:
+        log_variance, value, slope = of_part(slice(0, z.shape[2]))
+    else:
+        log_variance, value, slope = threadwise(of_part, z)
+    # The gradient of a scalar: with the gradients of outputs as an argument, autograd imports sympy.
+    with torch.enable_grad():
+        total = (drawn * slope).sum()
+    (gradient,) = torch.autograd.grad(total, leaf)
+    return Point(z, log_variance, value, gradient)
 
 
-def _likelihood(target: Target, log_variance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """log p(x | z) and its derivative by the decoder's output.
+def _likelihood(target: Target, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """log p(x | z), as :data:`_Density`."""
+    log_variance = target.decode(z)
+    return log_variance, *_LogLikelihood.apply(log_variance, target)
+
+
+def _joint(target: Target, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """log p(x, z), as :data:`_Density`."""
+    log_variance, log_prior = target.generate(z)
+    value, total = _LogLikelihood.apply(log_variance, target)
+    return log_variance, value + log_prior.detach(), total + log_prior.sum()
+
+
+class _LogLikelihood(torch.autograd.Function):
+    """log p(x | z) of a :class:`Target` by the decoder's log-variance (B, R, N, F): the value (B, R, N), which
+    has no gradient, and its sum, whose derivative is in closed form (target.py).
 
     If the prior ties the frames together, the derivative is 0 in padding, which must not move valid frames.
     """
-    value, slope = target.log_likelihood_and_gradient(log_variance.detach())
-    return value, slope.mul_(target.mask[:, None, :, None]) if target.tied else slope
+
+    @staticmethod
+    def forward(ctx: Any, log_variance: torch.Tensor, target: Target) -> tuple[torch.Tensor, torch.Tensor]:
+        value, slope = target.log_likelihood_and_gradient(log_variance)
+        ctx.slope = slope.mul_(target.mask[:, None, :, None]) if target.tied else slope
+        ctx.mark_non_differentiable(value)
+        return value, value.sum()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return ctx.slope.mul_(gradients[1]), None
 
 
 @dataclasses.dataclass(frozen=True)
