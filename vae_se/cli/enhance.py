@@ -234,7 +234,8 @@ def plan_jobs(inputs: tuple[str, ...], config: Config, **options: Any) -> list[p
     if output is None and any(Path(item).is_dir() for item in inputs):
         raise UsageError("a folder of recordings needs a folder for the results", "give -o DIR")
     many = paths.several(inputs)
-    sources = paths.collect(inputs, Path(output) if output not in (None, "-") and many else None)
+    below = Path(output) if output not in (None, "-") and many else None
+    sources = paths.collect(inputs, below, skipped=True)
     jobs = paths.plan(
         sources,
         output,
@@ -335,6 +336,7 @@ def _outcomes(
             outcome = describe(job, settings.config)
             if job.source.problem is not None:
                 outcome.error, outcome.hint = job.source.problem.message, job.source.problem.hint
+                outcome.status = "skipped" if job.source.skipped else "failed"
             else:
                 outcome.status = "skipped"
             yield outcome

@@ -76,6 +76,8 @@ class Display:
         say(", ".join(parts) + speed)
 
     def _lines(self, outcome: FileOutcome) -> list[str]:
+        if outcome.status == "skipped" and outcome.error is not None:
+            return [f"skipped: {outcome.error} ({outcome.hint})"]
         if outcome.status == "skipped":
             return [f"{outcome.input}: kept {outcome.output}, which exists (--overwrite replaces it)"]
         if outcome.status == "failed":

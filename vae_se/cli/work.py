@@ -242,7 +242,8 @@ class FileWorker:
         assert job.target is not None
         if outcome.noise_output is not None:
             # The noise first: a run that is cut off may leave noise without speech, never the reverse.
-            files.write(outcome.noise_output, info.noise, recording, clip)
+            alone = dataclasses.replace(recording, origin=None)  # the sound without pictures
+            files.write(outcome.noise_output, info.noise, alone, clip)
         warnings = files.write(job.target, speech, recording, clip)
         picture = self.settings.pictures.get(outcome.input)
         if picture is not None:
