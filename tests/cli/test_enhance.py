@@ -501,3 +501,26 @@ def test_no_memory_is_not_a_bug(cli, wav, make_noisy, monkeypatch):
     assert ran.code == 1
     assert "out of memory" in ran.err
     assert "report" not in ran.err
+
+
+@pytest.mark.parametrize("name", ["talk.wav", "talk.flac", "talk.mp3", "talk.ogg", "talk.aiff"])
+def test_an_output_of_other_settings_is_kept_and_named(enhance, wav, make_noisy, name):
+    path = wav(name, make_noisy(0.3))
+    assert enhance(path).code == 0
+    again = enhance(path)
+    assert "talk_enhanced" in again.err
+    assert "which exists (--overwrite replaces it)" in again.err
+    ran = enhance(path, "--atten-lim", "15", "--json")
+    assert ran.code == 0
+    assert "which was made with other settings (--overwrite replaces it)" in ran.err
+    assert json.loads(ran.out)["warnings"] == ["made with other settings"]
+    if name == "talk.wav":
+        assert enhance(path, "--atten-lim", "15", "--overwrite").code == 0
+        assert "which exists" in enhance(path, "--atten-lim", "15").err
+
+
+def test_the_comment_follows_the_samples_of_a_wav(enhance, wav, make_noisy, tmp_path):
+    assert enhance(wav("talk.wav", make_noisy(0.3))).code == 0
+    data = (tmp_path / "talk_enhanced.wav").read_bytes()
+    assert data[36:40] == b"data"
+    assert b"enhanced by vae-se with settings" in data[-100:]

@@ -32,8 +32,8 @@ class Recording:
 
     ``samples``: (C, T), full scale 1.0, float32, or float64 where float32 would lose bits. ``rate`` in Hz.
     ``container`` and ``subtype``: libsndfile's names, such as WAV and PCM_16. ``warnings``: defects of the file
-    that did not prevent reading it. ``origin``: the file, where ffmpeg decoded it; an output of such a type gets
-    copies of its pictures.
+    that did not prevent reading it. ``origin``: the file, where ffmpeg decoded it; an output of such a type
+    gets copies of its pictures.
     """
 
     samples: np.ndarray

@@ -42,8 +42,8 @@ _LEAST_BITS = 64_000
 class Media:
     """A film or a sound file, as ffprobe describes it.
 
-    ``rate`` in Hz, ``channels``, ``codec`` and ``bits`` per second (0: unknown) of the first audio stream, whose
-    number is ``index``; ``seconds``: duration of the file; ``start``: time in seconds at which it starts.
+    ``rate`` in Hz, ``channels``, ``codec`` and ``bits`` per second (0: unknown) of the first audio stream,
+    whose number is ``index``; ``seconds``: duration of the file; ``start``: time in seconds at which it starts.
     ``pictures``, ``covers`` and ``others``: numbers of the video streams, of still pictures, and of further
     audio streams and subtitles.
     """

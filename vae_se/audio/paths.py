@@ -97,7 +97,7 @@ def _unreadable(path: Path, label: str) -> AudioError | None:
 
 
 def _in_folder(path: Path, tree: Path) -> Source:
-    """The input for a file that the user did not name; it is skipped where it needs ffmpeg and there is none."""
+    """The input for a file that the user did not name: skipped where it needs ffmpeg and there is none."""
     problem = _unreadable(path, str(path))
     return Source(str(path), path, tree, problem, skipped=problem is not None)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from ..audio import paths
+from ..audio import paths, tags
 from ..config import PRESETS, Config
 from ..errors import UsageError
 from ..execution import Died, Executor, Shard
@@ -161,6 +161,7 @@ def enhance(ctx: click.Context, inputs: tuple[str, ...], **options: Any) -> int:
         pictures=plan_pictures(jobs, options["plot"], paths.several(inputs)) if options["plot"] else {},
         raw=raw_format(options["raw"], options["rate"], options["channels"]),
         debug=bool((ctx.obj or {}).get("debug")),
+        digest=settings_digest(config, options["clip"], options["noise_group"]),
     )
     folder = Path(ctx.with_resource(TemporaryDirectory(prefix="vae-se-")))
     jobs = [through_files(job, folder, settings.raw is not None) for job in jobs]
@@ -215,6 +216,11 @@ def settings_from(preset: str, config_file: str | None, assignments: tuple[str, 
         "seed": options["seed"],
     }
     return config.override({k: v for k, v in named.items() if v is not None}).set(*assignments)
+
+
+def settings_digest(config: Config, clip: str, noise_group: str | None) -> str:
+    """The digest of all settings that change the samples of an output."""
+    return tags.digest({**config.flat(), "clip": clip, "noise_group": noise_group})
 
 
 def _noise(given: str | None, segment: str | None) -> dict[str, Any]:
@@ -291,6 +297,13 @@ def _lacks(picture: Path | None) -> bool:
     return picture is not None and not picture.exists()
 
 
+def _made_otherwise(job: paths.FileJob, digest: str) -> list[str]:
+    """A warning where an output that is kept was made with other settings."""
+    assert job.target is not None
+    made = tags.settings_digest_of(job.target)
+    return ["made with other settings"] if made not in (None, digest) else []
+
+
 def _executor(
     todo: list[list[paths.FileJob]], lengths: dict[paths.FileJob, Length], **options: Any
 ) -> Executor:
@@ -339,4 +352,5 @@ def _outcomes(
                 outcome.status = "skipped" if job.source.skipped else "failed"
             else:
                 outcome.status = "skipped"
+                outcome.warnings += _made_otherwise(job, settings.digest)
             yield outcome

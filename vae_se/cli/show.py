@@ -79,7 +79,8 @@ class Display:
         if outcome.status == "skipped" and outcome.error is not None:
             return [f"skipped: {outcome.error} ({outcome.hint})"]
         if outcome.status == "skipped":
-            return [f"{outcome.input}: kept {outcome.output}, which exists (--overwrite replaces it)"]
+            why = "which was made with other settings" if outcome.warnings else "which exists"
+            return [f"{outcome.input}: kept {outcome.output}, {why} (--overwrite replaces it)"]
         if outcome.status == "failed":
             # The reasons of all failures are printed at the end.
             return [f"{outcome.input}: failed"] if self._total > 1 else []

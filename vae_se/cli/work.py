@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..audio import files, paths
+from ..audio import files, paths, tags
 from ..config import Config
 from ..errors import AudioError, OutputError, UsageError, VaeSeError
 from ..execution import Died, Handle
@@ -31,8 +31,8 @@ class FileSettings:
     """Settings that all files of a run share; pickled to the workers.
 
     ``pictures``: files for ``--plot``, by the label of the input. ``shared_noise``: noise dictionaries of
-    ``--noise-group``, by the label of the input. ``raw``: format of inputs without a header. The other fields
-    are the options of the command line.
+    ``--noise-group``, by the label of the input. ``raw``: format of inputs without a header. ``digest``: of all
+    settings that change the outputs. The other fields are the options of the command line.
     """
 
     config: Config
@@ -44,6 +44,12 @@ class FileSettings:
     shared_noise: dict[str, str] = dataclasses.field(default_factory=dict)
     raw: files.RawFormat | None = None
     debug: bool = False
+    digest: str = ""
+
+    @property
+    def comment(self) -> str:
+        """The comment of the outputs."""
+        return tags.comment(self.digest) if self.digest else ""
 
 
 @dataclasses.dataclass
@@ -224,7 +230,7 @@ class FileWorker:
         duration, info = enhance_long(
             enhancer.segmented_em, enhancer.config.output, job.source.path, job.target,
             clip=self.settings.clip, noise=noise, raw=self.settings.raw, label=job.source.label,
-            progress=progress,
+            progress=progress, comment=self.settings.comment,
         )  # fmt: skip
         self._complete(outcome, duration, info.seconds, info, info.warnings)
 
@@ -243,8 +249,8 @@ class FileWorker:
         if outcome.noise_output is not None:
             # The noise first: a run that is cut off may leave noise without speech, never the reverse.
             alone = dataclasses.replace(recording, origin=None)  # the sound without pictures
-            files.write(outcome.noise_output, info.noise, alone, clip)
-        warnings = files.write(job.target, speech, recording, clip)
+            files.write(outcome.noise_output, info.noise, alone, clip, self.settings.comment)
+        warnings = files.write(job.target, speech, recording, clip, self.settings.comment)
         picture = self.settings.pictures.get(outcome.input)
         if picture is not None:
             signal, title = self.enhancer.signal, outcome.input
