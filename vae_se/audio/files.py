@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import OutputError
-from .formats import output_format
+from .formats import is_media_name, output_format
+from .media import new_writer, opened
 from .raw import RawFormat
 from .reader import Reader
-from .writer import CLIP_MODES, Limiter, Writer, cannot_write
+from .writer import CLIP_MODES, Limiter, cannot_write
 
 __all__ = [
     "CLIP_MODES", "RawFormat", "Recording", "fingerprint", "fit", "prepare_folder", "read", "to_bytes", "write",
@@ -31,7 +32,8 @@ class Recording:
 
     ``samples``: (C, T), full scale 1.0, float32, or float64 where float32 would lose bits. ``rate`` in Hz.
     ``container`` and ``subtype``: libsndfile's names, such as WAV and PCM_16. ``warnings``: defects of the file
-    that did not prevent reading it.
+    that did not prevent reading it. ``origin``: the file, where ffmpeg decoded it; an output of such a type
+    gets copies of its pictures.
     """
 
     samples: np.ndarray
@@ -39,6 +41,7 @@ class Recording:
     container: str = "WAV"
     subtype: str = "PCM_16"
     warnings: tuple[str, ...] = ()
+    origin: Path | None = None
 
     @property
     def seconds(self) -> float:
@@ -60,7 +63,10 @@ def read(source: str | Path | bytes, name: str | None = None, raw: RawFormat | N
             path = Path(folder) / "stdin"
             path.write_bytes(source)
             return _read(Reader(path, label, raw))
-    return _read(Reader(Path(source), label, raw))
+    path = Path(source)
+    with opened(path, label, raw) as reader:
+        recording = _read(reader)
+    return dataclasses.replace(recording, origin=path) if is_media_name(path) and raw is None else recording
 
 
 def _read(reader: Reader) -> Recording:
@@ -89,17 +95,19 @@ def fit(
     return limiter.apply(samples), limiter.warnings()
 
 
-def write(path: str | Path, samples: np.ndarray, like: Recording, clip: str = "clamp") -> list[str]:
+def write(
+    path: str | Path, samples: np.ndarray, like: Recording, clip: str = "clamp", comment: str = ""
+) -> list[str]:
     """Write samples (C, T) at ``like.rate`` to ``path``, in the container and subtype of ``like`` if possible.
 
     The extension of ``path`` determines the container, see :func:`~vae_se.audio.formats.output_format`.
-    Integers are rounded and saturate. The file appears when it is complete. Returns warnings about clipping.
-    Raises OutputError.
+    Integers are rounded and saturate. The file appears when it is complete. ``comment``: a tag of the file,
+    where its format has tags. Returns warnings about clipping. Raises OutputError.
     """
     path = Path(path)
     container, subtype = output_format(path, like.container, like.subtype)
     limiter = Limiter(subtype, clip, peak(samples), peak(like.samples))
-    with Writer(path, like.rate, samples.shape[0], container, subtype) as writer:
+    with new_writer(path, like.rate, samples.shape[0], container, subtype, like.origin, comment) as writer:
         # In blocks, since the conversion makes a copy, partly in double precision.
         for start in range(0, samples.shape[-1], _BLOCK):
             writer.write(limiter.apply(samples[:, start : start + _BLOCK]))

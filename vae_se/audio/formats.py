@@ -40,6 +40,15 @@ _NEXT_BEST = {
 
 FALLBACK = ".wav"
 
+#: The container of files that the program ffmpeg reads and writes (:mod:`vae_se.audio.media`).
+FFMPEG = "FFMPEG"
+#: Their extensions, and the extension of an output: a bare AAC stream has no place for its encoder's delay.
+_MEDIA = {
+    ".3gp": ".3gp", ".aac": ".m4a", ".avi": ".avi", ".m4a": ".m4a", ".m4b": ".m4b", ".m4v": ".m4v",
+    ".mka": ".mka", ".mkv": ".mkv", ".mov": ".mov", ".mp4": ".mp4", ".webm": ".webm", ".wma": ".wma",
+    ".wmv": ".wmv",
+}  # fmt: skip
+
 
 @functools.cache
 def extensions() -> dict[str, str]:
@@ -53,20 +62,29 @@ def is_audio_name(path: PurePath) -> bool:
     return path.suffix.lower() in extensions()
 
 
+def is_media_name(path: PurePath) -> bool:
+    """Whether the extension is that of a film or a sound file that is left to ffmpeg."""
+    return path.suffix.lower() in _MEDIA
+
+
 def writable_extension(extension: str) -> str:
-    """``extension`` if it is that of a container, otherwise ``.wav``."""
-    return extension if extension.lower() in extensions() else FALLBACK
+    """``extension`` if it is that of a container, otherwise ``.wav`` (``.m4a`` for ``.aac``)."""
+    if extension.lower() in _MEDIA.values():
+        return extension
+    return extension if extension.lower() in extensions() else _MEDIA.get(extension.lower(), FALLBACK)
 
 
 def container_of(path: PurePath) -> str:
     """The container of a file name. Raises UsageError for an unknown extension."""
     suffix = path.suffix.lower()
+    if suffix in _MEDIA.values():
+        return FFMPEG
     try:
         return extensions()[suffix]
     except KeyError:
         raise UsageError(
             f"{path.name!r} does not have the extension of an audio format",
-            "end it with .wav, .flac, .ogg, .opus, .mp3, .aiff, .w64 or .caf",
+            "end it with .wav, .flac, .ogg, .opus, .mp3, .m4a, .mp4, .aiff, .w64 or .caf",
         ) from None
 
 
@@ -76,7 +94,7 @@ def output_format(path: PurePath, container: str, subtype: str) -> tuple[str, st
     The extension determines the container. The subtype stays the same if the container has it; otherwise it is
     the nearest in bit depth (a float WAV becomes a 24-bit FLAC), or the container's default. MPEG audio is
     always layer III, and ``.opus`` is always Opus. Samples without a header are written to ``.raw`` in their
-    own format.
+    own format. The codec of :data:`FFMPEG` is chosen when the file is written.
 
     >>> from pathlib import PurePath
     >>> output_format(PurePath("out.flac"), "WAV", "FLOAT")
@@ -85,6 +103,8 @@ def output_format(path: PurePath, container: str, subtype: str) -> tuple[str, st
     if container == "RAW" and path.suffix.lower() == ".raw":
         return container, subtype
     wanted = container_of(path)
+    if wanted == FFMPEG:
+        return wanted, "PCM_24"  # limited to full scale, as integers are
     if wanted in _RIFF and container in _RIFF:
         wanted = container
     if path.suffix.lower() == ".opus":

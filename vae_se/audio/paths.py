@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..errors import AudioError, UsageError, nearest
-from .formats import FALLBACK, container_of, is_audio_name, writable_extension
+from . import ffmpeg
+from .formats import FALLBACK, container_of, is_audio_name, is_media_name, writable_extension
 
 STDIN = "-"
 DEFAULT_NAME = "{stem}_enhanced{ext}"
@@ -21,13 +22,15 @@ _FIELDS = ("stem", "ext", "method", "parent")
 class Source:
     """One input. ``path``: None for stdin. ``tree``: path relative to the folder that the user named.
 
-    ``problem``: why the input cannot be read; it is reported as failed and does not stop the others.
+    ``problem``: why the input cannot be read; it is reported as failed, or as skipped where ``skipped`` is set,
+    and does not stop the others.
     """
 
     label: str
     path: Path | None
     tree: Path
     problem: AudioError | None = None
+    skipped: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,16 +42,16 @@ class FileJob:
     exists: bool = False
 
 
-def collect(inputs: Sequence[str], below: Path | None = None) -> list[Source]:
+def collect(inputs: Sequence[str], below: Path | None = None, skipped: bool = False) -> list[Source]:
     """Expand files, folders (recursively), globs, ``@list.txt`` and ``-`` into inputs, in order, without
     duplicates.
 
     ``below``: the output folder. It is left out when a folder is searched, so that a second run finds the same
-    inputs as the first.
+    inputs as the first. ``skipped``: also list the files of a folder that need ffmpeg where there is none.
     """
     found: list[Source] = []
     for item in inputs:
-        found += _expand(item, below)
+        found += [source for source in _expand(item, below) if skipped or not source.skipped]
     unique: dict[str, Source] = {}
     for source in found:
         key = (
@@ -84,8 +87,19 @@ def _expand(item: str, below: Path | None) -> list[Source]:
     if not path.exists() and glob.has_magic(item):
         return _matched(item, below)
     # Reported before any model is loaded.
-    problem = None if path.exists() else missing_file(path, item)
+    problem = missing_file(path, item) if not path.exists() else _unreadable(path, item)
     return [Source(item, path, Path(path.name), problem)]
+
+
+def _unreadable(path: Path, label: str) -> AudioError | None:
+    """The error for a file that needs ffmpeg where there is none."""
+    return ffmpeg.without_ffmpeg(path, label) if is_media_name(path) and not ffmpeg.available() else None
+
+
+def _in_folder(path: Path, tree: Path) -> Source:
+    """The input for a file that the user did not name: skipped where it needs ffmpeg and there is none."""
+    problem = _unreadable(path, str(path))
+    return Source(str(path), path, tree, problem, skipped=problem is not None)
 
 
 def _walk(folder: Path, below: Path | None) -> list[Source]:
@@ -94,11 +108,18 @@ def _walk(folder: Path, below: Path | None) -> list[Source]:
     for parent, folders, names in os.walk(folder, followlinks=False):
         inside = [d for d in folders if not d.startswith(".")]
         folders[:] = sorted(d for d in inside if outputs is None or (Path(parent) / d).resolve() != outputs)
-        files += [Path(parent) / n for n in names if not n.startswith(".") and is_audio_name(Path(n))]
-    if not files:
+        files += [
+            Path(parent) / n
+            for n in names
+            if not n.startswith(".") and (is_audio_name(Path(n)) or is_media_name(Path(n)))
+        ]
+    found = [_in_folder(f, f.relative_to(folder)) for f in sorted(files)]
+    if all(source.skipped for source in found):
         problem = AudioError(f"no audio file in {folder}", "is it the right folder?")
-        return [Source(str(folder), None, folder, problem)]
-    return [Source(str(f), f, f.relative_to(folder)) for f in sorted(files)]
+        if found:
+            problem = AudioError(f"no file in {folder} can be read without ffmpeg", ffmpeg.install_command())
+        found.append(Source(str(folder), None, folder, problem))
+    return found
 
 
 def _listed(path: Path, below: Path | None) -> list[Source]:
@@ -128,7 +149,7 @@ def _matched(pattern: str, below: Path | None) -> list[Source]:
     for match in sorted(glob.glob(pattern, recursive=True)):
         path = Path(match)
         if path.is_file():
-            found.append(Source(match, path, path.relative_to(base)))
+            found.append(_in_folder(path, path.relative_to(base)))
         elif "**" not in pattern:
             # '*' may match folders, whose files are then inputs; '**' matches these files itself.
             found += [dataclasses.replace(s, tree=path.relative_to(base) / s.tree) for s in _walk(path, below)]

@@ -45,13 +45,14 @@ class Reader:
 
     def __init__(self, path: Path, label: str | None = None, raw: RawFormat | None = None) -> None:
         self.path, self.label, self._raw = path, label or str(path), raw
-        _check_readable(path, self.label)
+        check_readable(path, self.label)
         with self._open() as file:
             self.rate, self.channels, self.frames = file.samplerate, file.channels, file.frames
             self.container, self.subtype = file.format, file.subtype
             self._notes = file.extra_info
         check_rate(self.rate, self.label)
         self.dtype = np.dtype("float64" if self.subtype in _NEED_DOUBLE else "float32")
+        self.remarks: tuple[str, ...] = ()  # warnings that are known before the samples are read
         self.warnings: list[str] = []
 
     def blocks(self) -> Iterator[np.ndarray]:
@@ -72,7 +73,7 @@ class Reader:
                 yield np.ascontiguousarray(part.T)
         if not read:
             raise AudioError(f"{self.label} has no samples", "was it recorded completely?")
-        self.warnings = []
+        self.warnings = [*self.remarks]
         if self._cut(read):
             self.warnings.append(f"the file is cut off: {read / self.rate:.1f} s can be read")
 
@@ -126,7 +127,7 @@ class Reader:
         )
 
 
-def _check_readable(path: Path, label: str) -> None:
+def check_readable(path: Path, label: str) -> None:
     """Raise AudioError with the reason where libsndfile would only report a system error."""
     if path.is_dir():
         raise AudioError(f"{label} is a folder", "name a file in it")

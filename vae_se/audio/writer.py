@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,9 @@ CLIP_MODES = ("clamp", "rescale", "none")
 _INTEGER_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
 _FLOAT = {"FLOAT", "DOUBLE"}
 _ADD_PEAK_CHUNK = 0x1050  # constant of sndfile.h that soundfile does not define
+
+# Containers whose tags may follow the samples: programs that expect the samples after 44 bytes find them there.
+_TAGS_LAST = {"WAV", "WAVEX", "RF64", "AIFF", "CAF"}
 
 
 class Limiter:
@@ -62,12 +66,15 @@ class Writer:
     """``with Writer(...) as writer: writer.write(samples)``: the file appears at the end of the block.
 
     It is written under a temporary name in the same folder, synced and renamed; an exception in the block
-    removes it. ``container`` and ``subtype`` are libsndfile's names. Raises OutputError where the file cannot
-    be written, or the container does not support the channels or the rate.
+    removes it. ``container`` and ``subtype`` are libsndfile's names. ``comment``: a tag of the file; it is left
+    out where the container has no tags. Raises OutputError where the file cannot be written, or the container
+    does not support the channels or the rate.
     """
 
-    def __init__(self, path: Path, rate: int, channels: int, container: str, subtype: str) -> None:
-        self.path, self._subtype = path, subtype
+    def __init__(
+        self, path: Path, rate: int, channels: int, container: str, subtype: str, comment: str = ""
+    ) -> None:
+        self.path, self._subtype, self._comment = path, subtype, comment
         self._temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         self._format = (rate, channels, container)
 
@@ -86,6 +93,8 @@ class Writer:
             )  # fmt: skip
             # No chunk with the peak and the time: the same samples give the same file.
             soundfile._snd.sf_command(self._file._file, _ADD_PEAK_CHUNK, soundfile._ffi.NULL, 0)
+            if container not in _TAGS_LAST:
+                self._tag()
         except (soundfile.LibsndfileError, ValueError, TypeError):
             self._temporary.unlink(missing_ok=True)
             raise OutputError(
@@ -117,6 +126,8 @@ class Writer:
     ) -> None:
         try:
             try:
+                if self._format[2] in _TAGS_LAST:
+                    self._tag()
                 self._file.close()
             except (soundfile.LibsndfileError, AssertionError) as failure:
                 raise self._failed(failure) from None
@@ -129,6 +140,11 @@ class Writer:
             raise cannot_write(self.path, failure) from None
         finally:
             self._temporary.unlink(missing_ok=True)
+
+    def _tag(self) -> None:
+        if self._comment:
+            with contextlib.suppress(soundfile.LibsndfileError):  # a container without tags
+                self._file.comment = self._comment
 
     def _failed(self, error: Exception) -> OutputError:
         reason = getattr(error, "error_string", "") or "not everything was written"

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from .report import REFERENCE, Results
-from .statistics import Change, Summary, change, higher_is_better, real_time_factor, summarise
+from .statistics import Change, Summary, change, direction, real_time_factor, summarise
+
+ARROWS = {"higher": "↑", "lower": "↓", "": ""}
 
 
 def number(value: float | None, signed: bool = False) -> str:
@@ -25,8 +27,8 @@ def number(value: float | None, signed: bool = False) -> str:
 
 
 def heading(metric: str) -> str:
-    """The metric with an arrow in the better direction."""
-    return f"{metric} {'↑' if higher_is_better(metric) else '↓'}"
+    """The metric with an arrow in the better direction, where there is one."""
+    return f"{metric} {ARROWS[direction(metric)]}".rstrip()
 
 
 def name(results: Results, method: str) -> str:
@@ -75,7 +77,7 @@ def _blocks(rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
     while columns:
         take = len(columns)
         while True:
-            block = _aligned([[row[0], *(row[i] for i in columns[:take])] for row in rows])
+            block = aligned([[row[0], *(row[i] for i in columns[:take])] for row in rows])
             if take == 1 or width is None or len(block[0]) <= width:
                 break
             take -= 1
@@ -84,7 +86,8 @@ def _blocks(rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
     return lines
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table: the first column is aligned to the left, the others to the right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return [
         "  ".join(
@@ -112,7 +115,7 @@ def to_csv(results: Results, against: str | None = None) -> str:
                     "method": method,
                     "oracle": int(results.oracle(method)),
                     "metric": metric,
-                    "better": "higher" if higher_is_better(metric) else "lower",
+                    "better": direction(metric),
                     "group": group,
                     "value": value,
                     **vars(summarise(results, method, metric, ids)),

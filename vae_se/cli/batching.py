@@ -9,7 +9,10 @@ from typing import NamedTuple
 
 import soundfile
 
+from ..audio.formats import is_media_name
+from ..audio.media import probe
 from ..audio.paths import FileJob
+from ..errors import AudioError
 
 #: Largest batch of ``--batch auto``, in seconds of sound, padded to its longest file (a batch of one file may
 #: be larger): some tens of megabytes. On one thread this saves a tenth to a half of the time, more for shorter
@@ -35,8 +38,12 @@ def measure(jobs: Sequence[FileJob]) -> dict[FileJob, Length]:
         if path is None or job.source.problem is not None or not path.is_file():
             continue
         try:
+            if is_media_name(path):
+                found = probe(path)
+                lengths[job] = Length(found.rate, found.channels * found.seconds)
+                continue
             info = soundfile.info(os.fspath(path))
-        except (soundfile.LibsndfileError, TypeError, OSError):
+        except (soundfile.LibsndfileError, TypeError, OSError, AudioError):
             continue
         lengths[job] = Length(info.samplerate, info.channels * info.frames / info.samplerate)
     return lengths

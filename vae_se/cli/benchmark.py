@@ -117,12 +117,14 @@ def _missing(protocol: Protocol) -> Iterator[str]:
     from ..baselines import BASELINES
     from ..metrics import METRICS
 
-    packages = {name: METRICS[name].package for name in protocol.metrics}
-    absent = missing(packages.values())
-    if absent:
-        lost = ", ".join(name for name, package in packages.items() if package in absent)
-        where = f"{' and '.join(absent)} not installed, pip install 'vae-se[metrics]'"
-        yield f"no value will be computed for {lost}: {where}"
+    wanted = [METRICS[name] for name in protocol.metrics]
+    for extra in dict.fromkeys(metric.extra for metric in wanted):
+        packages = {metric.name: metric.package for metric in wanted if metric.extra == extra}
+        absent = missing(packages.values())
+        if absent:
+            lost = ", ".join(name for name, package in packages.items() if package in absent)
+            where = f"{' and '.join(absent)} not installed, pip install 'vae-se[{extra}]'"
+            yield f"no value will be computed for {lost}: {where}"
     for spec in protocol.methods:
         if spec.use in BASELINES and missing([BASELINES[spec.use].package]):
             yield f"{spec.label} will fail: not installed, pip install 'vae-se[baselines]'"
@@ -138,7 +140,7 @@ class _Bar:
     def __call__(self, done: int, total: int, row: dict[str, Any] | None) -> None:
         if self._hidden:
             return
-        from tqdm import tqdm
+        from tqdm.auto import tqdm
 
         if self._bar is None:
             # Methods differ in speed by orders of magnitude, so the remaining time comes from the overall mean.

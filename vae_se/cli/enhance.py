@@ -16,25 +16,39 @@ from typing import Any
 
 import click
 
-from ..audio import paths
+from ..audio import paths, tags
 from ..config import PRESETS, Config
 from ..errors import UsageError
-from ..execution import Died, Executor, Shard
-from ..execution.local import Serial
+from ..execution import Died, Executor, Shard, reports
+from ..execution.local import Processes, Serial
 from ..extras import need
 from .batching import Length, batches, measure
 from .common import Choice, complain, raw_format, raw_options, say
 from .engine import CountOrAuto, chosen_executor, engine_options, threads_of_worker
 from .groups import check_groups, learn_groups
-from .pictures import plan_pictures
+from .sections import Sectioned
 from .show import Display
-from .work import FileOutcome, FileSettings, describe, died, make
+from .side_files import PICTURE, VAD, plan_side_files
+from .work import FileOutcome, FileSettings, ReportProgress, describe, died, make
 
 #: With --jobs auto, seconds of sound per process: fewer processes are started for less sound.
 PROCESS_SECONDS = 60.0
 
 
-@click.command(short_help="Remove the noise from recordings of speech.")
+#: Sections of ``--help``, and the options in each.
+SECTIONS = {
+    "Most used": ["output", "preset", "noise", "atten_lim", "overwrite"],
+    "What is written": ["name", "save_noise", "plot", "vad", "clip", "dry"],
+    "Model and noise": ["method", "prior", "estep", "noise_from", "noise_group", "seed"],
+    "Long recordings": ["segment", "overlap"],
+    "Many files": ["jobs", "batch", "device", "executor", "address", "slurm", "shard"],
+    "Samples without a header": ["raw", "rate", "channels"],
+    "All settings": ["config_file", "assignments", "print_config"],
+    "Messages": ["as_json", "quiet", "verbose"],
+}
+
+
+@click.command(short_help="Remove the noise from recordings of speech.", cls=Sectioned, sections=SECTIONS)
 @click.argument("inputs", nargs=-1, metavar="INPUT...")
 @click.option(
     "-o", "--output", metavar="FILE|DIR|-", help="Output file, or folder for several; - is a WAV to stdout."
@@ -66,6 +80,11 @@ PROCESS_SECONDS = 60.0
     metavar="FILE.png|DIR",
     help="Draw spectrograms, uncertainty, noise factors, gain and objective. For several inputs: a folder, or a"
     " name with {stem}.",
+)
+@click.option(
+    "--vad",
+    metavar="FILE.csv|DIR",
+    help="Write the segments with speech: start and end in seconds, probability. For several inputs as --plot.",
 )
 @click.option(
     "--preset",
@@ -142,9 +161,10 @@ PROCESS_SECONDS = 60.0
 def enhance(ctx: click.Context, inputs: tuple[str, ...], **options: Any) -> int:
     """Remove the noise from recordings of speech.
 
-    INPUT is a file (WAV, FLAC, OGG, MP3 and more), a folder, a quoted glob, @list.txt, or - for stdin. The
-    output of one input is STEM_enhanced.EXT in the same folder, or -o FILE; the outputs of several go to -o
-    DIR, in the same tree as the inputs. The output keeps rate, length, channels, level and format.
+    INPUT is a file (WAV, FLAC, OGG, MP3 and more; M4A, MP4, WEBM through ffmpeg), a folder, a quoted glob,
+    @list.txt, or - for stdin. The output of one input is STEM_enhanced.EXT in the same folder, or -o FILE; the
+    outputs of several go to -o DIR, in the same tree as the inputs. The output keeps rate, length, channels,
+    level and format.
 
     Exit codes: 0 all done, 1 some files failed, 2 usage error, 130 interrupted.
     """
@@ -158,6 +178,8 @@ def enhance(ctx: click.Context, inputs: tuple[str, ...], **options: Any) -> int:
         raise UsageError("no input", "vae-se enhance noisy.wav")
     if options["plot"]:
         need("--plot", "matplotlib", "plot")
+    if options["vad"] and config.method != "mcem":
+        raise UsageError(f"--vad needs inference, which {config.method} does not run", "omit one of them")
     jobs = plan_jobs(inputs, config, **options)
     settings = FileSettings(
         config=config,
@@ -167,9 +189,11 @@ def enhance(ctx: click.Context, inputs: tuple[str, ...], **options: Any) -> int:
         save_noise=options["save_noise"],
         draws=options["draws"],
         overwrite=options["overwrite"],
-        pictures=plan_pictures(jobs, options["plot"], paths.several(inputs)) if options["plot"] else {},
+        pictures=plan_side_files(jobs, options["plot"], paths.several(inputs), PICTURE),
+        vad=plan_side_files(jobs, options["vad"], paths.several(inputs), VAD),
         raw=raw_format(options["raw"], options["rate"], options["channels"]),
         debug=bool((ctx.obj or {}).get("debug")),
+        digest=settings_digest(config, options["clip"], options["noise_group"]),
     )
     folder = Path(ctx.with_resource(TemporaryDirectory(prefix="vae-se-")))
     jobs = [through_files(job, folder, settings.raw is not None) for job in jobs]
@@ -181,10 +205,11 @@ def enhance(ctx: click.Context, inputs: tuple[str, ...], **options: Any) -> int:
         say(f"shard {options['shard']} has none of the {len(jobs)} inputs: nothing to do")
     here = {job for batch in mine for job in batch}
     todo = [left for batch in mine if (left := [job for job in batch if _is_open(job)])]
-    lost = [job for job in here if job.exists and _lacks(settings.pictures.get(job.source.label))]
-    if lost and not options["quiet"]:
-        say(f"no picture of outputs that are kept ({len(lost)}): --overwrite enhances and draws them")
-    display = Display(len(here), quiet=options["quiet"], verbose=options["verbose"])
+    for kind, planned in ((PICTURE, settings.pictures), (VAD, settings.vad)):
+        lost = [job for job in here if job.exists and _lacks(planned.get(job.source.label))]
+        if lost and not options["quiet"]:
+            say(f"no {kind.name} of outputs that are kept ({len(lost)}): --overwrite enhances and makes them")
+    display = Display(len(here), options["quiet"], options["verbose"], _seconds(todo, lengths))
     failed: list[FileOutcome] = []
     with display:
         if options["noise_group"] and todo:
@@ -226,6 +251,11 @@ def settings_from(preset: str, config_file: str | None, assignments: tuple[str, 
     return config.override({k: v for k, v in named.items() if v is not None}).set(*assignments)
 
 
+def settings_digest(config: Config, clip: str, noise_group: str | None) -> str:
+    """The digest of all settings that change the samples of an output."""
+    return tags.digest({**config.flat(), "clip": clip, "noise_group": noise_group})
+
+
 def _noise(given: str | None, segment: str | None) -> dict[str, Any]:
     """Settings for --noise and --noise-from: a noise model, a dictionary file, or a noise segment."""
     if segment is not None:
@@ -243,7 +273,8 @@ def plan_jobs(inputs: tuple[str, ...], config: Config, **options: Any) -> list[p
     if output is None and any(Path(item).is_dir() for item in inputs):
         raise UsageError("a folder of recordings needs a folder for the results", "give -o DIR")
     many = paths.several(inputs)
-    sources = paths.collect(inputs, Path(output) if output not in (None, "-") and many else None)
+    below = Path(output) if output not in (None, "-") and many else None
+    sources = paths.collect(inputs, below, skipped=True)
     jobs = paths.plan(
         sources,
         output,
@@ -297,9 +328,25 @@ def _is_open(job: paths.FileJob) -> bool:
     return job.source.problem is None and not job.exists
 
 
-def _lacks(picture: Path | None) -> bool:
-    """Whether a picture is requested that does not exist."""
-    return picture is not None and not picture.exists()
+def _seconds(todo: list[list[paths.FileJob]], lengths: dict[paths.FileJob, Length]) -> dict[str, float]:
+    """Seconds of audio by label; the mean of the others, or 1, where the header does not tell."""
+    known = [lengths[job].seconds for batch in todo for job in batch if job in lengths]
+    typical = sum(known) / len(known) if known else 1.0
+    return {
+        job.source.label: lengths[job].seconds if job in lengths else typical for batch in todo for job in batch
+    }
+
+
+def _lacks(wanted: Path | None) -> bool:
+    """Whether a file is requested that does not exist."""
+    return wanted is not None and not wanted.exists()
+
+
+def _made_otherwise(job: paths.FileJob, digest: str) -> list[str]:
+    """A warning where an output that is kept was made with other settings."""
+    assert job.target is not None
+    made = tags.settings_digest_of(job.target)
+    return ["made with other settings"] if made not in (None, digest) else []
 
 
 def _executor(
@@ -331,9 +378,13 @@ def _outcomes(
     display: Display,
 ) -> Generator[FileOutcome, None, None]:
     """One outcome per job, in the order of the inputs; ``todo``: batches of the jobs to do."""
-    progress = display.iteration if isinstance(executor, Serial) else None
+    report: ReportProgress | None = None
+    if isinstance(executor, Serial):
+        report = display.progress
+    elif isinstance(executor, Processes):
+        report, executor = reports.report, dataclasses.replace(executor, take_report=display.progress)
     finished: dict[paths.FileJob, FileOutcome] = {}
-    with closing(executor.run(functools.partial(make, settings, progress), todo)) as results:
+    with closing(executor.run(functools.partial(make, settings, report), todo)) as results:
         for job in jobs:
             if _is_open(job):
                 display.start(job.source.label)
@@ -347,6 +398,8 @@ def _outcomes(
             outcome = describe(job, settings.config)
             if job.source.problem is not None:
                 outcome.error, outcome.hint = job.source.problem.message, job.source.problem.hint
+                outcome.status = "skipped" if job.source.skipped else "failed"
             else:
                 outcome.status = "skipped"
+                outcome.warnings += _made_otherwise(job, settings.digest)
             yield outcome

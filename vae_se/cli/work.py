@@ -7,17 +7,19 @@ import math
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..audio import files, paths
+from ..audio import files, paths, tags
 from ..config import Config
 from ..errors import AudioError, OutputError, UsageError, VaeSeError
 from ..execution import Died, Handle
+from ..storage.atomic import write_atomically
 from .common import deferred_interrupt, out_of_memory
 from .pictures import draw_picture
+from .side_files import PICTURE, VAD
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,13 +28,24 @@ if TYPE_CHECKING:
     from ..enhancement.segmented_em import ProgressCallback
 
 
+class Progress(NamedTuple):
+    """The ``fraction`` of the work on the input ``label`` that is done."""
+
+    label: str
+    fraction: float
+
+
+ReportProgress = Callable[[Progress], None]
+
+
 @dataclasses.dataclass(frozen=True)
 class FileSettings:
     """Settings that all files of a run share; pickled to the workers.
 
-    ``pictures``: files for ``--plot``, by the label of the input. ``shared_noise``: noise dictionaries of
-    ``--noise-group``, by the label of the input. ``raw``: format of inputs without a header. The other fields
-    are the options of the command line.
+    ``pictures`` and ``vad``: files for ``--plot`` and ``--vad``, by the label of the input. ``shared_noise``:
+    noise dictionaries of ``--noise-group``, by the label of the input. ``raw``: format of inputs without a
+    header. ``digest``: of all settings that change the outputs. The other fields are the options of the command
+    line.
     """
 
     config: Config
@@ -43,9 +56,16 @@ class FileSettings:
     draws: int = 0
     overwrite: bool = False
     pictures: dict[str, Path] = dataclasses.field(default_factory=dict)
+    vad: dict[str, Path] = dataclasses.field(default_factory=dict)
     shared_noise: dict[str, str] = dataclasses.field(default_factory=dict)
     raw: files.RawFormat | None = None
     debug: bool = False
+    digest: str = ""
+
+    @property
+    def comment(self) -> str:
+        """The comment of the outputs."""
+        return tags.comment(self.digest) if self.digest else ""
 
 
 @dataclasses.dataclass
@@ -77,6 +97,7 @@ class FileOutcome:
     noise_output: str | None = None
     draw_outputs: list[str] = dataclasses.field(default_factory=list)
     picture: str | None = None
+    vad: str | None = None
     warnings: list[str] = dataclasses.field(default_factory=list)
     error: str | None = None
     hint: str | None = None
@@ -90,11 +111,12 @@ class FileOutcome:
 class FileWorker:
     """Enhances files with an enhancer that is loaded once."""
 
-    def __init__(self, settings: FileSettings) -> None:
+    def __init__(self, settings: FileSettings, report: ReportProgress | None = None) -> None:
+        """``report`` is called with the progress of the files that are being enhanced."""
         with deferred_interrupt():
             from ..enhancement.enhancer import Enhancer
 
-        self.settings = settings
+        self.settings, self._report = settings, report
         self.enhancer: Enhancer = Enhancer.from_pretrained(
             config=settings.config, device=settings.device, threads=settings.threads
         )
@@ -114,7 +136,19 @@ class FileWorker:
             self._enhancers[shared] = sharing(self.enhancer, shared)
         return self._enhancers[shared]
 
-    def run(self, jobs: Sequence[paths.FileJob], progress: ProgressCallback | None = None) -> list[FileOutcome]:
+    def _progress(self, jobs: Iterable[paths.FileJob]) -> ProgressCallback | None:
+        """The progress of files that are enhanced together."""
+        report, labels = self._report, [job.source.label for job in jobs]
+        if report is None:
+            return None
+
+        def progress(done: int, total: int) -> None:
+            for label in labels:
+                report(Progress(label, done / total))
+
+        return progress
+
+    def run(self, jobs: Sequence[paths.FileJob]) -> list[FileOutcome]:
         """Enhance files; those with the same rate and the same shared noise form a batch.
 
         An error in one file becomes a failed outcome and does not stop the others.
@@ -126,7 +160,7 @@ class FileWorker:
                 self._prepare(job, outcomes[job])
                 shared = self.settings.shared_noise.get(job.source.label)
                 if self._is_long(job):
-                    self._long(job, self._enhancer(shared), outcomes[job], progress)
+                    self._long(job, self._enhancer(shared), outcomes[job])
                     continue
                 recording = self._read(job)
                 groups.setdefault((recording.rate, shared), {})[job] = recording
@@ -143,7 +177,8 @@ class FileWorker:
                         return_info=True,
                         posterior=bool(self.settings.pictures),
                         draws=self.settings.draws,
-                        progress=progress,
+                        speech_presence=bool(self.settings.vad),
+                        progress=self._progress([job]),
                         check_shape=False,
                     )
                     self._finish(job, recording, speech, info, time.perf_counter() - started, outcomes[job])
@@ -165,6 +200,8 @@ class FileWorker:
                 return_info=True,
                 posterior=bool(self.settings.pictures),
                 draws=self.settings.draws,
+                speech_presence=bool(self.settings.vad),
+                progress=self._progress(group),
                 check_shape=False,
             )
         except Exception:
@@ -202,11 +239,12 @@ class FileWorker:
         files.prepare_folder(job.target)
         if self.settings.save_noise:
             outcome.noise_output = str(paths.noise_target(job.target))
-        picture = self.settings.pictures.get(job.source.label)
-        if picture is not None:
-            if picture.exists() and not self.settings.overwrite:
-                raise OutputError(f"the picture {picture} exists already", "give --overwrite")
-            files.prepare_folder(picture)
+        for kind, planned in ((PICTURE, self.settings.pictures), (VAD, self.settings.vad)):
+            path = planned.get(job.source.label)
+            if path is not None:
+                if path.exists() and not self.settings.overwrite:
+                    raise OutputError(f"the {kind.name} {path} exists already", "give --overwrite")
+                files.prepare_folder(path)
 
     def _read(self, job: paths.FileJob) -> files.Recording:
         assert job.source.path is not None
@@ -223,13 +261,7 @@ class FileWorker:
             return False
         return self.enhancer.prior is not None and is_long(path, self.settings.raw, job.source.label)
 
-    def _long(
-        self,
-        job: paths.FileJob,
-        enhancer: Enhancer,
-        outcome: FileOutcome,
-        progress: ProgressCallback | None = None,
-    ) -> None:
+    def _long(self, job: paths.FileJob, enhancer: Enhancer, outcome: FileOutcome) -> None:
         from ..enhancement.long_file import enhance_long
 
         assert job.source.path is not None
@@ -238,8 +270,10 @@ class FileWorker:
         duration, info = enhance_long(
             enhancer.segmented_em, enhancer.config.output, job.source.path, job.target,
             clip=self.settings.clip, noise=noise, raw=self.settings.raw, label=job.source.label,
-            progress=progress,
+            progress=self._progress([job]), comment=self.settings.comment,
+            speech_presence=bool(self.settings.vad),
         )  # fmt: skip
+        self._write_segments(outcome, info, duration)
         self._complete(outcome, duration, info.seconds, info, info.warnings)
 
     def _finish(
@@ -256,19 +290,32 @@ class FileWorker:
         assert job.target is not None
         if outcome.noise_output is not None:
             # The noise first: a run that is cut off may leave noise without speech, never the reverse.
-            files.write(outcome.noise_output, info.noise, recording, clip)
+            alone = dataclasses.replace(recording, origin=None)  # the sound without pictures
+            files.write(outcome.noise_output, info.noise, alone, clip, self.settings.comment)
         for number, drawn in enumerate(info.draws, 1):
             path = paths.draw_target(job.target, number)
-            files.write(path, drawn, recording, clip)
+            alone = dataclasses.replace(recording, origin=None)
+            files.write(path, drawn, alone, clip, self.settings.comment)
             outcome.draw_outputs.append(str(path))
-        warnings = files.write(job.target, speech, recording, clip)
+        warnings = files.write(job.target, speech, recording, clip, self.settings.comment)
         picture = self.settings.pictures.get(outcome.input)
         if picture is not None:
             signal, title = self.enhancer.signal, outcome.input
             if draw_picture(recording.samples, speech, recording.rate, info, signal, title, picture):
                 outcome.picture = str(picture)
+        self._write_segments(outcome, info, recording.seconds)
         warnings = [*recording.warnings, *info.warnings, *warnings]
         self._complete(outcome, recording.seconds, seconds, info, warnings)
+
+    def _write_segments(self, outcome: FileOutcome, info: Info, seconds: float) -> None:
+        """Write the file of ``--vad``, where it is requested."""
+        path = self.settings.vad.get(outcome.input)
+        if path is not None:
+            from ..enhancement.activity import speech_segments, to_csv
+
+            segments = speech_segments(info.speech_presence, self.enhancer.signal, seconds)
+            write_atomically(path, to_csv(segments).encode())
+            outcome.vad = str(path)
 
     @staticmethod
     def _complete(
@@ -309,7 +356,6 @@ def unchanged(path: Path) -> Iterator[None]:
         raise AudioError(f"{path} changed while it was read", "run again when nothing writes to it any more")
 
 
-def make(settings: FileSettings, progress: ProgressCallback | None = None) -> Handle:
-    """Make the handler of a worker; executors call this in every worker. ``progress``: only in this process."""
-    worker = FileWorker(settings)
-    return lambda jobs: worker.run(jobs, progress)
+def make(settings: FileSettings, report: ReportProgress | None = None) -> Handle:
+    """Make the handler of a worker; executors call this in every worker."""
+    return FileWorker(settings, report).run

@@ -26,6 +26,7 @@ from .arrays import as_channels, checked_rate, like
 from .long_file import enhance_long, is_long
 from .pipeline import ArraySource, EnhancedRecording, enhance_recordings
 from .posterior_draws import check_draws, drawn_recordings
+from .progress import reporting
 from .residual_noise import add_residual_noise, residual_gains
 from .results import ChannelInfo, Factors, Info
 from .sample_buffer import MemoryBuffer
@@ -142,26 +143,29 @@ class Enhancer:
         return_info: bool = False,
         posterior: bool = True,
         draws: int = 0,
+        speech_presence: bool = False,
         name: str = "",
-        progress: ProgressCallback | None = None,
+        progress: ProgressCallback | bool | None = None,
         check_shape: bool = True,
     ) -> Any:
         """Enhance one recording.
 
         ``noisy``: NumPy array, torch tensor or list of samples, (T,) or (C, T), at ``rate`` Hz: floating-point
         numbers with full scale at 1.0, or int16, int32 or uint8 with theirs. Returns the speech in the same
-        type, shape, rate and level (integers saturate); with ``return_info`` also an :class:`Info`.
-        Its posterior of every frame and bin (1.4 GB for an hour of a channel) is left out if ``posterior`` is
-        false. ``draws``: number of posterior draws in :attr:`Info.draws` (see :meth:`sample`). ``name`` selects
-        the random stream, together with the configured seed. ``progress(done, total)`` is called after each EM
-        iteration. More channels than samples, or more than 64, are taken for a mistaken
-        axis and refused, unless ``check_shape`` is false.
+        type, shape, rate and level (integers saturate); with ``return_info`` also an :class:`Info`. Its
+        posterior of every frame and bin (1.4 GB for an hour of a channel) is left out if ``posterior`` is
+        false; the probability of speech in every frame is added to it with ``speech_presence``. ``draws``:
+        number of posterior draws in :attr:`Info.draws` (see :meth:`sample`). ``name`` selects the random
+        stream, together with the configured seed. ``progress(done, total)`` is called after each EM iteration;
+        True shows a bar, on stderr or in a notebook. More channels than samples, or more than 64, are taken
+        for a mistaken axis and refused, unless ``check_shape`` is false.
 
         Raises AudioError for samples that are missing or not finite, UsageError for another type or shape, and
         for draws of a baseline.
         """
-        results = self._run([noisy], rate, [name], progress, return_info, posterior, check_shape, draws)
-        ((speech, info),) = results
+        ((speech, info),) = self._run(
+            [noisy], rate, [name], progress, return_info, posterior, speech_presence, check_shape, draws
+        )
         return (speech, info) if return_info else speech
 
     def sample(
@@ -196,6 +200,8 @@ class Enhancer:
         return_info: bool = False,
         posterior: bool = True,
         draws: int = 0,
+        speech_presence: bool = False,
+        progress: ProgressCallback | bool | None = None,
         check_shape: bool = True,
     ) -> Any:
         """Enhance several recordings of one rate: the same result as one by one, and faster.
@@ -205,7 +211,9 @@ class Enhancer:
         """
         items = list(noisy)
         names = list(names) if names else [""] * len(items)
-        results = self._run(items, rate, names, None, return_info, posterior, check_shape, draws)
+        results = self._run(
+            items, rate, names, progress, return_info, posterior, speech_presence, check_shape, draws
+        )
         speech, infos = [one for one, _ in results], [info for _, info in results]
         return (speech, infos) if return_info else speech
 
@@ -245,9 +253,10 @@ class Enhancer:
         items: list[Any],
         rate: int,
         names: list[str],
-        progress: ProgressCallback | None,
+        progress: ProgressCallback | bool | None,
         return_info: bool,
         posterior: bool,
+        speech_presence: bool,
         check_shape: bool,
         draws: int,
     ) -> list[tuple[Any, Info | None]]:
@@ -263,10 +272,13 @@ class Enhancer:
             recordings = [_by_baseline(self._baseline, source) for source in sources]
             output = dataclasses.replace(output, floor_db=math.inf)  # baselines set their own floor
         else:
-            recordings = enhance_recordings(
-                self.segmented_em, sources, names, MemoryBuffer,
-                keep_posterior=return_info and (posterior or draws > 0), progress=progress,
-            )  # fmt: skip
+            audio = sum(source.samples.size for source in sources) / rate
+            with reporting(progress, audio) as report:
+                recordings = enhance_recordings(
+                    self.segmented_em, sources, names, MemoryBuffer,
+                    keep_posterior=return_info and (posterior or draws > 0), keep_presence=speech_presence,
+                    progress=report,
+                )  # fmt: skip
             if draws and return_info:
                 stft, seed = self.signal.stft, self.config.seed
                 drawn = [
@@ -338,8 +350,9 @@ def _collect(
     if noise is None:
         return like(item, speech), None
     info = Info.summary(
-        like(item, noise), seconds, recording.diagnostics, recording.warnings, recording.posteriors
-    )
+        like(item, noise), seconds, recording.diagnostics, recording.warnings, recording.posteriors,
+        recording.presence,
+    )  # fmt: skip
     info.draws = [like(item, _output(version, gains)) for version in drawn]
     return like(item, speech), info
 

@@ -21,6 +21,7 @@ from ..audio.reader import BLOCK
 from ..audio.resample import Resampler
 from ..inference.diagnostics import Diagnostics
 from ..signal_spec import SignalSpec
+from .activity import audible
 from .channel import Channel, level_scale
 from .residual_noise import NoisyAndSpeech
 from .results import ChannelInfo
@@ -99,7 +100,8 @@ class EnhancedRecording:
 
     ``speech``: per channel samples at ``rate`` Hz; None for a silent channel, which is its own speech.
     ``samples``: T at the recording's rate. ``peak``: largest magnitude of the recording. ``diagnostics``: of
-    all segments and channels. ``posteriors``: of the channels that are not silent, where they were requested.
+    all segments and channels. ``posteriors`` and ``presence``: of the channels that are not silent, where they
+    were requested.
     """
 
     source: SampleSource
@@ -109,6 +111,7 @@ class EnhancedRecording:
     peak: float
     diagnostics: list[Diagnostics] = dataclasses.field(default_factory=list)
     posteriors: list[ChannelInfo] = dataclasses.field(default_factory=list)
+    presence: list[torch.Tensor] = dataclasses.field(default_factory=list)
     warnings: list[str] = dataclasses.field(default_factory=list)
 
     def blocks(self) -> Iterator[NoisyAndSpeech]:
@@ -151,6 +154,7 @@ def enhance_recordings(
     new_buffer: NewBuffer,
     *,
     keep_posterior: bool = False,
+    keep_presence: bool = False,
     progress: ProgressCallback | None = None,
 ) -> list[EnhancedRecording]:
     """Estimate the speech of recordings, all their channels together.
@@ -166,7 +170,12 @@ def enhance_recordings(
         for channel in recording.channels
         if channel is not None
     ]
-    estimates = iter(em.run(channels, keys, new_buffer, keep_posterior=keep_posterior, progress=progress))
+    estimates = iter(
+        em.run(
+            channels, keys, new_buffer,
+            keep_posterior=keep_posterior, keep_presence=keep_presence, progress=progress,
+        )
+    )  # fmt: skip
     results = []
     for recording in recordings:
         found = [None if channel is None else next(estimates) for channel in recording.channels]
@@ -180,6 +189,11 @@ def enhance_recordings(
                 peak=recording.peak,
                 diagnostics=[part for estimate in present for part in estimate.diagnostics],
                 posteriors=[estimate.posterior for estimate in present if estimate.posterior is not None],
+                presence=[
+                    estimate.presence * audible(estimate.speech, em.signal, em.device)
+                    for estimate in present
+                    if estimate.presence is not None
+                ],
                 warnings=[silent_channel(c) for c, estimate in enumerate(found) if estimate is None],
             )
         )

@@ -82,11 +82,14 @@ class Info:
     noise that the settings of ``output`` keep (``floor_db``, ``atten_lim_db``, ``dry``), so input minus output
     is ``noise`` only where they keep none: ``output.floor_db=inf``, and the other two at their defaults. A
     baseline has no ``floor_db``. ``channels``: the posterior of each channel that is not silent; empty unless
-    it was requested. ``objective`` (nats per frame and iteration), ``acceptance``, ``ess``, ``rhat`` and
-    ``warnings``: see :mod:`vae_se.inference.diagnostics`. ``seconds``: computing time. ``snr_db``: the model's
-    own estimate of the SI-SDR of the estimated speech, over all channels, and ``segment_snr_db``: of every
-    segment, channel by channel; None where there is none, as for silence and for baselines. ``draws``:
-    posterior draws of the speech in the input's type, shape and rate, as many as were requested.
+    it was requested. ``speech_presence``: probability that a frame holds speech, (N,) for each of these
+    channels, and 0 where the speech is faint; empty unless it was requested
+    (:func:`~vae_se.enhancement.activity.speech_segments` makes segments of it). ``objective`` (nats per frame
+    and iteration), ``acceptance``, ``ess``, ``rhat`` and ``warnings``: see :mod:`vae_se.inference.diagnostics`.
+    ``seconds``: computing time. ``snr_db``: the model's own estimate of the SI-SDR of the estimated speech,
+    over all channels, and ``segment_snr_db``: of every segment, channel by channel; None where there is none,
+    as for silence and for baselines. ``draws``: posterior draws of the speech in the input's type, shape and
+    rate, as many as were requested.
     """
 
     noise: Any
@@ -101,6 +104,7 @@ class Info:
     snr_db: float | None = None
     segment_snr_db: list[float | None] = dataclasses.field(default_factory=list)
     draws: list[Any] = dataclasses.field(default_factory=list)
+    speech_presence: list[torch.Tensor] = dataclasses.field(default_factory=list)
 
     def __repr__(self) -> str:
         shape = "no noise" if self.noise is None else f"noise {tuple(np.shape(self.noise))}"
@@ -119,6 +123,7 @@ class Info:
         diagnostics: Sequence[Diagnostics],
         warnings: Sequence[str],
         channels: Sequence[ChannelInfo] = (),
+        speech_presence: Sequence[torch.Tensor] = (),
     ) -> Info:
         """Summarise the diagnostics of all segments and channels; ``warnings`` come before theirs."""
         total = summarise(diagnostics)
@@ -134,6 +139,7 @@ class Info:
             warnings=[*warnings, *total.warnings],
             snr_db=total.snr_db,
             segment_snr_db=[part.snr_db for part in diagnostics],
+            speech_presence=list(speech_presence),
         )
 
     @property

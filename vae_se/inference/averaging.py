@@ -22,7 +22,8 @@ class Estimate:
     ``wiener``: filter of the posterior mean, E[s | x] = wiener * x; ``variance`` of the speech (calibrated) and
     of the ``noise``, all (B, N, F); ``state``: where EM can resume; ``rhat`` (B,): R-hat of the chains over the
     E-steps that the filter averages over, or None where there are no chains or fewer than four E-steps;
-    ``energies`` (B, 2): sums over frames and bins of |E[s | x]|^2 and of the variance of the speech.
+    ``energies`` (B, 2): sums over frames and bins of |E[s | x]|^2 and of the variance of the speech;
+    ``presence`` (B, N): probability that a frame holds speech, where it was computed.
     """
 
     wiener: torch.Tensor
@@ -31,6 +32,7 @@ class Estimate:
     state: EMState
     rhat: torch.Tensor | None
     energies: torch.Tensor
+    presence: torch.Tensor | None = None
 
 
 @torch.no_grad()
@@ -44,13 +46,15 @@ def averaged_filter(
     pause_db: float = 0.0,
     encoder_weight: float = 0.0,
     calibration: Calibration = UNCALIBRATED,
+    presence: bool = False,
 ) -> Estimate:
     """The posterior filter over the draws of ``averaging`` E-steps that follow ``state``.
 
     Kernels that adapt their proposals stop doing so before the first of these E-steps; the returned state is
     not affected. ``pause_db``: additional attenuation of frames without speech; ``encoder_weight``: weight of
     the noisy encoder's own posterior of the speech, with which the result is pooled; ``calibration``: of the
-    variance. Hidden variables of the noise are drawn anew after every E-step.
+    variance; ``presence``: compute the probability of speech in any case. Hidden variables of the noise are
+    drawn anew after every E-step.
     """
     total: FilterMoments | None = None
     joints, evidence, estep = [], torch.zeros_like(mask), model.estep.frozen(state.estep)
@@ -61,7 +65,7 @@ def averaged_filter(
         moments = filter_moments(target, draws)  # posterior_filter, at the target that is at hand
         total = moments if total is None else total + moments
         joints.append(info.joint)
-        if pause_db:
+        if pause_db or presence:
             evidence += speech_evidence(target, draws) / averaging
         if model.noise.auxiliary:
             speech = target.speech_variance(draws.log_variance)
@@ -76,11 +80,12 @@ def averaged_filter(
         own = state.proposal.wiener, state.proposal.variance
         wiener, variance = opinion_pool(own, (wiener, variance), encoder_weight)
     variance = calibration.variance(variance, wiener)
-    if pause_db:
-        presence = speech_presence(evidence, mask, model.prior.signal)
-        factor = pause_attenuation(presence, mask, pause_db, model.prior.signal)
+    probability = speech_presence(evidence, mask, model.prior.signal) if pause_db or presence else None
+    if pause_db and probability is not None:
+        factor = pause_attenuation(probability, mask, pause_db, model.prior.signal)
         variance = attenuated_variance(variance, wiener.square() * target.power, factor, pause_db)
         wiener = wiener * factor.unsqueeze(-1)
     frames = torch.stack([(wiener.square() * target.power).sum(-1), variance.sum(-1)], -1)
     energies = (frames * mask.unsqueeze(-1)).sum(1)
-    return Estimate(wiener, variance, target.noise, state, recording_rhat(joints, mask), energies)
+    rhat = recording_rhat(joints, mask)
+    return Estimate(wiener, variance, target.noise, state, rhat, energies, probability)

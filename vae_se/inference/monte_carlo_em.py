@@ -64,12 +64,13 @@ class MonteCarloEM(Model):
         streams: Streams,
         state: EMState | None = None,
         progress: Callable[[int, int], None] | None = None,
+        presence: bool = False,
     ) -> Estimate:
         """Iterate until ``iterations`` are done in all, then filter.
 
         ``power``: |x|^2 (B, N, F) at the prior's level; ``mask`` (B, N): 1 where a frame is valid; ``state``:
         from which an earlier run resumes, whose streams the caller has restored. ``progress`` is called with
-        the number of iterations done and their total.
+        the number of iterations done and their total. ``presence``: compute the probability of speech.
         """
         state = state or self.start(power, mask, streams)
         while state.iteration < self.iterations:
@@ -86,4 +87,5 @@ class MonteCarloEM(Model):
             pause_db=self.pause_db,
             encoder_weight=self.encoder_weight,
             calibration=self.calibration,
+            presence=presence,
         )
