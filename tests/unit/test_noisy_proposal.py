@@ -10,11 +10,11 @@ from tests.toys import SIGNAL, model_power, tiny_prior
 from vae_se.assemble import build_em
 from vae_se.config import Config
 from vae_se.errors import UsageError
+from vae_se.inference.contextual import Context, ContextualPrior
 from vae_se.inference.noisy_proposal import opinion_pool, propose
 from vae_se.inference.target import Target
 from vae_se.noisy_encoder.convolutional import ConvolutionalNoisyEncoder
 from vae_se.priors import GaussianPosterior
-from vae_se.priors.contextual import Context, ContextualPrior
 from vae_se.rng import Streams
 
 BINS, LATENT = SIGNAL.stft.bins, 4

@@ -156,7 +156,7 @@ class DemoHandler(BaseHTTPRequestHandler):
                     HTTPStatus.MISDIRECTED_REQUEST, "this server is not known under that name",
                     "open it as localhost or by its IP address, or start it with --allow-host NAME",
                 )  # fmt: skip
-            if parts.path.startswith("/api/") and not is_own_page(self.headers):
+            if parts.path.startswith("/api/") and not is_own_page(dict(self.headers)):
                 raise Refused(HTTPStatus.FORBIDDEN, "the request comes from another page")
             method(parts.path)
         except Refused as error:

@@ -32,7 +32,8 @@ def drawn_recordings(
     certain.
     """
     for number in range(draws):
-        posteriors, speech = iter(recording.posteriors), []
+        posteriors = iter(recording.posteriors)
+        speech: list[SampleBuffer | None] = []
         for estimate in recording.speech:
             if estimate is None:
                 speech.append(None)

@@ -20,9 +20,9 @@ from ..errors import UsageError
 from ..noise.base import NoiseModel, NoiseState
 from ..numerics import POWER_FLOOR
 from ..priors.base import SpeechPrior
-from ..priors.contextual import Context, ContextualPrior, within
 from ..priors.posterior import GaussianPosterior, Posterior
 from ..rng import Streams
+from .contextual import Context, ContextualPrior, within
 from .estep.base import EStep, State
 from .gain import Gain
 from .initialisation import Start, first_start
@@ -176,7 +176,7 @@ class EMState:
     of all iterations so far; ``noisy_posterior``: q(z | noisy recording), or None; ``activity`` (B, N, U):
     voice activity that drives the prior, or None; ``context``: prior of the latents from a noisy encoder, or
     None; ``proposal``: its own posterior of the speech, or None. The latents of ``estep`` and
-    ``noisy_posterior`` are whitened where there is a context (priors/contextual.py).
+    ``noisy_posterior`` are whitened where there is a context (inference/contextual.py).
     """
 
     noise: NoiseState

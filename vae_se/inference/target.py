@@ -9,8 +9,8 @@ import torch
 from ..blocks import blockwise
 from ..likelihood import frame_log_prob
 from ..priors.base import LatentPrior
-from ..priors.contextual import ContextualPrior
 from ..priors.posterior import Posterior
+from .contextual import ContextualPrior
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from .base import LatentPrior
-from .posterior import GaussianPosterior, Posterior
+from ..priors.base import LatentPrior
+from ..priors.posterior import GaussianPosterior, Posterior
 
 
 @dataclasses.dataclass(frozen=True)
