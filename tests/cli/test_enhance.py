@@ -524,3 +524,59 @@ def test_the_comment_follows_the_samples_of_a_wav(enhance, wav, make_noisy, tmp_
     data = (tmp_path / "talk_enhanced.wav").read_bytes()
     assert data[36:40] == b"data"
     assert b"enhanced by vae-se with settings" in data[-100:]
+
+
+class _Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("workers", [[], pytest.param(["--jobs", "2"], marks=pytest.mark.slow)])
+def test_the_bar_counts_seconds_of_audio_while_a_batch_is_running(
+    enhance, wav, make_noisy, tmp_path, monkeypatch, workers
+):
+    for name, seconds in (("a", 1.0), ("b", 2.0)):
+        wav(f"in/{name}.wav", make_noisy(seconds))
+    terminal = _Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    enhance(
+        tmp_path / "in",
+        "-o",
+        tmp_path / "out",
+        "--executor",
+        "serial" if not workers else "processes",
+        *workers,
+    )
+    shown = terminal.getvalue()
+    assert "1/3 s of audio" in shown  # the first of three iterations, on both files at once
+    assert "2/3 s of audio" in shown
+    assert "3/3 s of audio" in shown
+
+
+def test_a_bar_in_a_script_or_notebook(tiny_prior, make_noisy, capfd):
+    from vae_se import Enhancer
+
+    enhancer = Enhancer.from_pretrained(tiny_prior, inference__iterations=2, device="cpu")
+    enhancer.enhance_batch([make_noisy(0.5), make_noisy(0.5)], 16000, progress=True)
+    out, err = capfd.readouterr()
+    assert "1/1 s of audio" in err
+    assert out == ""
+
+
+@pytest.mark.parametrize("seconds", [0.3, pytest.param(1.0, marks=pytest.mark.slow)])
+def test_an_interrupted_pool_says_one_line_and_ends_at_once(wav, make_noisy, tmp_path, tiny_prior, seconds):
+    for name in "abcd":
+        wav(f"in/{name}.wav", make_noisy(0.3))
+    command = [sys.executable, "-m", "vae_se", "enhance", str(tmp_path / "in"), "-o", str(tmp_path / "out")]
+    command += ["--jobs", "2", "--batch", "1", "--executor", "processes", "--prior", str(tiny_prior)]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
+    folder = Path(f"/proc/{running.pid}/task/{running.pid}/children")
+    while not folder.read_text().split():  # until the first worker has been started
+        time.sleep(0.01)
+    time.sleep(seconds)
+    started = time.perf_counter()
+    os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to all processes
+    _, err = running.communicate()
+    assert running.returncode == 130
+    assert err.decode().strip().splitlines() == ["interrupted"]
+    assert time.perf_counter() - started < 3.0  # a second on an idle machine

@@ -136,7 +136,7 @@ class _Bar:
     def __call__(self, done: int, total: int, row: dict[str, Any] | None) -> None:
         if self._hidden:
             return
-        from tqdm import tqdm
+        from tqdm.auto import tqdm
 
         if self._bar is None:
             # Methods differ in speed by orders of magnitude, so the remaining time comes from the overall mean.

@@ -19,8 +19,8 @@ import click
 from ..audio import paths, tags
 from ..config import PRESETS, Config
 from ..errors import UsageError
-from ..execution import Died, Executor, Shard
-from ..execution.local import Serial
+from ..execution import Died, Executor, Shard, reports
+from ..execution.local import Processes, Serial
 from ..extras import need
 from .batching import Length, batches, measure
 from .common import Choice, complain, raw_format, raw_options, say
@@ -28,7 +28,7 @@ from .engine import CountOrAuto, chosen_executor, engine_options
 from .groups import check_groups, learn_groups
 from .pictures import plan_pictures
 from .show import Display
-from .work import FileOutcome, FileSettings, describe, died, make
+from .work import FileOutcome, FileSettings, ReportProgress, describe, died, make
 
 #: With --jobs auto, seconds of sound per process: fewer processes are started for less sound.
 PROCESS_SECONDS = 60.0
@@ -176,7 +176,8 @@ def enhance(ctx: click.Context, inputs: tuple[str, ...], **options: Any) -> int:
     lost = [job for job in here if job.exists and _lacks(settings.pictures.get(job.source.label))]
     if lost and not options["quiet"]:
         say(f"no picture of outputs that are kept ({len(lost)}): --overwrite enhances and draws them")
-    display = Display(len(here), quiet=options["quiet"], verbose=options["verbose"])
+    seconds = {job.source.label: lengths[job].seconds for batch in todo for job in batch if job in lengths}
+    display = Display(len(here), options["quiet"], options["verbose"], seconds)
     failed: list[FileOutcome] = []
     with display:
         if options["noise_group"] and todo:
@@ -333,9 +334,13 @@ def _outcomes(
     display: Display,
 ) -> Generator[FileOutcome, None, None]:
     """One outcome per job, in the order of the inputs; ``todo``: batches of the jobs to do."""
-    progress = display.iteration if isinstance(executor, Serial) else None
+    report: ReportProgress | None = None
+    if isinstance(executor, Serial):
+        report = display.progress
+    elif isinstance(executor, Processes):
+        report, executor = reports.report, dataclasses.replace(executor, take_report=display.progress)
     finished: dict[paths.FileJob, FileOutcome] = {}
-    with closing(executor.run(functools.partial(make, settings, progress), todo)) as results:
+    with closing(executor.run(functools.partial(make, settings, report), todo)) as results:
         for job in jobs:
             if _is_open(job):
                 display.start(job.source.label)

@@ -3,35 +3,51 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections import Counter
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
+from ..enhancement.progress import BAR
 from .common import say
-from .work import FileOutcome
+from .work import FileOutcome, Progress
 
 
 class Display:
-    """Progress over ``total`` files. ``quiet`` prints nothing; ``verbose`` adds the diagnostics of EM."""
+    """Progress over ``total`` files. ``quiet`` prints nothing; ``verbose`` adds the diagnostics of EM.
 
-    def __init__(self, total: int, quiet: bool = False, verbose: bool = False) -> None:
+    ``seconds``: of audio in each file that is to be enhanced, by its label; 0 where it is unknown.
+    """
+
+    def __init__(
+        self,
+        total: int,
+        quiet: bool = False,
+        verbose: bool = False,
+        seconds: Mapping[str, float] | None = None,
+    ) -> None:
         self.quiet, self.verbose = quiet, verbose
         self.counts: Counter[str] = Counter()
         self.audio = self.spent = 0.0
         self._total = total
         self._bar: Any = None
         self._label = ""
+        self._seconds = dict(seconds or {})
+        self._done: dict[str, float] = {}  # seconds of audio by label
+        self._sum = 0.0
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Display:
         if not self.quiet and sys.stderr.isatty():
-            from tqdm import tqdm
+            from tqdm.auto import tqdm
 
             self._bar = tqdm(
-                total=self._total,
+                total=sum(self._seconds.values()) or None,
                 file=sys.stderr,
                 leave=False,
                 dynamic_ncols=True,
-                bar_format="{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
+                bar_format=BAR,
             )
         return self
 
@@ -48,11 +64,15 @@ class Display:
         if self._bar is not None:
             self._bar.set_postfix_str(label)
 
-    def iteration(self, done: int, total: int) -> None:
-        """Report an EM iteration."""
-        if self._bar is not None:
-            self._bar.n = self.counts.total() + done / total
-            self._bar.set_postfix_str(f"{self._label}, iteration {done}/{total}")
+    def progress(self, report: Progress) -> None:
+        """Report how much of a file is done. May be called from any thread."""
+        with self._lock:
+            done = self._seconds.get(report.label, 0.0) * report.fraction
+            self._sum += done - self._done.get(report.label, 0.0)
+            self._done[report.label] = done
+            if self._bar is not None:
+                self._bar.n = self._sum
+                self._bar.refresh()
 
     def show(self, outcome: FileOutcome) -> None:
         """Report the outcome of a file."""
@@ -60,9 +80,7 @@ class Display:
         if outcome.status == "done":
             self.audio += outcome.duration or 0.0
             self.spent += outcome.seconds or 0.0
-        if self._bar is not None:
-            self._bar.n = self.counts.total()
-            self._bar.refresh()
+        self.progress(Progress(outcome.input, 1.0))
         if not self.quiet:
             for line in self._lines(outcome):
                 self._say(line)

@@ -7,10 +7,10 @@ import math
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..audio import files, paths, tags
 from ..config import Config
@@ -24,6 +24,16 @@ if TYPE_CHECKING:
 
     from ..enhancement.enhancer import Enhancer, Info
     from ..enhancement.segmented_em import ProgressCallback
+
+
+class Progress(NamedTuple):
+    """The ``fraction`` of the work on the input ``label`` that is done."""
+
+    label: str
+    fraction: float
+
+
+ReportProgress = Callable[[Progress], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,11 +99,12 @@ class FileOutcome:
 class FileWorker:
     """Enhances files with an enhancer that is loaded once."""
 
-    def __init__(self, settings: FileSettings) -> None:
+    def __init__(self, settings: FileSettings, report: ReportProgress | None = None) -> None:
+        """``report`` is called with the progress of the files that are being enhanced."""
         with deferred_interrupt():
             from ..enhancement.enhancer import Enhancer
 
-        self.settings = settings
+        self.settings, self._report = settings, report
         self.enhancer: Enhancer = Enhancer.from_pretrained(config=settings.config, device=settings.device)
         if settings.pictures and self.enhancer.prior is None:
             raise UsageError(
@@ -109,7 +120,19 @@ class FileWorker:
             self._enhancers[shared] = sharing(self.enhancer, shared)
         return self._enhancers[shared]
 
-    def run(self, jobs: Sequence[paths.FileJob], progress: ProgressCallback | None = None) -> list[FileOutcome]:
+    def _progress(self, jobs: Iterable[paths.FileJob]) -> ProgressCallback | None:
+        """The progress of files that are enhanced together."""
+        report, labels = self._report, [job.source.label for job in jobs]
+        if report is None:
+            return None
+
+        def progress(done: int, total: int) -> None:
+            for label in labels:
+                report(Progress(label, done / total))
+
+        return progress
+
+    def run(self, jobs: Sequence[paths.FileJob]) -> list[FileOutcome]:
         """Enhance files; those with the same rate and the same shared noise form a batch.
 
         An error in one file becomes a failed outcome and does not stop the others.
@@ -121,7 +144,7 @@ class FileWorker:
                 self._prepare(job, outcomes[job])
                 shared = self.settings.shared_noise.get(job.source.label)
                 if self._is_long(job):
-                    self._long(job, self._enhancer(shared), outcomes[job], progress)
+                    self._long(job, self._enhancer(shared), outcomes[job])
                     continue
                 recording = self._read(job)
                 groups.setdefault((recording.rate, shared), {})[job] = recording
@@ -137,7 +160,7 @@ class FileWorker:
                         rate,
                         return_info=True,
                         posterior=bool(self.settings.pictures),
-                        progress=progress,
+                        progress=self._progress([job]),
                         check_shape=False,
                     )
                     self._finish(job, recording, speech, info, time.perf_counter() - started, outcomes[job])
@@ -158,6 +181,7 @@ class FileWorker:
                 rate,
                 return_info=True,
                 posterior=bool(self.settings.pictures),
+                progress=self._progress(group),
                 check_shape=False,
             )
         except Exception:
@@ -215,13 +239,7 @@ class FileWorker:
             return False
         return self.enhancer.prior is not None and is_long(path, self.settings.raw, job.source.label)
 
-    def _long(
-        self,
-        job: paths.FileJob,
-        enhancer: Enhancer,
-        outcome: FileOutcome,
-        progress: ProgressCallback | None = None,
-    ) -> None:
+    def _long(self, job: paths.FileJob, enhancer: Enhancer, outcome: FileOutcome) -> None:
         from ..enhancement.long_file import enhance_long
 
         assert job.source.path is not None
@@ -230,7 +248,7 @@ class FileWorker:
         duration, info = enhance_long(
             enhancer.segmented_em, enhancer.config.output, job.source.path, job.target,
             clip=self.settings.clip, noise=noise, raw=self.settings.raw, label=job.source.label,
-            progress=progress, comment=self.settings.comment,
+            progress=self._progress([job]), comment=self.settings.comment,
         )  # fmt: skip
         self._complete(outcome, duration, info.seconds, info, info.warnings)
 
@@ -296,7 +314,6 @@ def unchanged(path: Path) -> Iterator[None]:
         raise AudioError(f"{path} changed while it was read", "run again when nothing writes to it any more")
 
 
-def make(settings: FileSettings, progress: ProgressCallback | None = None) -> Handle:
-    """Make the handler of a worker; executors call this in every worker. ``progress``: only in this process."""
-    worker = FileWorker(settings)
-    return lambda jobs: worker.run(jobs, progress)
+def make(settings: FileSettings, report: ReportProgress | None = None) -> Handle:
+    """Make the handler of a worker; executors call this in every worker."""
+    return FileWorker(settings, report).run

@@ -25,6 +25,7 @@ from ..priors import SpeechPrior, load_prior
 from ..signal_spec import SignalSpec
 from .arrays import as_channels, checked_rate, like
 from .long_file import enhance_long, is_long
+from .progress import reporting
 from .pipeline import ArraySource, EnhancedRecording, enhance_recordings
 from .residual_noise import add_residual_noise, residual_gains
 from .results import ChannelInfo, Factors, Info
@@ -127,7 +128,7 @@ class Enhancer:
         return_info: bool = False,
         posterior: bool = True,
         name: str = "",
-        progress: ProgressCallback | None = None,
+        progress: ProgressCallback | bool | None = None,
         check_shape: bool = True,
     ) -> Any:
         """Enhance one recording.
@@ -137,7 +138,7 @@ class Enhancer:
         type, shape, rate and level (integers saturate); with ``return_info`` also an :class:`Info`.
         Its posterior of every frame and bin (1.4 GB for an hour of a channel) is left out if ``posterior`` is
         false. ``name`` selects the random stream, together with the configured seed. ``progress(done, total)``
-        is called after each EM iteration. More channels than samples, or more than 64, are taken for a mistaken
+        is called after each EM iteration; True shows a bar over the seconds of audio, on stderr or in a notebook. More channels than samples, or more than 64, are taken for a mistaken
         axis and refused, unless ``check_shape`` is false.
 
         Raises AudioError for samples that are missing or not finite, UsageError for another type or shape.
@@ -153,6 +154,7 @@ class Enhancer:
         names: Sequence[str] | None = None,
         return_info: bool = False,
         posterior: bool = True,
+        progress: ProgressCallback | bool | None = None,
         check_shape: bool = True,
     ) -> Any:
         """Enhance several recordings of one rate: the same result as one by one, and faster.
@@ -162,7 +164,7 @@ class Enhancer:
         """
         items = list(noisy)
         names = list(names) if names else [""] * len(items)
-        results = self._run(items, rate, names, None, return_info, posterior, check_shape)
+        results = self._run(items, rate, names, progress, return_info, posterior, check_shape)
         speech, infos = [one for one, _ in results], [info for _, info in results]
         return (speech, infos) if return_info else speech
 
@@ -202,7 +204,7 @@ class Enhancer:
         items: list[Any],
         rate: int,
         names: list[str],
-        progress: ProgressCallback | None,
+        progress: ProgressCallback | bool | None,
         return_info: bool,
         posterior: bool,
         check_shape: bool,
@@ -215,10 +217,12 @@ class Enhancer:
             recordings = [_by_baseline(self._baseline, source) for source in sources]
             output = dataclasses.replace(output, floor_db=math.inf)  # baselines set their own floor
         else:
-            recordings = enhance_recordings(
-                self.segmented_em, sources, names, MemoryBuffer,
-                keep_posterior=return_info and posterior, progress=progress,
-            )  # fmt: skip
+            audio = sum(source.samples.size for source in sources) / rate
+            with reporting(progress, audio) as report:
+                recordings = enhance_recordings(
+                    self.segmented_em, sources, names, MemoryBuffer,
+                    keep_posterior=return_info and posterior, progress=report,
+                )  # fmt: skip
         seconds = (time.perf_counter() - started) / max(1, len(items))
         return [
             _collect(item, recording, output, seconds, return_info)

@@ -28,6 +28,9 @@ class RemoteHandle(Protocol):
 
     pid: int | None
 
+    def ready(self) -> None:
+        """Wait until the worker can take tasks. Raises the exception of ``make``, or ExecutionError."""
+
     def ask(self, items: Sequence[Any], timeout: float | None) -> Sequence[Any] | Died:
         """The results of a task. After :class:`Died`, the worker cannot be used any more."""
 

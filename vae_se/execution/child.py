@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
+from . import reports
 from .base import Make
 
 _GRACE_SECONDS = 10.0  # for temporary files to be removed
@@ -53,8 +54,12 @@ def _serve(connection: Connection) -> None:
 
 
 if __name__ == "__main__":
-    # The terminal sends ^C to all of its processes; the parent decides when its workers end.
+    # The terminal sends ^C to all of its processes; the parent decides when its workers end. It has blocked the
+    # signal for the time until here.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with, args=(int(sys.argv[2]),), daemon=True).start()
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        _serve(Connection(int(sys.argv[1])))
+        pipe = Connection(int(sys.argv[1]))
+        reports.connect(pipe)
+        _serve(pipe)

@@ -8,6 +8,7 @@ import functools
 from .base import Make, Results, Tasks
 from .pool import Pool
 from .process import Process
+from .reports import TakeReport
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,11 +24,17 @@ class Serial:
 
 @dataclasses.dataclass(frozen=True)
 class Processes:
-    """Runs tasks in ``jobs`` processes of one thread each, with a ``timeout`` in seconds per task."""
+    """Runs tasks in ``jobs`` processes of one thread each, with a ``timeout`` in seconds per task.
+
+    ``take_report``: called, from several threads, with what a worker passes to
+    :func:`vae_se.execution.reports.report`.
+    """
 
     jobs: int
     timeout: float | None = None
+    take_report: TakeReport | None = None
 
     def run(self, make: Make, tasks: Tasks) -> Results:
         """See :class:`~vae_se.execution.base.Executor`."""
-        return Pool(functools.partial(Process, make), self.jobs, timeout=self.timeout).run(tasks)
+        start = functools.partial(Process, make, self.take_report)
+        return Pool(start, self.jobs, timeout=self.timeout).run(tasks)

@@ -14,7 +14,7 @@ from ..errors import ExecutionError
 from .base import Died, RemoteHandle, Results, Tasks
 
 _Answers = list[Any]
-_GRACE_SECONDS = 20.0  # for interrupted workers to end; a worker that is still starting is not waited for
+_GRACE_SECONDS = 20.0  # for interrupted workers to end
 _Waiting = tuple["Future[_Answers]", Sequence[Any]]
 
 
@@ -138,23 +138,36 @@ class _Driver:
         if pool._recycle is not None and self._served >= pool._recycle:
             self._retire()
         if self._worker is None:
-            self._worker, self._served = self._started(), 0
-            pool._workers.add(self._worker)
-            if pool._cancelled:  # cancelled while the worker started, when it could not be interrupted
-                return Died("cancelled", hung=True)
+            self._worker = self._started()
+        if self._worker is None:
+            return Died("cancelled", hung=True)
         self._served += 1
         answer = self._worker.ask(items, pool._timeout)
         if isinstance(answer, Died):
             self._retire()
         return answer
 
-    def _started(self) -> RemoteHandle:
-        try:
-            return self._pool._start()
-        except ExecutionError:
-            return (
-                self._pool._start()
-            )  # try once more, as for a task: the worker may have been killed while it started
+    def _started(self) -> RemoteHandle | None:
+        """A worker that is ready; None where the pool was cancelled meanwhile.
+
+        A second one is tried, as for a task: the first may have been killed while it started.
+        """
+        pool, self._served = self._pool, 0
+        for last in (False, True):
+            self._worker = worker = pool._start()
+            pool._workers.add(worker)  # from here on it can be interrupted
+            try:
+                if not pool._cancelled:
+                    worker.ready()
+                    return worker
+            except BaseException as error:
+                if not pool._cancelled and (last or not isinstance(error, ExecutionError)):
+                    self._retire()
+                    raise
+            self._retire()
+            if pool._cancelled:
+                break
+        return None
 
     def _retire(self) -> None:
         if self._worker is not None:

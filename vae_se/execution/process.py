@@ -12,12 +12,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from multiprocessing.connection import Pipe
 from pathlib import Path
 from typing import Any
 
 from ..errors import ExecutionError
 from .base import Died, Make
+from .reports import Report, TakeReport
 
 #: One thread for any number of workers: sums are then added in the same order, and results agree to the last
 #: bit. The libraries read these variables when they are loaded, so they are set before the process starts.
@@ -27,31 +29,39 @@ _GRACE_SECONDS = 10.0  # for temporary files to be removed
 
 
 class Process:
-    """The parent's end of a worker process. The constructor returns when the worker is ready.
+    """The parent's end of a worker process, which is ready after :meth:`ready`.
 
-    Raises the exception of ``make``, or ExecutionError where the process cannot be started.
+    ``take_report`` is called with what the worker reports while it works on a task.
     """
 
-    def __init__(self, make: Make) -> None:
+    def __init__(self, make: Make, take_report: TakeReport | None = None) -> None:
+        self._make, self._take_report = make, take_report
         self._connection, theirs = Pipe()
         package = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", f"{__package__}.child", str(theirs.fileno()), str(os.getpid())],
-            pass_fds=[theirs.fileno()],
-            env={**os.environ, **ONE_THREAD, "PYTHONPATH": path},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,  # output of libraries must not mix with the program's
-        )
+        # The process inherits the mask: a ^C from the terminal waits until the process ignores it, instead of
+        # raising an exception in the middle of its imports.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", f"{__package__}.child", str(theirs.fileno()), str(os.getpid())],
+                pass_fds=[theirs.fileno()],
+                env={**os.environ, **ONE_THREAD, "PYTHONPATH": path},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,  # output of libraries must not mix with the program's
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self.pid: int | None = self._process.pid
         theirs.close()
-        try:
-            started = self.ask(make, _START_SECONDS)
-        except BaseException:
-            self.stop()
-            raise
+
+    def ready(self) -> None:
+        """Wait until the worker has made its handle.
+
+        Raises the exception of ``make``, or ExecutionError where the process dies or takes too long.
+        """
+        started = self.ask(self._make, _START_SECONDS)
         if isinstance(started, Died):
-            self.stop()
             raise ExecutionError(
                 f"a worker could not be started: {started.reason}", "out of memory? fewer --jobs"
             )
@@ -60,14 +70,27 @@ class Process:
         """The results of the items; Died where the process dies or does not answer in ``timeout`` seconds."""
         try:
             self._connection.send(items)
-            if not self._connection.poll(timeout):
-                return Died(f"no result within {timeout:g} s", hung=True)
-            error, results = self._connection.recv()
+            answer = self._answer(timeout)
         except (EOFError, BrokenPipeError, ConnectionResetError):
             return Died(self._death())
+        if answer is None:
+            return Died(f"no result within {timeout:g} s", hung=True)
+        error, results = answer
         if error is not None:
             raise error
         return results
+
+    def _answer(self, timeout: float | None) -> tuple[Exception | None, Any] | None:
+        """The next answer, after any reports; None where it does not come in ``timeout`` seconds."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while self._connection.poll(None if deadline is None else max(0.0, deadline - time.monotonic())):
+            message = self._connection.recv()
+            if not isinstance(message, Report):
+                answer: tuple[Exception | None, Any] = message
+                return answer
+            if self._take_report is not None:
+                self._take_report(message.value)
+        return None
 
     def _death(self) -> str:
         code = self._process.wait()

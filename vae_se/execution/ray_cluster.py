@@ -53,6 +53,9 @@ class ActorWorker:
             self.stop()
             raise ExecutionError(f"a Ray worker could not be started: {started.reason}", "look at ray status")
 
+    def ready(self) -> None:
+        """Do nothing: the constructor has waited."""
+
     def ask(self, items: Sequence[Any], timeout: float | None) -> Sequence[Any] | Died:
         """The results of a task, or Died if the actor or its node died."""
         found: Sequence[Any] | Died = self._get(self._actor.ask.remote(items), timeout)

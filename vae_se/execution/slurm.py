@@ -45,6 +45,9 @@ class JobWorker:
         self._executor, self._make, self._timeout = executor, make, timeout
         self._job: Any = None
 
+    def ready(self) -> None:
+        """Do nothing: Slurm starts a job for every share."""
+
     def ask(self, items: Sequence[Any], timeout: float | None) -> Sequence[Any] | Died:
         """The results of a share, or Died if its job was lost. Raises the exception of the job."""
         self._job = self._executor.submit(run_share, self._make, items, self._timeout)
