@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import builtins
 import math
+import sys
+import types
 import warnings
 
 import numpy as np
 import pytest
 
 from vae_se.errors import UsageError
-from vae_se.metrics import METRICS, score
+from vae_se.metrics import METRICS, Score, score
 
 RATE = 16000
-NAMES = sorted(METRICS)
+NAMES = sorted(name for name in METRICS if METRICS[name].needs_reference)
 NOISE = 0.1 * np.random.default_rng(0).standard_normal(RATE)
 
 
@@ -95,8 +97,39 @@ def test_the_split_needs_the_noise() -> None:
     assert "multiple of the reference" in reasons(NOISE, NOISE, noise=2 * NOISE)["si_sir"]
 
 
-def test_dnsmos_says_what_is_missing() -> None:
-    assert "sig_bak_ovr.onnx" in reasons(NOISE, NOISE)["dnsmos"]
+def test_dnsmos_is_asked_only_what_it_can_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[np.ndarray] = []
+
+    def run(sample: np.ndarray, sr: int, **more: object) -> dict[str, float]:
+        assert sr == 16000
+        asked.append(sample)
+        return {"ovrl_mos": 3.0, "sig_mos": 3.5, "bak_mos": 4.0, "p808_mos": 3.2}
+
+    dnsmos = types.SimpleNamespace(run=run)
+    monkeypatch.setitem(sys.modules, "speechmos", types.SimpleNamespace(dnsmos=dnsmos))
+    names = [name for name in METRICS if not METRICS[name].needs_reference]
+
+    def scored(estimate: np.ndarray, rate: int = RATE) -> dict[str, Score]:
+        return score(names, NOISE[: estimate.size], estimate, rate)
+
+    assert scored(NOISE)["dnsmos"].value == 3.0
+    assert scored(NOISE)["dnsmos_bak"].value == 4.0
+    assert len(asked) == 2  # the four scores of a recording come from one run
+    assert all_say({"": scored(np.zeros(RATE))["dnsmos"].reason}, "silent")
+    assert all_say({"": scored(NOISE[:3000])["dnsmos"].reason}, "needs 0.25 s")
+    assert "empty" in scored(NOISE[:0])["dnsmos"].reason
+    assert len(asked) == 2
+    scored(30 * NOISE)
+    scored(NOISE, 8000)
+    assert np.abs(asked[2]).max() <= 1.0
+    assert asked[3].size == 2 * RATE
+
+
+@pytest.mark.slow
+def test_dnsmos_hears_noise() -> None:
+    pytest.importorskip("speechmos")
+    noisy = score(["dnsmos", "dnsmos_bak"], NOISE, NOISE, RATE)
+    assert all(1.0 <= found.value < 2.0 for found in noisy.values())
 
 
 def test_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:

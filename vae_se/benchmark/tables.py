@@ -75,7 +75,7 @@ def _blocks(rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
     while columns:
         take = len(columns)
         while True:
-            block = _aligned([[row[0], *(row[i] for i in columns[:take])] for row in rows])
+            block = aligned([[row[0], *(row[i] for i in columns[:take])] for row in rows])
             if take == 1 or width is None or len(block[0]) <= width:
                 break
             take -= 1
@@ -84,7 +84,8 @@ def _blocks(rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
     return lines
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table: the first column is aligned to the left, the others to the right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return [
         "  ".join(

@@ -15,6 +15,9 @@ from .common import debug_option, run
 COMMANDS: dict[str, tuple[str, str]] = {
     "enhance": ("vae_se.cli.enhance:enhance", "Remove the noise from recordings of speech."),
     "stream": ("vae_se.cli.stream:stream", "Remove the noise from a stream while it is running."),
+    "compare": ("vae_se.cli.compare:compare", "Compare presets and methods on a recording, and listen."),
+    "score": ("vae_se.cli.score:score", "Score enhanced files of any program against the clean ones."),
+    "mix": ("vae_se.cli.mix:mix", "Mix clean speech and noise at given SNRs."),
     "train": ("vae_se.cli.train:train", "Train a speech prior on a folder of clean speech."),
     "prior": ("vae_se.cli.prior:prior", "List, show, verify, sample and plot speech priors."),
     "noise": ("vae_se.cli.noise:noise", "Learn a noise dictionary from recordings of noise."),

@@ -115,12 +115,14 @@ def _missing(protocol: Protocol) -> Iterator[str]:
     from ..baselines import BASELINES
     from ..metrics import METRICS
 
-    packages = {name: METRICS[name].package for name in protocol.metrics}
-    absent = missing(packages.values())
-    if absent:
-        lost = ", ".join(name for name, package in packages.items() if package in absent)
-        where = f"{' and '.join(absent)} not installed, pip install 'vae-se[metrics]'"
-        yield f"no value will be computed for {lost}: {where}"
+    wanted = [METRICS[name] for name in protocol.metrics]
+    for extra in dict.fromkeys(metric.extra for metric in wanted):
+        packages = {metric.name: metric.package for metric in wanted if metric.extra == extra}
+        absent = missing(packages.values())
+        if absent:
+            lost = ", ".join(name for name, package in packages.items() if package in absent)
+            where = f"{' and '.join(absent)} not installed, pip install 'vae-se[{extra}]'"
+            yield f"no value will be computed for {lost}: {where}"
     for spec in protocol.methods:
         if spec.use in BASELINES and missing([BASELINES[spec.use].package]):
             yield f"{spec.label} will fail: not installed, pip install 'vae-se[baselines]'"

@@ -14,6 +14,8 @@ import click
 _LIBRARIES = ("torch", "numpy", "scipy", "soundfile", "soxr", "safetensors", "click", "tqdm")
 _EXTRAS = {
     "metrics": ("pesq", "pystoi"),
+    "dnsmos": ("speechmos", "onnxruntime"),
+    "onnx": ("onnx", "onnxruntime"),
     "plot": ("matplotlib",),
     "train": ("tensorboard", "matplotlib"),
     "baselines": ("noisereduce", "pyrnnoise"),

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import click
 
-from ..errors import OutputError
 from ..extras import need
-from ..storage.atomic import write_atomically
 from .common import say
+from .outputs import write_text
 
 
 @click.command(short_help="Make tables from the results of a benchmark.")
@@ -51,7 +50,7 @@ def report(
         click.echo(terminal(loaded, against, width))
     for path, make in ((csv_file, to_csv), (markdown_file, markdown)):
         if path is not None:
-            _write(path, make(loaded, against))
+            write_text(path, make(loaded, against))
     if plots is not None:
         from ..benchmark.plots import write_plots
 
@@ -61,20 +60,4 @@ def report(
         from ..benchmark.listen import listening_page
 
         methods = [m.strip() for m in listen_methods.split(",")] if listen_methods else None
-        _write(listen, listening_page(loaded, count=listen_count, methods=methods))
-
-
-def _write(path: str, text: str) -> None:
-    """Write ``text`` to a file, atomically, or to stdout."""
-    if path == "-":
-        click.echo(text, nl=False)
-        return
-    target = Path(path)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(target, text.encode())
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror}", "check the folder and the free space"
-        ) from error
-    say(f"wrote {path}")
+        write_text(listen, listening_page(loaded, count=listen_count, methods=methods))

@@ -165,15 +165,27 @@ def _group(paths: list[str], key: str) -> dict[str, list[str]]:
     return groups
 
 
+def mixable(path: Path) -> tuple[Path, list[str]]:
+    """A folder and its sound files, or the folder of a single file and its name. Raises UsageError for neither."""
+    if path.is_file():
+        return path.parent, [path.name]
+    if not path.is_dir():
+        raise UsageError(f"{path} does not exist", "give a folder or a sound file")
+    found = list_audio(path)
+    if not found:
+        raise UsageError(f"no sound file under {path}", "check the folder")
+    return path, found
+
+
 def _plan(
-    recipe: MixingRecipe, speech: Path, noise: Path
+    recipe: MixingRecipe, speech: Path, noise: Path, utterance_files: list[str], noise_files: list[str]
 ) -> Iterator[tuple[int, list[str], str, float, str, str]]:
     """(index, utterances, noise file, SNR, category, speaker), balanced over SNRs, categories and speakers."""
-    lengths = {path: frames_at(speech / path, recipe.rate) / recipe.rate for path in list_audio(speech)}
+    lengths = {path: frames_at(speech / path, recipe.rate) / recipe.rate for path in utterance_files}
     usable = [path for path, seconds in lengths.items() if seconds >= max(recipe.min_utterance, 1e-3)]
     if not usable:
         raise UsageError(f"no usable speech file under {speech}", "check the folder and min_utterance")
-    noises = {k: v for k, v in _group(list_audio(noise), "category").items() if k not in recipe.exclude}
+    noises = {k: v for k, v in _group(noise_files, "category").items() if k not in recipe.exclude}
     if not noises:
         raise UsageError(f"no sound file under {noise}", "check the folder and exclude")
     seed = recipe.seed
@@ -209,13 +221,26 @@ def _fingerprint(clean: np.ndarray, noise: np.ndarray) -> str:
     return hashlib.sha256(clean.astype("<f4").tobytes() + noise.astype("<f4").tobytes()).hexdigest()
 
 
-def draw_all(recipe: MixingRecipe, speech: Path, noise: Path) -> Iterator[Draw]:
+def draw_all(
+    recipe: MixingRecipe,
+    speech: Path,
+    noise: Path,
+    utterances: list[str] | None = None,
+    noises: list[str] | None = None,
+) -> Iterator[Draw]:
     """The draws of a recipe, one by one; each reads its sources once in order to compute its gains.
 
+    ``utterances``, ``noises``: files of the folders ``speech`` and ``noise`` to use; by default all.
     Raises UsageError for folders without usable files, and AudioError for a source that cannot be read, for
     silent speech, and for a noise file in which no segment with sound is found.
     """
-    for index, paths, noise_path, snr, category, speaker in _plan(recipe, speech, noise):
+    for index, paths, noise_path, snr, category, speaker in _plan(
+        recipe,
+        speech,
+        noise,
+        list_audio(speech) if utterances is None else utterances,
+        list_audio(noise) if noises is None else noises,
+    ):
         generator = numpy_stream(recipe.seed, "mixture", index)
         limit = int(recipe.max_seconds * recipe.rate)
         clean = _speech(speech, tuple(paths), recipe.rate, limit)

@@ -25,8 +25,8 @@ from ..priors import SpeechPrior, load_prior
 from ..signal_spec import SignalSpec
 from .arrays import as_channels, checked_rate, like
 from .long_file import enhance_long, is_long
-from .progress import reporting
 from .pipeline import ArraySource, EnhancedRecording, enhance_recordings
+from .progress import reporting
 from .residual_noise import add_residual_noise, residual_gains
 from .results import ChannelInfo, Factors, Info
 from .sample_buffer import MemoryBuffer
@@ -138,8 +138,8 @@ class Enhancer:
         type, shape, rate and level (integers saturate); with ``return_info`` also an :class:`Info`.
         Its posterior of every frame and bin (1.4 GB for an hour of a channel) is left out if ``posterior`` is
         false. ``name`` selects the random stream, together with the configured seed. ``progress(done, total)``
-        is called after each EM iteration; True shows a bar over the seconds of audio, on stderr or in a notebook. More channels than samples, or more than 64, are taken for a mistaken
-        axis and refused, unless ``check_shape`` is false.
+        is called after each EM iteration; True shows a bar, on stderr or in a notebook. More channels than
+        samples, or more than 64, are taken for a mistaken axis and refused, unless ``check_shape`` is false.
 
         Raises AudioError for samples that are missing or not finite, UsageError for another type or shape.
         """

@@ -77,7 +77,8 @@ class _Failure:
 class Metric:
     """A named metric. ``function(pair)`` returns a float or raises :class:`CannotScore`.
 
-    ``package``: the package to install where the metric needs one that is not a dependency.
+    ``package``: the package that the metric needs beyond those that every metric needs, and the ``extra`` of
+    vae-se that installs it. ``needs_reference``: false for a metric that looks at the estimate alone.
     """
 
     name: str
@@ -87,6 +88,8 @@ class Metric:
     better: Literal["higher", "lower"] = "higher"
     needs_noise: bool = False
     package: str = ""
+    extra: str = "metrics"
+    needs_reference: bool = True
 
 
 METRICS: Registry[Metric] = Registry("metric")
@@ -100,11 +103,14 @@ def metric(
     better: Literal["higher", "lower"] = "higher",
     needs_noise: bool = False,
     package: str = "",
+    extra: str = "metrics",
+    needs_reference: bool = True,
 ) -> Callable[[Callable[[Pair], float]], Callable[[Pair], float]]:
     """Decorator that registers a function of a :class:`Pair` as a metric."""
 
     def register(function: Callable[[Pair], float]) -> Callable[[Pair], float]:
-        METRICS.add(name)(Metric(name, function, unit, source, better, needs_noise, package))
+        made = Metric(name, function, unit, source, better, needs_noise, package, extra, needs_reference)
+        METRICS.add(name)(made)
         return function
 
     return register

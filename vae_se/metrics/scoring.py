@@ -56,7 +56,7 @@ def _one(metric: Metric, pair: Pair) -> Score:
         return Score(math.nan, str(error))
     except ImportError as error:
         package = metric.package or error.name or "a package"
-        return Score(math.nan, f"{package} is not installed: pip install 'vae-se[metrics]'")
+        return Score(math.nan, f"{package} is not installed: pip install 'vae-se[{metric.extra}]'")
     except Exception as error:  # a library may raise anything; the error becomes the reason
         return Score(math.nan, f"{metric.name} raised {type(error).__name__}: {error}".rstrip(": "))
     return Score(value) if math.isfinite(value) else Score(math.nan, f"{metric.name} gave {value}")
