@@ -34,6 +34,7 @@ FIELDS = {
     "rhat": (float, type(None)),
     "noise_output": (str, type(None)),
     "picture": (str, type(None)),
+    "vad": (str, type(None)),
     "warnings": list,
     "error": (str, type(None)),
     "hint": (str, type(None)),

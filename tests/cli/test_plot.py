@@ -7,7 +7,7 @@ import pytest
 
 from tests.cli.test_enhance import enhance, quick  # noqa: F401
 from vae_se.audio.paths import FileJob, Source
-from vae_se.cli.pictures import plan_pictures
+from vae_se.cli.side_files import PICTURE, plan_side_files
 from vae_se.errors import UsageError
 from vae_se.plots.recording import thin
 
@@ -72,21 +72,23 @@ def test_a_kept_output_gets_no_picture_and_says_so(enhance, wav, make_noisy, tmp
     assert enhance(path).code == 0
     ran = enhance(path, "--plot", picture)
     assert ran.code == 0
-    assert "no picture of outputs that are kept (1): --overwrite enhances and draws them" in ran.err
+    assert "no picture of outputs that are kept (1): --overwrite enhances and makes them" in ran.err
     assert not picture.exists()
 
 
 def test_names_of_pictures(tmp_path):
     two = jobs(tmp_path, "a/x.wav", "b/x.wav")
-    planned = plan_pictures(two, str(tmp_path / "p"), many=True)
+    planned = plan_side_files(two, str(tmp_path / "p"), True, PICTURE)
     assert list(planned.values()) == [tmp_path / "p" / "a" / "x.png", tmp_path / "p" / "b" / "x.png"]
-    template = plan_pictures(jobs(tmp_path, "x.wav", "y.wav"), str(tmp_path / "{stem}.svg"), many=True)
+    template = plan_side_files(
+        jobs(tmp_path, "x.wav", "y.wav"), str(tmp_path / "{stem}.svg"), True, PICTURE
+    )
     assert list(template.values()) == [tmp_path / "x.svg", tmp_path / "y.svg"]
     for plot in ("one.png", str(tmp_path / "{stem}.png")):
         with pytest.raises(UsageError, match=r"several inputs|replace another"):
-            plan_pictures(two, plot, many=True)
+            plan_side_files(two, plot, True, PICTURE)
     with pytest.raises(UsageError, match="replace another"):
-        plan_pictures(two[:1], str(two[0].source.path), many=False)
+        plan_side_files(two[:1], str(two[0].source.path), False, PICTURE)
 
 
 def test_thinning_keeps_the_mean():

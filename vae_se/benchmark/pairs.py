@@ -58,7 +58,7 @@ def find_pairs(clean: Path, enhanced: Path, noisy: Path | None = None) -> list[F
         if not folder.is_dir():
             raise UsageError(f"{folder} is not a folder", "give folders, or one file each")
     known = _by_stem(clean)
-    pairs = {stem: path for stem, path in _matched(enhanced, known).items()}
+    pairs = _matched(enhanced, known)
     mixtures = {} if noisy is None else _matched(noisy, known)
     if not pairs:
         raise UsageError(
@@ -139,7 +139,7 @@ def _read_like(path: Path, rate: int) -> np.ndarray:
 
 
 def _values(results: Sequence[PairScores], metric: str, which: str) -> np.ndarray:
-    """Values (files,) of a metric: of the enhanced or the noisy files, or their difference; NaN for failures."""
+    """Values (files,) of a metric: of the enhanced or noisy files, or of their difference; NaN for failures."""
     enhanced = np.array([one.enhanced[metric].value for one in results])
     if which == "enhanced":
         return enhanced
@@ -161,7 +161,8 @@ def summary_rows(results: Sequence[PairScores], metrics: Sequence[str]) -> list[
             rows.append({
                 "metric": metric, "unit": METRICS[metric].unit,
                 "better": "higher" if higher_is_better(metric) else "lower", "what": which,
-                "mean": mean, "low": low, "high": high, "files": int(known.sum()), "failed": int((~known).sum()),
+                "mean": mean, "low": low, "high": high,
+                "files": int(known.sum()), "failed": int((~known).sum()),
             })  # fmt: skip
     return rows
 
@@ -173,18 +174,16 @@ def summary_text(results: Sequence[PairScores], metrics: Sequence[str]) -> str:
     lines = [["metric", "unit", *columns, "files"]]
     for metric in metrics:
         own = {row["what"]: row for row in rows if row["metric"] == metric}
-        cells = [
-            f"{_number(own[what]['mean'], what)} [{_number(own[what]['low'], what)}, {_number(own[what]['high'], what)}]"
-            for what in columns
-        ]
+        cells = [_cell(own[what], signed=what == "change") for what in columns]
         lines.append([heading(metric), METRICS[metric].unit, *cells, str(own["enhanced"]["files"])])
     head = f"{len(results)} files: mean and 95 % interval of the mean (bootstrap over files)"
     return "\n".join([head, *aligned(lines)])
 
 
-def _number(value: object, what: str) -> str:
-    assert isinstance(value, float)
-    return number(value, signed=what == "change")
+def _cell(row: Mapping[str, object], signed: bool) -> str:
+    """Mean and interval of a row of :func:`summary_rows`."""
+    mean, low, high = (number(float(str(row[key])), signed) for key in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]"
 
 
 def summary_csv(results: Sequence[PairScores], metrics: Sequence[str]) -> str:

@@ -26,15 +26,29 @@ from .batching import Length, batches, measure
 from .common import Choice, complain, raw_format, raw_options, say
 from .engine import CountOrAuto, chosen_executor, engine_options
 from .groups import check_groups, learn_groups
-from .pictures import plan_pictures
+from .sections import Sectioned
 from .show import Display
+from .side_files import PICTURE, VAD, plan_side_files
 from .work import FileOutcome, FileSettings, ReportProgress, describe, died, make
 
 #: With --jobs auto, seconds of sound per process: fewer processes are started for less sound.
 PROCESS_SECONDS = 60.0
 
 
-@click.command(short_help="Remove the noise from recordings of speech.")
+#: Sections of ``--help``, and the options in each.
+SECTIONS = {
+    "Most used": ["output", "preset", "noise", "atten_lim", "overwrite"],
+    "What is written": ["name", "save_noise", "plot", "vad", "clip", "dry"],
+    "Model and noise": ["method", "prior", "estep", "noise_from", "noise_group", "seed"],
+    "Long recordings": ["segment", "overlap"],
+    "Many files": ["jobs", "batch", "device", "executor", "address", "slurm", "shard"],
+    "Samples without a header": ["raw", "rate", "channels"],
+    "All settings": ["config_file", "assignments", "print_config"],
+    "Messages": ["as_json", "quiet", "verbose"],
+}
+
+
+@click.command(short_help="Remove the noise from recordings of speech.", cls=Sectioned, sections=SECTIONS)
 @click.argument("inputs", nargs=-1, metavar="INPUT...")
 @click.option(
     "-o", "--output", metavar="FILE|DIR|-", help="Output file, or folder for several; - is a WAV to stdout."
@@ -59,6 +73,11 @@ PROCESS_SECONDS = 60.0
     metavar="FILE.png|DIR",
     help="Draw spectrograms, uncertainty, noise factors, gain and objective. For several inputs: a folder, or a"
     " name with {stem}.",
+)
+@click.option(
+    "--vad",
+    metavar="FILE.csv|DIR",
+    help="Write the segments with speech: start and end in seconds, probability. For several inputs as --plot.",
 )
 @click.option(
     "--preset",
@@ -151,6 +170,8 @@ def enhance(ctx: click.Context, inputs: tuple[str, ...], **options: Any) -> int:
         raise UsageError("no input", "vae-se enhance noisy.wav")
     if options["plot"]:
         need("--plot", "matplotlib", "plot")
+    if options["vad"] and config.method != "mcem":
+        raise UsageError(f"--vad needs inference, which {config.method} does not run", "omit one of them")
     jobs = plan_jobs(inputs, config, **options)
     settings = FileSettings(
         config=config,
@@ -158,7 +179,8 @@ def enhance(ctx: click.Context, inputs: tuple[str, ...], **options: Any) -> int:
         clip=options["clip"],
         save_noise=options["save_noise"],
         overwrite=options["overwrite"],
-        pictures=plan_pictures(jobs, options["plot"], paths.several(inputs)) if options["plot"] else {},
+        pictures=plan_side_files(jobs, options["plot"], paths.several(inputs), PICTURE),
+        vad=plan_side_files(jobs, options["vad"], paths.several(inputs), VAD),
         raw=raw_format(options["raw"], options["rate"], options["channels"]),
         debug=bool((ctx.obj or {}).get("debug")),
         digest=settings_digest(config, options["clip"], options["noise_group"]),
@@ -173,9 +195,10 @@ def enhance(ctx: click.Context, inputs: tuple[str, ...], **options: Any) -> int:
         say(f"shard {options['shard']} has none of the {len(jobs)} inputs: nothing to do")
     here = {job for batch in mine for job in batch}
     todo = [left for batch in mine if (left := [job for job in batch if _is_open(job)])]
-    lost = [job for job in here if job.exists and _lacks(settings.pictures.get(job.source.label))]
-    if lost and not options["quiet"]:
-        say(f"no picture of outputs that are kept ({len(lost)}): --overwrite enhances and draws them")
+    for kind, planned in ((PICTURE, settings.pictures), (VAD, settings.vad)):
+        lost = [job for job in here if job.exists and _lacks(planned.get(job.source.label))]
+        if lost and not options["quiet"]:
+            say(f"no {kind.name} of outputs that are kept ({len(lost)}): --overwrite enhances and makes them")
     seconds = {job.source.label: lengths[job].seconds for batch in todo for job in batch if job in lengths}
     display = Display(len(here), options["quiet"], options["verbose"], seconds)
     failed: list[FileOutcome] = []
@@ -293,9 +316,9 @@ def _is_open(job: paths.FileJob) -> bool:
     return job.source.problem is None and not job.exists
 
 
-def _lacks(picture: Path | None) -> bool:
-    """Whether a picture is requested that does not exist."""
-    return picture is not None and not picture.exists()
+def _lacks(wanted: Path | None) -> bool:
+    """Whether a file is requested that does not exist."""
+    return wanted is not None and not wanted.exists()
 
 
 def _made_otherwise(job: paths.FileJob, digest: str) -> list[str]:

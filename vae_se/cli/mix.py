@@ -22,10 +22,10 @@ MANIFEST = "manifest.jsonl"
 @click.argument("speech")
 @click.argument("noise")
 @click.option("--snr", default="0,5,10", show_default=True, metavar="DB,DB,...",
-              help="Signal-to-noise ratios, active speech level (ITU-T P.56) over the RMS of the noise.")  # fmt: skip
+              help="Ratios of the active speech level (ITU-T P.56) to the RMS of the noise.")  # fmt: skip
 @click.option("-o", "--out", required=True, metavar="DIR", help="Folder for noisy/, clean/ and the manifest.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N",
-              help="Number of mixtures.  [default: each speech file at each SNR]")  # fmt: skip
+              help="Number of mixtures.  [default: speech files times SNRs]")  # fmt: skip
 @click.option("--rate", type=click.IntRange(min=1), default=16000, show_default=True, metavar="HZ")
 @click.option("--level", type=float, default=-26.0, show_default=True, metavar="DBFS",
               help="Active level of the speech.")  # fmt: skip

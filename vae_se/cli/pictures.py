@@ -1,47 +1,15 @@
-"""``--plot``: the path of each picture, and its contents."""
+"""``--plot``: the contents of a picture."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from ..audio.paths import FileJob
-from ..errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
 
     from ..enhancement.enhancer import Info
     from ..signal_spec import SignalSpec
-
-
-def plan_pictures(jobs: Sequence[FileJob], plot: str, many: bool) -> dict[str, Path]:
-    """The path of a picture for every input that can be read, by its label.
-
-    ``plot``: a file for one input; for ``many`` a folder, with the same tree as the inputs, or a template with
-    {stem}. Raises UsageError where two pictures are the same file, or a picture is an input or output.
-    """
-    pictures: dict[str, Path] = {}
-    readable = [job for job in jobs if job.source.problem is None]
-    template = "{stem}" in plot
-    folder = not template and (many or Path(plot).is_dir() or not Path(plot).suffix)
-    if folder and Path(plot).suffix and not Path(plot).is_dir():
-        raise UsageError(
-            f"several inputs and one picture {plot}", "give --plot a folder, or a name with {stem}"
-        )
-    for job in readable:
-        stem = job.source.tree.stem if job.source.path is not None else "stdin"
-        if folder:
-            pictures[job.source.label] = Path(plot) / job.source.tree.parent / f"{stem}.png"
-        else:
-            pictures[job.source.label] = Path(plot.replace("{stem}", stem))
-    taken = [path.resolve() for job in readable for path in (job.source.path, job.target) if path is not None]
-    for path in pictures.values():
-        if path.resolve() in taken:
-            raise UsageError(f"the picture {path} would replace another file", "give another name to --plot")
-        taken.append(path.resolve())
-    return pictures
 
 
 def draw_picture(

@@ -16,8 +16,10 @@ from ..audio import files, paths, tags
 from ..config import Config
 from ..errors import AudioError, OutputError, UsageError, VaeSeError
 from ..execution import Died, Handle
+from ..storage.atomic import write_atomically
 from .common import deferred_interrupt, out_of_memory
 from .pictures import draw_picture
+from .side_files import PICTURE, VAD
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,9 +42,10 @@ ReportProgress = Callable[[Progress], None]
 class FileSettings:
     """Settings that all files of a run share; pickled to the workers.
 
-    ``pictures``: files for ``--plot``, by the label of the input. ``shared_noise``: noise dictionaries of
-    ``--noise-group``, by the label of the input. ``raw``: format of inputs without a header. ``digest``: of all
-    settings that change the outputs. The other fields are the options of the command line.
+    ``pictures`` and ``vad``: files for ``--plot`` and ``--vad``, by the label of the input. ``shared_noise``:
+    noise dictionaries of ``--noise-group``, by the label of the input. ``raw``: format of inputs without a
+    header. ``digest``: of all settings that change the outputs. The other fields are the options of the command
+    line.
     """
 
     config: Config
@@ -51,6 +54,7 @@ class FileSettings:
     save_noise: bool = False
     overwrite: bool = False
     pictures: dict[str, Path] = dataclasses.field(default_factory=dict)
+    vad: dict[str, Path] = dataclasses.field(default_factory=dict)
     shared_noise: dict[str, str] = dataclasses.field(default_factory=dict)
     raw: files.RawFormat | None = None
     debug: bool = False
@@ -86,6 +90,7 @@ class FileOutcome:
     rhat: float | None = None
     noise_output: str | None = None
     picture: str | None = None
+    vad: str | None = None
     warnings: list[str] = dataclasses.field(default_factory=list)
     error: str | None = None
     hint: str | None = None
@@ -160,6 +165,7 @@ class FileWorker:
                         rate,
                         return_info=True,
                         posterior=bool(self.settings.pictures),
+                        speech_presence=bool(self.settings.vad),
                         progress=self._progress([job]),
                         check_shape=False,
                     )
@@ -181,6 +187,7 @@ class FileWorker:
                 rate,
                 return_info=True,
                 posterior=bool(self.settings.pictures),
+                speech_presence=bool(self.settings.vad),
                 progress=self._progress(group),
                 check_shape=False,
             )
@@ -219,11 +226,12 @@ class FileWorker:
         files.prepare_folder(job.target)
         if self.settings.save_noise:
             outcome.noise_output = str(paths.noise_target(job.target))
-        picture = self.settings.pictures.get(job.source.label)
-        if picture is not None:
-            if picture.exists() and not self.settings.overwrite:
-                raise OutputError(f"the picture {picture} exists already", "give --overwrite")
-            files.prepare_folder(picture)
+        for kind, planned in ((PICTURE, self.settings.pictures), (VAD, self.settings.vad)):
+            path = planned.get(job.source.label)
+            if path is not None:
+                if path.exists() and not self.settings.overwrite:
+                    raise OutputError(f"the {kind.name} {path} exists already", "give --overwrite")
+                files.prepare_folder(path)
 
     def _read(self, job: paths.FileJob) -> files.Recording:
         assert job.source.path is not None
@@ -249,7 +257,9 @@ class FileWorker:
             enhancer.segmented_em, enhancer.config.output, job.source.path, job.target,
             clip=self.settings.clip, noise=noise, raw=self.settings.raw, label=job.source.label,
             progress=self._progress([job]), comment=self.settings.comment,
+            speech_presence=bool(self.settings.vad),
         )  # fmt: skip
+        self._write_segments(outcome, info, duration)
         self._complete(outcome, duration, info.seconds, info, info.warnings)
 
     def _finish(
@@ -274,8 +284,19 @@ class FileWorker:
             signal, title = self.enhancer.signal, outcome.input
             if draw_picture(recording.samples, speech, recording.rate, info, signal, title, picture):
                 outcome.picture = str(picture)
+        self._write_segments(outcome, info, recording.seconds)
         warnings = [*recording.warnings, *info.warnings, *warnings]
         self._complete(outcome, recording.seconds, seconds, info, warnings)
+
+    def _write_segments(self, outcome: FileOutcome, info: Info, seconds: float) -> None:
+        """Write the file of ``--vad``, where it is requested."""
+        path = self.settings.vad.get(outcome.input)
+        if path is not None:
+            from ..enhancement.activity import speech_segments, to_csv
+
+            segments = speech_segments(info.speech_presence, self.enhancer.signal, seconds)
+            write_atomically(path, to_csv(segments).encode())
+            outcome.vad = str(path)
 
     @staticmethod
     def _complete(

@@ -166,7 +166,7 @@ def _group(paths: list[str], key: str) -> dict[str, list[str]]:
 
 
 def mixable(path: Path) -> tuple[Path, list[str]]:
-    """A folder and its sound files, or the folder of a single file and its name. Raises UsageError for neither."""
+    """A folder and its sound files, or the folder of a single file and its name. Raises UsageError."""
     if path.is_file():
         return path.parent, [path.name]
     if not path.is_dir():

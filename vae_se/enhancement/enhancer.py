@@ -127,6 +127,7 @@ class Enhancer:
         *,
         return_info: bool = False,
         posterior: bool = True,
+        speech_presence: bool = False,
         name: str = "",
         progress: ProgressCallback | bool | None = None,
         check_shape: bool = True,
@@ -135,15 +136,18 @@ class Enhancer:
 
         ``noisy``: NumPy array, torch tensor or list of samples, (T,) or (C, T), at ``rate`` Hz: floating-point
         numbers with full scale at 1.0, or int16, int32 or uint8 with theirs. Returns the speech in the same
-        type, shape, rate and level (integers saturate); with ``return_info`` also an :class:`Info`.
-        Its posterior of every frame and bin (1.4 GB for an hour of a channel) is left out if ``posterior`` is
-        false. ``name`` selects the random stream, together with the configured seed. ``progress(done, total)``
-        is called after each EM iteration; True shows a bar, on stderr or in a notebook. More channels than
-        samples, or more than 64, are taken for a mistaken axis and refused, unless ``check_shape`` is false.
+        type, shape, rate and level (integers saturate); with ``return_info`` also an :class:`Info`. Its
+        posterior of every frame and bin (1.4 GB for an hour of a channel) is left out if ``posterior`` is
+        false; the probability of speech in every frame is added to it with ``speech_presence``. ``name``
+        selects the random stream, together with the configured seed. ``progress(done, total)`` is called after
+        each EM iteration; True shows a bar, on stderr or in a notebook. More channels than samples, or more
+        than 64, are taken for a mistaken axis and refused, unless ``check_shape`` is false.
 
         Raises AudioError for samples that are missing or not finite, UsageError for another type or shape.
         """
-        ((speech, info),) = self._run([noisy], rate, [name], progress, return_info, posterior, check_shape)
+        ((speech, info),) = self._run(
+            [noisy], rate, [name], progress, return_info, posterior, speech_presence, check_shape
+        )
         return (speech, info) if return_info else speech
 
     def enhance_batch(
@@ -154,6 +158,7 @@ class Enhancer:
         names: Sequence[str] | None = None,
         return_info: bool = False,
         posterior: bool = True,
+        speech_presence: bool = False,
         progress: ProgressCallback | bool | None = None,
         check_shape: bool = True,
     ) -> Any:
@@ -164,7 +169,7 @@ class Enhancer:
         """
         items = list(noisy)
         names = list(names) if names else [""] * len(items)
-        results = self._run(items, rate, names, progress, return_info, posterior, check_shape)
+        results = self._run(items, rate, names, progress, return_info, posterior, speech_presence, check_shape)
         speech, infos = [one for one, _ in results], [info for _, info in results]
         return (speech, infos) if return_info else speech
 
@@ -207,6 +212,7 @@ class Enhancer:
         progress: ProgressCallback | bool | None,
         return_info: bool,
         posterior: bool,
+        speech_presence: bool,
         check_shape: bool,
     ) -> list[tuple[Any, Info | None]]:
         started = time.perf_counter()
@@ -221,7 +227,8 @@ class Enhancer:
             with reporting(progress, audio) as report:
                 recordings = enhance_recordings(
                     self.segmented_em, sources, names, MemoryBuffer,
-                    keep_posterior=return_info and posterior, progress=report,
+                    keep_posterior=return_info and posterior, keep_presence=speech_presence,
+                    progress=report,
                 )  # fmt: skip
         seconds = (time.perf_counter() - started) / max(1, len(items))
         return [
@@ -281,8 +288,9 @@ def _collect(
     if noise is None:
         return like(item, speech), None
     info = Info.summary(
-        like(item, noise), seconds, recording.diagnostics, recording.warnings, recording.posteriors
-    )
+        like(item, noise), seconds, recording.diagnostics, recording.warnings, recording.posteriors,
+        recording.presence,
+    )  # fmt: skip
     return like(item, speech), info
 
 

@@ -49,15 +49,16 @@ def enhance_long(
     label: str | None = None,
     progress: ProgressCallback | None = None,
     comment: str = "",
+    speech_presence: bool = False,
 ) -> tuple[float, Info]:
     """Enhance the file ``source`` into ``target``, and write the estimated noise to ``noise`` if that is given.
 
     ``output``: settings of the residual noise. ``clip``: see :class:`~vae_se.audio.writer.Limiter`. ``raw``:
     format of a file without a header. ``label``: name of the file in messages. ``comment``: a tag of the
-    outputs. Meanwhile the folder of ``target`` holds 8 to 12 bytes per sample and channel at the prior's rate,
-    and 4 at the file's where ffmpeg decodes it. The files written are the same,
-    to the last bit, as those of :meth:`~vae_se.enhancement.enhancer.Enhancer.enhance` and
-    :func:`vae_se.audio.files.write`.
+    outputs. ``speech_presence``: also return the probability of speech. Meanwhile the folder of ``target``
+    holds 8 to 12 bytes per sample and channel at the prior's rate, and 4 at the file's where ffmpeg decodes it.
+    The files written are the same, to the last bit, as those of
+    :meth:`~vae_se.enhancement.enhancer.Enhancer.enhance` and :func:`vae_se.audio.files.write`.
 
     Returns the duration in seconds, and the diagnostics. Raises AudioError where the file cannot be read or
     changes meanwhile, OutputError where the disk is full.
@@ -65,7 +66,12 @@ def enhance_long(
     started, before = time.perf_counter(), fingerprint(source)
     with opened(source, label, raw, target.parent) as reader:
         (recording,) = enhance_recordings(
-            em, [reader], [""], DiskBuffer.in_folder(target.parent), progress=progress
+            em,
+            [reader],
+            [""],
+            DiskBuffer.in_folder(target.parent),
+            keep_presence=speech_presence,
+            progress=progress,
         )
         gains = residual_gains(output, recording.blocks(), reader.rate)
         clipping: list[str] = []
@@ -87,6 +93,9 @@ def enhance_long(
             if path == target:
                 clipping = limiter.warnings()
         warnings = [*reader.warnings, *recording.warnings]
-        info = Info.summary(None, time.perf_counter() - started, recording.diagnostics, warnings)
+        info = Info.summary(
+            None, time.perf_counter() - started, recording.diagnostics, warnings,
+            speech_presence=recording.presence,
+        )  # fmt: skip
         info.warnings += clipping
         return recording.samples / reader.rate, info

@@ -99,7 +99,8 @@ class EnhancedRecording:
 
     ``speech``: per channel samples at ``rate`` Hz; None for a silent channel, which is its own speech.
     ``samples``: T at the recording's rate. ``peak``: largest magnitude of the recording. ``diagnostics``: of
-    all segments and channels. ``posteriors``: of the channels that are not silent, where they were requested.
+    all segments and channels. ``posteriors`` and ``presence``: of the channels that are not silent, where they
+    were requested.
     """
 
     source: SampleSource
@@ -109,6 +110,7 @@ class EnhancedRecording:
     peak: float
     diagnostics: list[Diagnostics] = dataclasses.field(default_factory=list)
     posteriors: list[ChannelInfo] = dataclasses.field(default_factory=list)
+    presence: list[torch.Tensor] = dataclasses.field(default_factory=list)
     warnings: list[str] = dataclasses.field(default_factory=list)
 
     def blocks(self) -> Iterator[NoisyAndSpeech]:
@@ -151,6 +153,7 @@ def enhance_recordings(
     new_buffer: NewBuffer,
     *,
     keep_posterior: bool = False,
+    keep_presence: bool = False,
     progress: ProgressCallback | None = None,
 ) -> list[EnhancedRecording]:
     """Estimate the speech of recordings, all their channels together.
@@ -166,7 +169,12 @@ def enhance_recordings(
         for channel in recording.channels
         if channel is not None
     ]
-    estimates = iter(em.run(channels, keys, new_buffer, keep_posterior=keep_posterior, progress=progress))
+    estimates = iter(
+        em.run(
+            channels, keys, new_buffer,
+            keep_posterior=keep_posterior, keep_presence=keep_presence, progress=progress,
+        )
+    )  # fmt: skip
     results = []
     for recording in recordings:
         found = [None if channel is None else next(estimates) for channel in recording.channels]
@@ -180,6 +188,7 @@ def enhance_recordings(
                 peak=recording.peak,
                 diagnostics=[part for estimate in present for part in estimate.diagnostics],
                 posteriors=[estimate.posterior for estimate in present if estimate.posterior is not None],
+                presence=[estimate.presence for estimate in present if estimate.presence is not None],
                 warnings=[silent_channel(c) for c, estimate in enumerate(found) if estimate is None],
             )
         )

@@ -68,8 +68,10 @@ class Info:
     noise that the settings of ``output`` keep (``floor_db``, ``atten_lim_db``, ``dry``), so input minus output
     is ``noise`` only where they keep none: ``output.floor_db=inf``, and the other two at their defaults. A
     baseline has no ``floor_db``. ``channels``: the posterior of each channel that is not silent; empty unless
-    it was requested. ``objective`` (nats per frame and iteration), ``acceptance``, ``ess``, ``rhat`` and
-    ``warnings``: see :mod:`vae_se.inference.diagnostics`. ``seconds``: computing time.
+    it was requested. ``speech_presence``: probability that a frame holds speech, (N,) for each of these
+    channels; empty unless it was requested (:func:`~vae_se.enhancement.activity.speech_segments` makes segments
+    of it). ``objective`` (nats per frame and iteration), ``acceptance``, ``ess``, ``rhat`` and ``warnings``:
+    see :mod:`vae_se.inference.diagnostics`. ``seconds``: computing time.
     """
 
     noise: Any
@@ -81,6 +83,7 @@ class Info:
     iterations: int
     seconds: float
     warnings: list[str]
+    speech_presence: list[torch.Tensor] = dataclasses.field(default_factory=list)
 
     def __repr__(self) -> str:
         shape = "no noise" if self.noise is None else f"noise {tuple(np.shape(self.noise))}"
@@ -99,6 +102,7 @@ class Info:
         diagnostics: Sequence[Diagnostics],
         warnings: Sequence[str],
         channels: Sequence[ChannelInfo] = (),
+        speech_presence: Sequence[torch.Tensor] = (),
     ) -> Info:
         """Summarise the diagnostics of all segments and channels; ``warnings`` come before theirs."""
         total = summarise(diagnostics)
@@ -112,6 +116,7 @@ class Info:
             iterations=len(total.objective),
             seconds=seconds,
             warnings=[*warnings, *total.warnings],
+            speech_presence=list(speech_presence),
         )
 
     @property

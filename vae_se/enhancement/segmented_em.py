@@ -34,11 +34,13 @@ FRAME_BUDGET = 8192
 @dataclasses.dataclass(frozen=True)
 class ChannelEstimate:
     """What EM estimates for one channel: its ``speech`` (as long as the channel and on its scale), the
-    ``diagnostics`` of its segments, and its ``posterior`` where that was requested."""
+    ``diagnostics`` of its segments, and its ``posterior`` and the ``presence`` of speech (N,) where those were
+    requested."""
 
     speech: SampleBuffer
     diagnostics: list[Diagnostics] = dataclasses.field(default_factory=list)
     posterior: ChannelInfo | None = None
+    presence: torch.Tensor | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +68,7 @@ class SegmentedEM:
         new_buffer: NewBuffer,
         *,
         keep_posterior: bool = False,
+        keep_presence: bool = False,
         progress: ProgressCallback | None = None,
     ) -> list[ChannelEstimate]:
         """Estimate the speech of each channel; ``names`` select their random streams.
@@ -74,7 +77,9 @@ class SegmentedEM:
         segment.
         """
         length, overlap = self._lengths_in_frames()
-        estimates = [self._empty_estimate(channel, new_buffer, keep_posterior) for channel in channels]
+        estimates = [
+            self._empty_estimate(channel, new_buffer, keep_posterior, keep_presence) for channel in channels
+        ]
         segments = [cut(k, channel.frames, length, overlap) for k, channel in enumerate(channels)]
         groups = list(self._batches(segments))
         spectra: dict[int, torch.Tensor | None] = {}  # of the noise, by channel
@@ -83,7 +88,7 @@ class SegmentedEM:
             keys = [f"{names[segment.item]}#{segment.index}" for segment in group]
             known = [spectra.get(segment.item) for segment in group]
             report = _part_of(progress, number, len(groups))
-            estimate = self._run_batch(em, channels, group, keys, known, report)
+            estimate = self._run_batch(em, channels, group, keys, known, report, keep_presence)
             factors = em.noise.factors(estimate.state.noise)
             for row, segment in enumerate(group):
                 channel, found = channels[segment.item], estimates[segment.item]
@@ -92,6 +97,9 @@ class SegmentedEM:
                 found.speech.add(*channel.filtered(segment.start, segment.stop, wiener))
                 if found.posterior is not None:
                     _add(found.posterior, channel.scale, segment, weight, estimate, factors, row)
+                if found.presence is not None and estimate.presence is not None:
+                    span = slice(segment.start, segment.stop)
+                    found.presence[span] += (weight * estimate.presence[row, : segment.frames]).cpu()
                 found.diagnostics.append(
                     Diagnostics.of_trace(estimate.state.trace, row, segment.frames, em.estep, estimate.rhat)
                 )
@@ -106,6 +114,7 @@ class SegmentedEM:
         keys: Sequence[str],
         known: Sequence[torch.Tensor | None],
         progress: ProgressCallback | None,
+        presence: bool,
     ) -> Estimate:
         """Run EM on a batch of segments; ``known``: noise spectra of the segments before them, or None."""
         frames = [segment.frames for segment in group]
@@ -115,11 +124,18 @@ class SegmentedEM:
             power[row, : segment.frames] = channels[segment.item].power(segment.start, segment.stop)
             mask[row, : segment.frames] = 1
         streams = Streams.from_seed(self.seed, keys, frames, self.device)
-        return run_em(em, power, mask, streams, lambda noise: start_from_spectra(noise, known, mask), progress)
+        return run_em(
+            em, power, mask, streams, lambda noise: start_from_spectra(noise, known, mask), progress, presence
+        )
 
-    def _empty_estimate(self, channel: Channel, new_buffer: NewBuffer, keep_posterior: bool) -> ChannelEstimate:
+    def _empty_estimate(
+        self, channel: Channel, new_buffer: NewBuffer, keep_posterior: bool, keep_presence: bool
+    ) -> ChannelEstimate:
         posterior = ChannelInfo.zeros(channel.frames, channel.stft.bins) if keep_posterior else None
-        return ChannelEstimate(new_buffer(np.float32, channel.samples.size), posterior=posterior)
+        presence = torch.zeros(channel.frames, device="cpu") if keep_presence else None
+        return ChannelEstimate(
+            new_buffer(np.float32, channel.samples.size), posterior=posterior, presence=presence
+        )
 
     def _batches(self, segments: Sequence[Sequence[Segment]]) -> itertools.chain[list[Segment]]:
         """Batches of segments, ordered so that each segment comes after the one before it."""
@@ -162,6 +178,7 @@ def run_em(
     streams: Streams,
     continued: Callable[[Any], Any],
     progress: ProgressCallback | None = None,
+    presence: bool = False,
 ) -> Estimate:
     """Run EM on ``power`` (B, N, F) with valid frames ``mask`` (B, N).
 
@@ -169,7 +186,7 @@ def run_em(
     """
     state = em.start(power, mask, streams)
     state = dataclasses.replace(state, noise=continued(state.noise))
-    return em.run(power, mask, streams, state, progress)
+    return em.run(power, mask, streams, state, progress, presence)
 
 
 def _add(

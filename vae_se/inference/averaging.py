@@ -19,7 +19,8 @@ class Estimate:
 
     ``wiener``: filter of the posterior mean, E[s | x] = wiener * x; ``variance`` of the speech and of the
     ``noise``, all (B, N, F); ``state``: where EM can resume; ``rhat`` (B,): R-hat of the chains over the
-    E-steps that the filter averages over, or None where there are no chains or fewer than four E-steps.
+    E-steps that the filter averages over, or None where there are no chains or fewer than four E-steps;
+    ``presence`` (B, N): probability that a frame holds speech, where it was computed.
     """
 
     wiener: torch.Tensor
@@ -27,6 +28,7 @@ class Estimate:
     noise: torch.Tensor
     state: EMState
     rhat: torch.Tensor | None = None
+    presence: torch.Tensor | None = None
 
 
 @torch.no_grad()
@@ -38,11 +40,13 @@ def averaged_filter(
     streams: Streams,
     averaging: int,
     pause_db: float = 0.0,
+    presence: bool = False,
 ) -> Estimate:
     """The posterior filter over the draws of ``averaging`` E-steps that follow ``state``.
 
     Kernels that adapt their proposals stop doing so before the first of these E-steps; the returned state is
-    not affected. ``pause_db``: additional attenuation of frames without speech. Hidden variables of the noise
+    not affected. ``pause_db``: additional attenuation of frames without speech; ``presence``: compute the
+    probability of speech in any case. Hidden variables of the noise
     are drawn anew after every E-step.
     """
     total: FilterMoments | None = None
@@ -54,7 +58,7 @@ def averaged_filter(
         moments = filter_moments(target, draws)  # posterior_filter, at the target that is at hand
         total = moments if total is None else total + moments
         joints.append(info.joint)
-        if pause_db:
+        if pause_db or presence:
             evidence += speech_evidence(target, draws) / averaging
         if model.noise.auxiliary:
             speech = target.speech_variance(draws.log_variance)
@@ -65,9 +69,9 @@ def averaged_filter(
     assert total is not None, "averaging is at least 1"
     target = model.target(power, mask, state)
     wiener, variance = total.mean(), total.variance(target.power)
-    if pause_db:
-        presence = speech_presence(evidence, mask, model.prior.signal)
-        factor = pause_attenuation(presence, mask, pause_db, model.prior.signal)
+    probability = speech_presence(evidence, mask, model.prior.signal) if pause_db or presence else None
+    if pause_db and probability is not None:
+        factor = pause_attenuation(probability, mask, pause_db, model.prior.signal)
         variance = attenuated_variance(variance, wiener.square() * target.power, factor, pause_db)
         wiener = wiener * factor.unsqueeze(-1)
-    return Estimate(wiener, variance, target.noise, state, recording_rhat(joints, mask))
+    return Estimate(wiener, variance, target.noise, state, recording_rhat(joints, mask), probability)

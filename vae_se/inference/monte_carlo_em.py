@@ -57,16 +57,17 @@ class MonteCarloEM(Model):
         streams: Streams,
         state: EMState | None = None,
         progress: Callable[[int, int], None] | None = None,
+        presence: bool = False,
     ) -> Estimate:
         """Iterate until ``iterations`` are done in all, then filter.
 
         ``power``: |x|^2 (B, N, F) at the prior's level; ``mask`` (B, N): 1 where a frame is valid; ``state``:
         from which an earlier run resumes, whose streams the caller has restored. ``progress`` is called with
-        the number of iterations done and their total.
+        the number of iterations done and their total. ``presence``: compute the probability of speech.
         """
         state = state or self.start(power, mask, streams)
         while state.iteration < self.iterations:
             state, _ = step(self, power, mask, state, streams)
             if progress is not None:
                 progress(state.iteration, self.iterations)
-        return averaged_filter(self, power, mask, state, streams, self.averaging, self.pause_db)
+        return averaged_filter(self, power, mask, state, streams, self.averaging, self.pause_db, presence)
