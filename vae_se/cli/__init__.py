@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "noise": ("vae_se.cli.noise:noise", "Learn a noise dictionary from recordings of noise."),
     "benchmark": ("vae_se.cli.benchmark:benchmark", "Mix, enhance and score according to a protocol."),
     "report": ("vae_se.cli.report:report", "Make tables from the results of a benchmark."),
+    "export": ("vae_se.cli.export:export", "Write a filter without iterations as an ONNX file."),
     "info": ("vae_se.cli.info:info", "Show versions, devices and installed extras."),
 }
 

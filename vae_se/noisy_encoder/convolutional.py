@@ -21,7 +21,7 @@ _LATENT_RANGE = (-8.0, 2.0)  # of log-variances of q
 _MASK_RANGE = (-8.0, 3.0)  # of log n - log |x|^2, where the noise follows the input
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class CalibratedEncoding(NoisyEncoding):
     """``posterior`` is narrow: its covariance is that of the clean frame's posterior, so that a draw is a
     plausible frame; it starts EM and is its proposal. ``spread`` has the same mean and a variance that also
@@ -161,7 +161,7 @@ class ConvolutionalNoisyEncoder(nn.Module):
         return CalibratedEncoding(
             GaussianPosterior(latent_mean, log_variance.clamp(*_LATENT_RANGE)),
             log_noise.clamp(LOG_VARIANCE_MIN, LOG_VARIANCE_MAX),
-            GaussianPosterior(latent_mean, log_spread.clamp(*_LATENT_RANGE)),
+            spread=GaussianPosterior(latent_mean, log_spread.clamp(*_LATENT_RANGE)),
         )
 
     def _time_blocks(self) -> Iterator[_Dilated]:

@@ -21,11 +21,13 @@ _LATENT_RANGE = (-8.0, 2.0)  # range of the log-variances of q
 class NoisyEncoding:
     """Output of the network for noisy recordings.
 
-    ``posterior``: q(z | x); ``log_noise`` (B, N, F): log-variance of the noise.
+    ``posterior``: q(z | x); ``log_noise`` (B, N, F): log-variance of the noise; ``log_deviation`` (B, N, F):
+    what the network adds to the decoder's log-variance of the speech, or None.
     """
 
     posterior: GaussianPosterior
     log_noise: torch.Tensor
+    log_deviation: torch.Tensor | None = None
 
 
 def check_sizes(**sizes: int) -> None:
