@@ -571,8 +571,9 @@ def test_an_interrupted_pool_says_one_line_and_ends_at_once(wav, make_noisy, tmp
     command = [sys.executable, "-m", "vae_se", "enhance", str(tmp_path / "in"), "-o", str(tmp_path / "out")]
     command += ["--jobs", "2", "--batch", "1", "--executor", "processes", "--prior", str(tiny_prior)]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
-    folder = Path(f"/proc/{running.pid}/task/{running.pid}/children")
-    while not folder.read_text().split():  # until the first worker has been started
+    threads = Path(f"/proc/{running.pid}/task")
+    while not any(thread.read_text() for thread in threads.glob("*/children")):  # until the first worker starts
+        assert running.poll() is None
         time.sleep(0.01)
     time.sleep(seconds)
     started = time.perf_counter()

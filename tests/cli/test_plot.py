@@ -80,9 +80,7 @@ def test_names_of_pictures(tmp_path):
     two = jobs(tmp_path, "a/x.wav", "b/x.wav")
     planned = plan_side_files(two, str(tmp_path / "p"), True, PICTURE)
     assert list(planned.values()) == [tmp_path / "p" / "a" / "x.png", tmp_path / "p" / "b" / "x.png"]
-    template = plan_side_files(
-        jobs(tmp_path, "x.wav", "y.wav"), str(tmp_path / "{stem}.svg"), True, PICTURE
-    )
+    template = plan_side_files(jobs(tmp_path, "x.wav", "y.wav"), str(tmp_path / "{stem}.svg"), True, PICTURE)
     assert list(template.values()) == [tmp_path / "x.svg", tmp_path / "y.svg"]
     for plot in ("one.png", str(tmp_path / "{stem}.png")):
         with pytest.raises(UsageError, match=r"several inputs|replace another"):

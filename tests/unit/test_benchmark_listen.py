@@ -150,6 +150,20 @@ def test_play_switch_sort_and_blind_export(browser: Any, tmp_path: Path) -> None
     Select(browser.find_element(By.ID, "sort")).select_by_value("id")
     assert order() == ["a", "b", "c"]
 
+    # The summary on top, with units and directions; cards in rows of like length.
+    summary = browser.find_element(By.ID, "summary").text
+    assert "mean of 3 mixtures" in summary
+    assert "pesq_wb ↑" in summary
+    assert "lsd ↓" in summary
+    assert "MOS-LQO" in summary
+    for width in (1280, 900, 420):
+        browser.set_window_size(width, 900)
+        columns, cards = script(
+            "[document.querySelector('.stimuli')].map(e => [getComputedStyle(e)['grid-template-columns']"
+            ".split(' ').length, e.children.length])[0]"
+        )
+        assert cards % columns in (0, columns - 1), (width, columns, cards)
+
     # It plays: time goes on, and the sound is not silence.
     browser.find_element(By.CSS_SELECTOR, "article .play").click()
     wait(lambda: script("player.playing && position() > 0.1"))
@@ -185,7 +199,13 @@ def test_play_switch_sort_and_blind_export(browser: Any, tmp_path: Path) -> None
     browser.find_element(By.ID, "blind").click()
     shown = browser.find_element(By.TAG_NAME, "main").text
     assert "sound A" in shown
-    assert not any(word in shown for word in ("noisy", "alpha", "omega", "1.5"))
+    assert not any(word in shown for word in ("noisy", "alpha", "omega", "1.5", "rain", "dB"))
+    assert [h.text for h in browser.find_elements(By.TAG_NAME, "h2")] == ["mixture 1", "mixture 2", "mixture 3"]
+    labels = [
+        e.get_attribute("aria-label") for e in browser.find_elements(By.CSS_SELECTOR, "main [aria-label]")
+    ]
+    assert all("mixture" in label for label in labels)
+    assert not browser.find_element(By.ID, "summary").is_displayed()
     assert not browser.find_elements(By.CSS_SELECTOR, "main img")
     browser.find_element(By.ID, "listener").send_keys("=me, 1")
     browser.find_elements(By.CSS_SELECTOR, "article:first-child .best")[1].click()
@@ -207,3 +227,16 @@ def test_play_switch_sort_and_blind_export(browser: Any, tmp_path: Path) -> None
 
     severe = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
     assert severe == []
+
+
+def test_this_program_is_called_by_its_name_on_the_page(tmp_path: Path) -> None:
+    folder = write_results(tmp_path / "r")
+    meta = json.loads((folder / "rows.meta.json").read_text())
+    meta["methods"]["alpha"]["use"] = "mcem"
+    (folder / "rows.meta.json").write_text(json.dumps(meta))
+    page = listening_page(load_results([folder]))
+    data = json.loads(page.split('id="data">')[1].split("</script>")[0])
+    assert data["names"] == {"noisy": "noisy", "alpha": "vae-se, alpha", "omega": "omega"}
+    assert data["summary"]["files"] == 3
+    assert data["summary"]["rows"][0]["means"]["lsd"] == 9.0
+    assert data["metrics"][0] == {"name": "pesq_wb", "better": "higher", "unit": "MOS-LQO 1.04..4.64"}

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import UsageError
 from .picture import levels, spectrogram
 from .report import REFERENCE, Results
-from .statistics import higher_is_better
+from .statistics import higher_is_better, real_time_factor, summarise
 from .unit import audio_path
 
 CLEAN = "clean"
@@ -42,10 +42,12 @@ def listening_page(results: Results, count: int = 24, methods: list[str] | None 
         "title": f"{results.meta['protocol']['name']}: {len(heard)} methods side by side",
         "about": _about(results, available, chosen, focus),
         "metrics": [
-            {"name": metric, "better": "higher" if higher_is_better(metric) else "lower"}
+            {"name": metric, "better": "higher" if higher_is_better(metric) else "lower", "unit": _unit(metric)}
             for metric in results.metrics
         ],
         "methods": heard,
+        "names": {method: _name(results, method) for method in heard},
+        "summary": _summary(results, heard),
         "oracles": [method for method in heard if results.oracle(method)],
         "focus": focus,
         "items": [_item(results, roots, heard, name) for name in chosen],
@@ -54,6 +56,36 @@ def listening_page(results: Results, count: int = 24, methods: list[str] | None 
     text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
     template = files("vae_se.benchmark").joinpath("listen.html").read_text(encoding="utf-8")
     return template.replace("/*DATA*/", text)
+
+
+def _unit(metric: str) -> str:
+    """The unit of a metric, or ""."""
+    from ..metrics import METRICS
+    from .comparison import FIGURES
+
+    return METRICS[metric].unit if metric in METRICS else FIGURES.get(metric, "")
+
+
+def _name(results: Results, method: str) -> str:
+    """What a method is called on the page: this program's presets by the name of the program."""
+    from .methods import ENHANCERS
+
+    return f"vae-se, {method}" if results.use(method) in ENHANCERS else method
+
+
+def _summary(results: Results, methods: list[str]) -> dict[str, Any]:
+    """For the table on top: means over all files by method and metric, the number of files, and the speed."""
+    rows = []
+    for method in methods:
+        means = {metric: summarise(results, method, metric).mean for metric in results.metrics}
+        speed, _ = real_time_factor(results, method)
+        rows.append({"method": method, "means": {m: _known(v) for m, v in means.items()}, "rtf": _known(speed)})
+    return {"files": len(results.ids), "rows": rows}
+
+
+def _known(value: float) -> float | None:
+    """The value, or None for NaN, which JSON does not have."""
+    return None if value != value else value
 
 
 def _about(results: Results, available: list[str], chosen: list[str], focus: str) -> str:

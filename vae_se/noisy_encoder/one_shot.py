@@ -86,7 +86,8 @@ def export_onnx(model: OneShotFilter, path: Path, about: dict[str, Any]) -> floa
         difference = largest_difference(model, temporary)
         if not difference <= TOLERANCE:
             raise OutputError(
-                f"onnxruntime differs from torch by {difference:.2g} in the gain", "report it with your versions"
+                f"onnxruntime differs from torch by {difference:.2g} in the gain",
+                "report it with your versions",
             )
     return difference
 

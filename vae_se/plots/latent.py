@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # More points than this overlap.
 _MAX_POINTS = 6000
+_COLOURS = 20  # of matplotlib's tab20
 _STEPS = 9  # spectra along each axis, from -3 to 3 standard deviations
 
 
@@ -80,9 +81,17 @@ def draw(prior: SpeechPrior, encoded: Encoded, path: str | Path, title: str = ""
     by_energy.set_title("posterior means, by energy")
     colours = encoded.speaker[chosen]
     by_speaker.scatter(
-        *flat.T, c=colours % 20, s=3, cmap="tab20", vmin=0, vmax=19, linewidths=0, rasterized=True
+        *flat.T,
+        c=colours % _COLOURS,
+        s=3,
+        cmap="tab20",
+        vmin=0,
+        vmax=_COLOURS - 1,
+        linewidths=0,
+        rasterized=True,
     )
     by_speaker.set_title(f"by speaker ({len(encoded.speakers)})")
+    _name_speakers(by_speaker, encoded.speakers)
     direct = encoded.mean.shape[1] == 2
     for panel in (by_energy, by_speaker):
         for label, index in ((panel.set_xlabel, 0), (panel.set_ylabel, 1)):
@@ -92,6 +101,19 @@ def draw(prior: SpeechPrior, encoded: Encoded, path: str | Path, title: str = ""
     for index, panel in enumerate(panels[1]):
         _draw_spectra(prior, panel, centre, axes[index] * deviation[index], index + 1)
     save(made, path)
+
+
+def _name_speakers(panel: Axes, speakers: list[str]) -> None:
+    """A legend of the speakers; with more of them than colours, a note that colours repeat."""
+    import matplotlib
+
+    if len(speakers) > _COLOURS:
+        note = f"{len(speakers)} speakers share {_COLOURS} colours"
+        panel.annotate(note, (0.02, 0.02), xycoords="axes fraction", fontsize=7)
+        return
+    for index, name in enumerate(speakers):
+        panel.scatter([], [], s=20, color=matplotlib.colormaps["tab20"](index), label=name)
+    panel.legend(title="speaker", fontsize=7, ncols=1 + len(speakers) // 11, loc="best")
 
 
 def _draw_spectra(prior: SpeechPrior, panel: Axes, centre: np.ndarray, step: np.ndarray, number: int) -> None:
