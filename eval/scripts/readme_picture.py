@@ -2,8 +2,8 @@
 
     python eval/scripts/readme_picture.py [--good street --bad babble] [-o examples/before_after.png]
 
-Both are mixtures of the validation set (eval/results/validation.manifest.jsonl): of the noise ``--good`` the one
-that gains most SI-SDR, of ``--bad`` the one that gains least. Needs the development data, $VAE_SE_DATA.
+Both are mixtures of the validation set (eval/results/validation.manifest.jsonl): of the noise ``--good`` the
+one that gains most SI-SDR, of ``--bad`` the one that gains least. Needs the development data, $VAE_SE_DATA.
 """
 
 from __future__ import annotations

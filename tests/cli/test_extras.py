@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 import soundfile
 
 from vae_se.enhancement.enhancer import Enhancer
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -81,3 +86,13 @@ def test_a_baseline_looks_for_its_package_when_it_is_made(without):
     without("noisereduce")
     with pytest.raises(ImportError, match="noisereduce needs noisereduce"):
         Enhancer.from_pretrained(method="noisereduce")
+
+
+def test_the_slim_installation_lists_what_enhancement_needs():
+    text = (ROOT / "docs" / "command-line.md").read_text()
+    line = next(
+        line for line in text.splitlines() if line.startswith("    pip install -c constraints.txt torch")
+    )
+    dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    names = {re.split(r"[>=;]", dependency)[0] for dependency in dependencies}
+    assert set(line.split()[4:]) == names - {"pesq", "pystoi", "librosa"}

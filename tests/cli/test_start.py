@@ -69,3 +69,13 @@ def test_names_of_the_package_are_lazy():
     assert set(vae_se.__all__) <= set(dir(vae_se))
     with pytest.raises(AttributeError):
         vae_se.no_such_name  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"), [("vae-se enh", "enhance"), ("vae-se enhance --atten", "--atten-lim")]
+)
+def test_the_tab_key_completes(cli, monkeypatch, words, expected):
+    monkeypatch.setenv("_VAE_SE_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+    assert cli().out.split() == [f"plain,{expected}"]
