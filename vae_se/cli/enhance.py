@@ -199,8 +199,7 @@ def enhance(ctx: click.Context, inputs: tuple[str, ...], **options: Any) -> int:
         lost = [job for job in here if job.exists and _lacks(planned.get(job.source.label))]
         if lost and not options["quiet"]:
             say(f"no {kind.name} of outputs that are kept ({len(lost)}): --overwrite enhances and makes them")
-    seconds = {job.source.label: lengths[job].seconds for batch in todo for job in batch if job in lengths}
-    display = Display(len(here), options["quiet"], options["verbose"], seconds)
+    display = Display(len(here), options["quiet"], options["verbose"], _seconds(todo, lengths))
     failed: list[FileOutcome] = []
     with display:
         if options["noise_group"] and todo:
@@ -314,6 +313,15 @@ def to_stdout(outcome: FileOutcome, folder: Path) -> None:
 def _is_open(job: paths.FileJob) -> bool:
     """Whether a job has an input that can be read and no output yet."""
     return job.source.problem is None and not job.exists
+
+
+def _seconds(todo: list[list[paths.FileJob]], lengths: dict[paths.FileJob, Length]) -> dict[str, float]:
+    """Seconds of audio by label; the mean of the others, or 1, where the header does not tell."""
+    known = [lengths[job].seconds for batch in todo for job in batch if job in lengths]
+    typical = sum(known) / len(known) if known else 1.0
+    return {
+        job.source.label: lengths[job].seconds if job in lengths else typical for batch in todo for job in batch
+    }
 
 
 def _lacks(wanted: Path | None) -> bool:

@@ -17,7 +17,7 @@ from .work import FileOutcome, Progress
 class Display:
     """Progress over ``total`` files. ``quiet`` prints nothing; ``verbose`` adds the diagnostics of EM.
 
-    ``seconds``: of audio in each file that is to be enhanced, by its label; 0 where it is unknown.
+    ``seconds``: of audio in each file that is to be enhanced, by its label.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Display:
             from tqdm.auto import tqdm
 
             self._bar = tqdm(
-                total=sum(self._seconds.values()) or None,
+                total=sum(self._seconds.values()),
                 file=sys.stderr,
                 leave=False,
                 dynamic_ncols=True,

@@ -32,7 +32,7 @@ class Processes:
 
     jobs: int
     timeout: float | None = None
-    take_report: TakeReport | None = None
+    take_report: TakeReport | None = dataclasses.field(default=None, repr=False)
 
     def run(self, make: Make, tasks: Tasks) -> Results:
         """See :class:`~vae_se.execution.base.Executor`."""
