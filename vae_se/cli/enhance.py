@@ -154,9 +154,10 @@ SECTIONS = {
 def enhance(ctx: click.Context, inputs: tuple[str, ...], **options: Any) -> int:
     """Remove the noise from recordings of speech.
 
-    INPUT is a file (WAV, FLAC, OGG, MP3 and more), a folder, a quoted glob, @list.txt, or - for stdin. The
-    output of one input is STEM_enhanced.EXT in the same folder, or -o FILE; the outputs of several go to -o
-    DIR, in the same tree as the inputs. The output keeps rate, length, channels, level and format.
+    INPUT is a file (WAV, FLAC, OGG, MP3 and more; M4A, MP4, WEBM through ffmpeg), a folder, a quoted glob,
+    @list.txt, or - for stdin. The output of one input is STEM_enhanced.EXT in the same folder, or -o FILE; the
+    outputs of several go to -o DIR, in the same tree as the inputs. The output keeps rate, length, channels,
+    level and format.
 
     Exit codes: 0 all done, 1 some files failed, 2 usage error, 130 interrupted.
     """

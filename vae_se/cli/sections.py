@@ -23,7 +23,7 @@ class Sectioned(click.Command):
         records = {
             str(param.name): record
             for param in self.get_params(ctx)
-            if (record := param.get_help_record(ctx)) is not None
+            if isinstance(param, click.Option) and (record := param.get_help_record(ctx)) is not None
         }
         for title, names in self.sections.items():
             with formatter.section(title):
