@@ -14,6 +14,7 @@ from ..audio.level import active_rms
 from ..extras import missing
 from ..metrics import CannotScore
 from ..metrics.dnsmos import NAMES, dnsmos_scores
+from .figures import FIGURES
 from .methods import load_method
 from .report import REFERENCE, Results
 from .rows import Row
@@ -21,8 +22,6 @@ from .spec import MethodSpec
 from .tables import aligned, number
 from .unit import audio_path, describe
 
-#: Figures that need no reference: name, and unit.
-FIGURES = {"level_db": "dB", "pauses_db": "dB"}
 _FLOOR_DB = -120.0
 _FRAME_SECONDS = 0.02
 
@@ -147,7 +146,7 @@ def comparison_text(results: Results) -> str:
             "",
             "seconds",
             "real-time factor",
-            *(f"{name}, {FIGURES.get(name, 'MOS')}" for name in results.metrics),
+            *(f"{name}, {FIGURES[name].unit if name in FIGURES else 'MOS'}" for name in results.metrics),
         ]
     ]
     for name in results.ids:

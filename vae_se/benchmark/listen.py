@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import UsageError
 from .picture import levels, spectrogram
 from .report import REFERENCE, Results
-from .statistics import higher_is_better, real_time_factor, summarise
+from .statistics import direction, higher_is_better, real_time_factor, summarise
 from .unit import audio_path
 
 CLEAN = "clean"
@@ -42,8 +42,7 @@ def listening_page(results: Results, count: int = 24, methods: list[str] | None 
         "title": f"{results.meta['protocol']['name']}: {len(heard)} methods side by side",
         "about": _about(results, available, chosen, focus),
         "metrics": [
-            {"name": metric, "better": "higher" if higher_is_better(metric) else "lower", "unit": _unit(metric)}
-            for metric in results.metrics
+            {"name": metric, "better": direction(metric), "unit": _unit(metric)} for metric in results.metrics
         ],
         "methods": heard,
         "names": {method: _name(results, method) for method in heard},
@@ -61,9 +60,11 @@ def listening_page(results: Results, count: int = 24, methods: list[str] | None 
 def _unit(metric: str) -> str:
     """The unit of a metric, or ""."""
     from ..metrics import METRICS
-    from .comparison import FIGURES
+    from .figures import FIGURES
 
-    return METRICS[metric].unit if metric in METRICS else FIGURES.get(metric, "")
+    if metric in FIGURES:
+        return FIGURES[metric].unit
+    return METRICS[metric].unit if metric in METRICS else ""
 
 
 def _name(results: Results, method: str) -> str:
@@ -96,7 +97,7 @@ def _about(results: Results, available: list[str], chosen: list[str], focus: str
             f"{results.metrics[0]} by {focus}."
         )
     else:
-        text += f" {len(chosen)} mixtures."
+        text += f" {len(chosen)} mixture{'' if len(chosen) == 1 else 's'}."
     return text.strip()
 
 

@@ -15,7 +15,7 @@ from ..data.files import list_audio, read
 from ..errors import AudioError, UsageError
 from ..metrics import METRICS, ScorePool, refused
 from ..metrics.pool import Scores
-from .statistics import higher_is_better, interval
+from .statistics import direction, interval
 from .tables import aligned, heading, number
 
 TIMEOUT = 300.0  # seconds for all metrics of one file
@@ -160,7 +160,7 @@ def summary_rows(results: Sequence[PairScores], metrics: Sequence[str]) -> list[
             mean = float(values[known].mean()) if known.any() else float("nan")
             rows.append({
                 "metric": metric, "unit": METRICS[metric].unit,
-                "better": "higher" if higher_is_better(metric) else "lower", "what": which,
+                "better": direction(metric), "what": which,
                 "mean": mean, "low": low, "high": high,
                 "files": int(known.sum()), "failed": int((~known).sum()),
             })  # fmt: skip

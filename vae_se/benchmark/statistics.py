@@ -99,10 +99,18 @@ def change(
 
 
 def higher_is_better(metric: str) -> bool:
-    """Direction of a metric; an unknown one (of another version) counts as higher is better."""
-    from ..metrics import METRICS
+    """Whether more is better; an unknown metric (of another version) counts as such."""
+    return direction(metric) != "lower"
 
-    return metric not in METRICS or METRICS[metric].better == "higher"
+
+def direction(metric: str) -> str:
+    """The direction in which a metric is better, higher or lower, or "" for a figure that has none."""
+    from ..metrics import METRICS
+    from .figures import FIGURES
+
+    if metric in FIGURES:
+        return FIGURES[metric].better
+    return METRICS[metric].better if metric in METRICS else "higher"
 
 
 def real_time_factor(results: Results, method: str) -> tuple[float, float]:

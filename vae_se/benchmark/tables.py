@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from .report import REFERENCE, Results
-from .statistics import Change, Summary, change, higher_is_better, real_time_factor, summarise
+from .statistics import Change, Summary, change, direction, real_time_factor, summarise
+
+ARROWS = {"higher": "↑", "lower": "↓", "": ""}
 
 
 def number(value: float | None, signed: bool = False) -> str:
@@ -25,8 +27,8 @@ def number(value: float | None, signed: bool = False) -> str:
 
 
 def heading(metric: str) -> str:
-    """The metric with an arrow in the better direction."""
-    return f"{metric} {'↑' if higher_is_better(metric) else '↓'}"
+    """The metric with an arrow in the better direction, where there is one."""
+    return f"{metric} {ARROWS[direction(metric)]}".rstrip()
 
 
 def name(results: Results, method: str) -> str:
@@ -113,7 +115,7 @@ def to_csv(results: Results, against: str | None = None) -> str:
                     "method": method,
                     "oracle": int(results.oracle(method)),
                     "metric": metric,
-                    "better": "higher" if higher_is_better(metric) else "lower",
+                    "better": direction(metric),
                     "group": group,
                     "value": value,
                     **vars(summarise(results, method, metric, ids)),
