@@ -21,6 +21,7 @@ from ..audio.reader import BLOCK
 from ..audio.resample import Resampler
 from ..inference.diagnostics import Diagnostics
 from ..signal_spec import SignalSpec
+from .activity import audible
 from .channel import Channel, level_scale
 from .residual_noise import NoisyAndSpeech
 from .results import ChannelInfo
@@ -188,7 +189,11 @@ def enhance_recordings(
                 peak=recording.peak,
                 diagnostics=[part for estimate in present for part in estimate.diagnostics],
                 posteriors=[estimate.posterior for estimate in present if estimate.posterior is not None],
-                presence=[estimate.presence for estimate in present if estimate.presence is not None],
+                presence=[
+                    estimate.presence * audible(estimate.speech, em.signal, em.device)
+                    for estimate in present
+                    if estimate.presence is not None
+                ],
                 warnings=[silent_channel(c) for c, estimate in enumerate(found) if estimate is None],
             )
         )

@@ -69,9 +69,10 @@ class Info:
     is ``noise`` only where they keep none: ``output.floor_db=inf``, and the other two at their defaults. A
     baseline has no ``floor_db``. ``channels``: the posterior of each channel that is not silent; empty unless
     it was requested. ``speech_presence``: probability that a frame holds speech, (N,) for each of these
-    channels; empty unless it was requested (:func:`~vae_se.enhancement.activity.speech_segments` makes segments
-    of it). ``objective`` (nats per frame and iteration), ``acceptance``, ``ess``, ``rhat`` and ``warnings``:
-    see :mod:`vae_se.inference.diagnostics`. ``seconds``: computing time.
+    channels, and 0 where the speech is faint; empty unless it was requested
+    (:func:`~vae_se.enhancement.activity.speech_segments` makes segments of it). ``objective`` (nats per frame
+    and iteration), ``acceptance``, ``ess``, ``rhat`` and ``warnings``: see :mod:`vae_se.inference.diagnostics`.
+    ``seconds``: computing time.
     """
 
     noise: Any
