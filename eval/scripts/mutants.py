@@ -55,6 +55,19 @@ PRELOADED = (
     "scipy.stats",
     "soundfile",
 )
+INTRODUCTION = """\
+# Mutants
+
+    nice python eval/scripts/mutants.py
+
+Errors made on purpose in copies of the code, one at a time: a sign, a factor, a mask, a term, a constant of a
+distribution. [mutants.toml](../scripts/mutants.toml) defines them and names the tests that ought to fail;
+[mutants.csv](mutants.csv) says which test noticed each one. A mutant is equivalent if it changes no result. The
+score is the share of the others that a test notices; a test run that does not end counts as noticed.
+
+| package | mutants | killed | timeout | survived | equivalent | score |
+|---|---|---|---|---|---|---|
+"""
 COLUMNS = ("name", "file", "outcome", "seconds", "killed_by", "key")
 
 
@@ -218,19 +231,7 @@ def report(mutants: Sequence[Mutant], rows: dict[str, dict[str, str]]) -> str:
         for name in (mutant.package, "all"):
             counts[name][kind] += 1
     order = sorted(name for name in counts if name != "all") + ["all"]
-    lines = [
-        "# Mutants",
-        "",
-        "    nice python eval/scripts/mutants.py",
-        "",
-        "Errors made on purpose in copies of the code, one at a time: a sign, a factor, a mask, a term or a constant",
-        "of a distribution. [mutants.toml](../scripts/mutants.toml) defines them and names the tests that ought to",
-        "fail; [mutants.csv](mutants.csv) says which test noticed each one. A mutant is equivalent if it changes no",
-        "result. The score is the share of the others that a test notices, a test run without end included.",
-        "",
-        "| package | mutants | killed | timeout | survived | equivalent | score |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    lines = INTRODUCTION.splitlines()
     for name in order:
         c = counts[name]
         total, noticed = c.total(), c["killed"] + c["timeout"]

@@ -235,6 +235,24 @@ def test_full_variational_bound_is_the_evidence():
     assert info.objective.item() == pytest.approx(evidence(target), abs=0.02)
 
 
+@pytest.mark.parametrize("name", ["vem", "vem-full"])
+def test_the_variational_bound_is_the_evidence_less_the_divergence_from_the_posterior(name):
+    """Of the first step, whose q is that of the start."""
+    target = linear_target()
+    streams = Streams([torch.Generator().manual_seed(5)], [target.power.shape[1]])
+    kernel = ESTEPS[name](draws=4000)
+    state = kernel.init(target, target.power, streams)
+    if name == "vem":
+        mean, root = state.parameters[0], torch.diag_embed((0.5 * state.parameters[1]).exp())
+    else:
+        mean, root = state.q.mean, state.q.root
+    _, info = kernel.step(target, state, streams)
+    normal = torch.distributions.MultivariateNormal
+    q, (exact, covariance) = normal(mean, root @ root.mT), target.posterior()
+    divergence = torch.distributions.kl_divergence(q, normal(exact, covariance)).mean().item()
+    assert info.objective.item() == pytest.approx(evidence(target) - divergence, abs=0.05)
+
+
 def test_whitening_inverts_spreading():
     target = linear_target()
     q = gauss_newton(target, target.posterior()[0])
