@@ -95,9 +95,10 @@ def wrong_gaussian(target, mean):
     return FullGaussian(right.mean + 0.5 * right.root.sum(-1), 1.5 * right.root)
 
 
-def test_vem_mh_corrects_a_wrong_gaussian(monkeypatch):
+@pytest.mark.parametrize("changes", [{}, {"step_size": 0.6, "adaptation": 0}], ids=["adapted", "small steps"])
+def test_vem_mh_corrects_a_wrong_gaussian(monkeypatch, changes):
     monkeypatch.setattr(vem_mh, "gauss_newton", wrong_gaussian)
-    bias, spread = deviations(ESTEPS["vem-mh"](**EXACT["vem-mh"]))
+    bias, spread = deviations(kernel("vem-mh", **changes))
     assert bias < BAND[0]
     assert spread < BAND[1]
 
