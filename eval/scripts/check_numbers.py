@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import re
 import sys
 from collections.abc import Iterator
@@ -33,6 +34,13 @@ COMMENT = re.compile(r"<!-- (numbers?) ([^;>]+?\.csv)((?:; [^;>]+)+) -->")
 FIGURE = re.compile(r"[+-]?\d*\.?\d+")
 #: Columns `group` and `value` of a benchmark's results, by the name of the group.
 GROUPS = ("snr_db", "noise")
+
+
+@functools.cache
+def read(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file."""
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,8 +64,7 @@ class Tie:
         path = root / "eval/results" / self.file
         if not path.exists():
             return f"{here}: there is no {path.name} in eval/results"
-        with path.open(newline="", encoding="utf-8") as stream:
-            rows = [row for row in csv.DictReader(stream) if self._matches(row)]
+        rows = [row for row in read(path) if self._matches(row)]
         if len(rows) != 1 or not rows[0].get(self.column):
             return f"{here}: {len(rows)} rows for {source}"
         return self._difference(figure.group(), float(rows[0][self.column]), here, source)

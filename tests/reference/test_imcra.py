@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-import pytest
 from scipy.special import exp1
 
 from vae_se.baselines.imcra import imcra
@@ -76,11 +75,10 @@ def by_the_paper(power: np.ndarray) -> np.ndarray:
     return out
 
 
-@pytest.mark.parametrize("scale", [1e-6, 1.0])
-def test_equals_the_loop(scale: float) -> None:
+def test_equals_the_loop() -> None:
     """In noise whose level rises, with bursts of speech in some bins."""
     rng = np.random.default_rng(0)
-    power = scale * rng.exponential(size=(220, 12)) * np.linspace(1, 3, 220)[:, None]
+    power = 1e-6 * rng.exponential(size=(220, 12)) * np.linspace(1, 3, 220)[:, None]
     power[60:90, 2:7] *= 60
     power[120:126, 5:10] *= 400
     power[180:] *= 5

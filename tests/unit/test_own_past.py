@@ -27,10 +27,10 @@ def autoregressive(name):
 
 @pytest.mark.parametrize("name", ["srnn", "storn", "vrnn"])
 def test_the_own_past_is_the_expected_feature_of_speech_with_that_variance(name):
-    """A mean of 40,000 frames drawn from the model's output."""
+    """A mean of 10,000 frames drawn from the model's output."""
     prior, variance = autoregressive(name), torch.logspace(-3, 3, SIGNAL.stft.bins, dtype=torch.float64)
-    drawn = prior.features(exponential(variance, 40_000))
-    error = (drawn.mean(0) - prior.own_features(variance.log())) / (drawn.std(0) / 200)
+    drawn = prior.features(exponential(variance, 10_000))
+    error = (drawn.mean(0) - prior.own_features(variance.log())) / (drawn.std(0) / 100)
     assert error.abs().max() < 5
 
 
