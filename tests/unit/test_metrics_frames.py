@@ -77,3 +77,11 @@ def test_stoi_is_that_of_its_package_at_the_rate_of_the_file(pair) -> None:
     for name, extended in (("stoi", False), ("estoi", True)):
         assert value(name, *pair) == pytest.approx(package.stoi(*pair, RATE, extended=extended), abs=1e-6)
     assert value("stoi", *pair) != pytest.approx(value("estoi", *pair), abs=1e-3)
+
+
+def test_sdr_forgives_a_filter_of_512_taps_and_no_longer_one() -> None:
+    """A delay of 511 samples is such a filter, a delay of 512 is not."""
+    noise = np.random.default_rng(5).standard_normal(RATE)
+    for delay, forgiven in ((511, True), (512, False)):
+        estimate = np.concatenate([np.zeros(delay), noise[:-delay]])
+        assert (value("sdr", noise, estimate) > 10) == forgiven
