@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from mutants import mutate, save_noisy_encoder_of, seeds, small_prior
+from damaged_files import mutate, save_noisy_encoder_of, seeds, small_prior
 
 MEMORY = 6 << 30  # address space of a child in bytes; torch alone maps half of it
 SECONDS = 20.0  # time limit for one file

@@ -1,150 +1,298 @@
-"""Small files of every kind that the package reads, and mutations of them (for fuzz.py)."""
+"""Mutation study: named errors in the code, each of which a test must notice.
+
+    nice python eval/scripts/mutants.py [--only TEXT] [--again]
+
+mutants.toml holds the mutants: a file, the text to replace, the new text, and the tests that ought to fail. The
+tree is copied to a temporary folder. Each mutant is applied there by itself, and its tests run until the first
+failure. Before that, all these tests must pass without a mutant. Outcomes are
+
+- killed: a test failed;
+- timeout: the tests did not end (a hang, which a test run notices);
+- survived: all tests passed;
+- broken: the mutant cannot be imported, which says nothing about the tests.
+
+Rows are appended to eval/results/mutants.csv as they come, and eval/results/mutants.md is made from them. A run
+that is interrupted continues where it stopped; a mutant whose definition changes runs again. The exit code is 1
+if a mutant is broken, or survives without an explanation in the table.
+"""
 
 from __future__ import annotations
 
+import argparse
+import collections
+import contextlib
+import csv
+import dataclasses
+import gc
+import hashlib
+import importlib
 import io
-import json
+import multiprocessing
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
-import numpy as np
-import soundfile
+import pytest
 
-EXTREMES = (0, 1, 2, 127, 128, 255, 256, 32767, 32768, 65535, 1 << 20, (1 << 31) - 1, 1 << 31, (1 << 32) - 1,
-            1 << 40, (1 << 63) - 1, (1 << 64) - 1)  # fmt: skip
-VALUES = (None, True, 0, -1, 1.5, 1e308, float("nan"), float("inf"), 10**9, 10**30, "", "x", "../../x", [],
-          [[]], {}, [10**9], {"a": 1}, "\0", "é" * 1000)  # fmt: skip
+ROOT = Path(__file__).resolve().parents[2]
+TABLE = Path(__file__).with_suffix(".toml")
+RESULTS = ROOT / "eval/results/mutants.csv"
+#: Packages that the tests import; imported once, before the forks.
+PRELOADED = (
+    "torch",
+    "hypothesis",
+    "scipy.ndimage",
+    "scipy.optimize",
+    "scipy.signal",
+    "scipy.stats",
+    "soundfile",
+)
+INTRODUCTION = """\
+# Mutants
+
+    nice python eval/scripts/mutants.py
+
+Errors made on purpose in copies of the code, one at a time: a sign, a factor, a mask, a term, a constant of a
+distribution. [mutants.toml](../scripts/mutants.toml) defines them and names the tests that ought to fail;
+[mutants.csv](mutants.csv) says which test noticed each one. A mutant is equivalent if it changes no result. The
+score is the share of the others that a test notices; a test run that does not end counts as noticed.
+
+| package | mutants | killed | timeout | survived | equivalent | score |
+|---|---|---|---|---|---|---|
+"""
+COLUMNS = ("name", "file", "outcome", "seconds", "killed_by", "key")
 
 
-def seeds(folder: Path) -> list[tuple[str, str, bytes]]:
-    """(kind, suffix, bytes) of intact files."""
-    time_axis = np.arange(1600) / 16000
-    sound = 0.3 * np.sin(2 * np.pi * 440 * time_axis) + 0.05 * np.random.default_rng(0).standard_normal(1600)
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """Replacement of a text that occurs exactly once in a file."""
+
+    file: str
+    old: str
+    new: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Mutant:
+    """An error made on purpose.
+
+    ``changes``: usually one; ``tests``: files or node ids; ``explanation``: why it may survive, or "";
+    ``equivalent``: the explanation is that no result changes.
+    """
+
+    name: str
+    changes: tuple[Change, ...]
+    tests: tuple[str, ...]
+    explanation: str = ""
+    equivalent: bool = False
+
+    @property
+    def file(self) -> str:
+        """The file of the first change."""
+        return self.changes[0].file
+
+    @property
+    def package(self) -> str:
+        """The package or module under vae_se that holds the file."""
+        return self.file.removeprefix("vae_se/").split("/")[0].removesuffix(".py")
+
+    @property
+    def key(self) -> str:
+        """Short digest of what is run."""
+        return hashlib.sha256(repr((self.changes, self.tests)).encode()).hexdigest()[:12]
+
+
+def load(path: Path = TABLE) -> list[Mutant]:
+    """The mutants of the table."""
     found = []
-    for container in soundfile.available_formats():
-        for subtype in soundfile.available_subtypes(container):
-            for channels in (1, 2):
-                target = io.BytesIO()
-                shaped = np.stack([sound] * channels, 1)
-                try:
-                    soundfile.write(target, shaped, 16000, format=container, subtype=subtype)
-                except (soundfile.LibsndfileError, ValueError, TypeError):
-                    continue
-                if container != "RAW":
-                    found.append(("audio", ".bin", target.getvalue()))
-    wavs = []
-    for subtype in ("PCM_16", "PCM_24", "PCM_32", "FLOAT"):
-        target = io.BytesIO()
-        soundfile.write(target, sound, 16000, format="WAV", subtype=subtype)
-        wavs.append(("stream", ".wav", target.getvalue()))
-    return found + 10 * wavs + 20 * others(folder)
+    for entry in tomllib.loads(path.read_text(encoding="utf-8"))["mutant"]:
+        changes = [
+            Change(c.get("file", entry["file"]), c["old"], c["new"]) for c in [entry, *entry.get("also", [])]
+        ]
+        found.append(
+            Mutant(
+                entry["name"],
+                tuple(changes),
+                tuple(entry["tests"]),
+                entry.get("explanation", ""),
+                entry.get("equivalent", False),
+            )
+        )
+    return found
 
 
-def others(folder: Path) -> list[tuple[str, str, bytes]]:
-    """A prior, a noisy encoder, a noise dictionary and a manifest, all small."""
-    import torch
-
-    from vae_se.data.manifest import write_manifest
-    from vae_se.data.mixing import Draw, MixingRecipe
-    from vae_se.noise.store import NoiseDictionary, save_dictionary
-    from vae_se.priors import save_prior
-
-    save_prior(small_prior(), folder / "prior", "ffvae")
-    save_dictionary(
-        NoiseDictionary(torch.rand(3, 33) + 0.1, 16000, 64, 16, ("a.wav",)), folder / "noise.safetensors"
-    )
-    draw = Draw("0000_a", ("a.wav",), ("0",), 1.0, 1600, "n.wav", "0", 0, False, 0.5, 5.0, "n", "a", 16000, 0)
-    write_manifest(folder / "manifest.jsonl", MixingRecipe(), [draw, draw])
-    save_noisy_encoder_of(folder)
-    named = {
-        "prior-config": folder / "prior/config.json",
-        "prior-weights": folder / "prior/weights.safetensors",
-        "noisy_encoder-config": folder / "noisy_encoder/config.json",
-        "noisy_encoder-weights": folder / "noisy_encoder/weights.safetensors",
-        "noise": folder / "noise.safetensors",
-        "manifest": folder / "manifest.jsonl",
-    }
-    return [(kind, path.suffix, path.read_bytes()) for kind, path in named.items()]
+def copied(folder: Path) -> None:
+    """A copy of the package and its tests; what they only read is linked."""
+    for name in ("vae_se", "tests"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("docs", "eval", "examples", "pretrained", "pyproject.toml", "README.md", "CHANGELOG.md"):
+        (folder / name).symlink_to(ROOT / name)
 
 
-def small_prior() -> Any:
-    """A very small prior, the same in every call."""
-    import torch
-
-    from vae_se.priors import PRIORS, SignalSpec
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return PRIORS["ffvae"]((8,), 2, "tanh", SignalSpec(16000, 64, 16))
-
-
-def save_noisy_encoder_of(folder: Path) -> None:
-    """Save a noisy encoder for :func:`small_prior`."""
-    from vae_se.noisy_encoder.network import NoisyEncoder
-    from vae_se.noisy_encoder.store import save_noisy_encoder
-
-    save_noisy_encoder(NoisyEncoder(33, 2, 8, 4), small_prior(), folder / "noisy_encoder")
-
-
-def mutate(data: bytes, kind: str, rng: np.random.Generator) -> bytes:
-    """A damaged copy."""
-    text = {"manifest": 0.8, "noise": 0.3}.get(kind, 0.8 if kind.endswith("config") else 0.0)
-    if rng.random() < text:
-        return mutate_json(data, kind, rng)
-    out = bytearray(data)
-    for _ in range(int(rng.integers(1, 6))):
-        # Most structure is at the beginning of a file.
-        size = len(out) if rng.random() < 0.4 else min(len(out), 128)
-        if not size:
-            break
-        place, choice = int(rng.integers(size)), rng.integers(6)
-        if choice == 0:
-            out[place] ^= 1 << int(rng.integers(8))
-        elif choice == 1:
-            width = int(rng.choice([1, 2, 4, 8]))
-            number = int(rng.choice(np.array(EXTREMES, np.uint64))) & ((1 << 8 * width) - 1)
-            out[place : place + width] = number.to_bytes(width, str(rng.choice(["little", "big"])))
-        elif choice == 2:
-            out[place : place + int(rng.integers(1, 9))] = rng.bytes(int(rng.integers(1, 9)))
-        elif choice == 3:
-            del out[place : place + int(rng.integers(1, 2 + len(out) // 2))]
-        elif choice == 4:
-            other = int(rng.integers(size))
-            out[place:place] = out[other : other + int(rng.integers(1, 200))]
-        else:
-            del out[place:]
-    return bytes(out)
-
-
-def mutate_json(data: bytes, kind: str, rng: np.random.Generator) -> bytes:
-    """Replace a value, add a key or remove a key in a JSON text, or in one line of several."""
-    if kind == "noise":
-        length = int.from_bytes(data[:8], "little")
-        header = mutate_json(data[8 : 8 + length], "config", rng)
-        return len(header).to_bytes(8, "little") + header + data[8 + length :]
-    lines = data.split(b"\n") if kind == "manifest" else [data]
-    which = int(rng.integers(len(lines)))
+@contextlib.contextmanager
+def applied(mutant: Mutant, folder: Path) -> Iterator[None]:
+    """Make the changes of the mutant in the copy; undo them afterwards."""
+    before: dict[Path, str] = {}
     try:
-        tree = json.loads(lines[which])
-    except ValueError:
-        return data[: len(data) // 2]
-    node, parent = tree, None
-    key: Any = None
-    while isinstance(node, (dict, list)) and node and (parent is None or rng.random() < 0.7):
-        keys = list(node) if isinstance(node, dict) else list(range(len(node)))
-        parent, key = node, keys[int(rng.integers(len(keys)))]
-        node = parent[key]
-    value = VALUES[int(rng.integers(len(VALUES)))]
-    if parent is None or rng.random() < 0.05:
-        tree = value
-    elif rng.random() < 0.15:
-        del parent[key]
-    elif rng.random() < 0.1 and isinstance(parent, dict):
-        parent["another"] = value
-    else:
-        parent[key] = value
-    text = json.dumps(tree)
-    if rng.random() < 0.02:
-        text = "[" * 100_000 + text
-    lines[which] = text.encode("utf-8", "surrogatepass")
-    return b"\n".join(lines)
+        for change in mutant.changes:
+            path = folder / change.file
+            text = path.read_text(encoding="utf-8")
+            if text.count(change.old) != 1:
+                raise ValueError(
+                    f"{mutant.name}: its text occurs {text.count(change.old)} times in {change.file}"
+                )
+            before.setdefault(path, text)
+            _write(path, text.replace(change.old, change.new))
+        yield
+    finally:
+        for path, text in before.items():
+            _write(path, text)
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+    # Python compares size and whole seconds: a changed file could be taken for the compiled one.
+    for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
+        compiled.unlink()
+
+
+def tested(folder: Path, tests: Sequence[str], timeout: float) -> tuple[str, str, str]:
+    """Outcome of the tests in the copy, the first test that failed, and the output of pytest.
+
+    A fork of this process runs pytest, so that PRELOADED packages are imported once for all mutants.
+    """
+    log = folder / "pytest.log"
+    process = multiprocessing.get_context("fork").Process(target=_run_pytest, args=(folder, tests, log))
+    process.start()
+    process.join(timeout)
+    if process.is_alive():
+        os.killpg(process.pid, signal.SIGKILL)
+        process.join()
+        return "timeout", "", log.read_text(encoding="utf-8")
+    output = log.read_text(encoding="utf-8", errors="replace")
+    outcome = {0: "survived", 1: "killed"}.get(process.exitcode, "broken")
+    failed = re.search(r"^(?:FAILED|ERROR) (\S+::\S+)", output, re.MULTILINE)
+    return outcome, failed.group(1) if failed else "", output
+
+
+def _run_pytest(folder: Path, tests: Sequence[str], log: Path) -> NoReturn:
+    os.setsid()  # a group of its own, which a timeout ends with all its processes
+    os.chdir(folder)
+    sys.path.insert(0, str(folder))
+    os.environ["PYTHONPATH"] = str(folder)
+    with log.open("wb") as stream:
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
+    code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--tb=short", *tests])
+    sys.stdout.flush()
+    os._exit(code)
+
+
+def read(path: Path) -> dict[str, dict[str, str]]:
+    """Rows by the key of the mutant."""
+    if not path.exists():
+        return {}
+    with path.open(newline="", encoding="utf-8") as stream:
+        return {row["key"]: row for row in csv.DictReader(stream)}
+
+
+def write(path: Path, mutants: Sequence[Mutant], rows: dict[str, dict[str, str]]) -> None:
+    """The rows in the order of the table, and the page that is made from them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    known = [mutant for mutant in mutants if mutant.key in rows]
+    for target, text in ((path, _csv(known, rows)), (path.with_suffix(".md"), report(known, rows))):
+        temporary = target.with_suffix(target.suffix + ".tmp")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(target)
+
+
+def _csv(mutants: Sequence[Mutant], rows: dict[str, dict[str, str]]) -> str:
+    stream = io.StringIO()
+    table = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows[mutant.key] for mutant in mutants)
+    return stream.getvalue()
+
+
+def report(mutants: Sequence[Mutant], rows: dict[str, dict[str, str]]) -> str:
+    """Scores by package, and the mutants that survived."""
+    counts: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
+    for mutant in mutants:
+        outcome = rows[mutant.key]["outcome"]
+        kind = "equivalent" if mutant.equivalent and outcome == "survived" else outcome
+        for name in (mutant.package, "all"):
+            counts[name][kind] += 1
+    order = sorted(name for name in counts if name != "all") + ["all"]
+    lines = INTRODUCTION.splitlines()
+    for name in order:
+        c = counts[name]
+        total, noticed = c.total(), c["killed"] + c["timeout"]
+        judged = total - c["equivalent"]
+        score = f"{noticed / judged:.0%}" if judged else ""
+        figures = (c["killed"], c["timeout"], c["survived"] + c["broken"], c["equivalent"])
+        lines.append("| " + " | ".join([name, str(total), *map(str, figures), score]) + " |")
+    left = [mutant for mutant in mutants if rows[mutant.key]["outcome"] in ("survived", "broken")]
+    lines += ["", "## Survivors", ""]
+    if not left:
+        return "\n".join([*lines, "None."]) + "\n"
+    lines += ["| mutant | file | explanation |", "|---|---|---|"]
+    lines += [f"| {m.name} | `{m.file}` | {m.explanation or rows[m.key]['outcome']} |" for m in left]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", help="mutants whose name or file contains this text")
+    parser.add_argument("--again", action="store_true", help="run the chosen mutants again")
+    parser.add_argument("--timeout", type=float, default=300.0, help="seconds for the tests of one mutant")
+    parser.add_argument("--unchecked", action="store_true", help="do not run the tests without a mutant first")
+    options = parser.parse_args()
+
+    mutants = load()
+    rows = read(RESULTS)
+    chosen = [m for m in mutants if options.only in m.name or options.only in m.file]
+    pending = [m for m in chosen if options.again or m.key not in rows]
+    with tempfile.TemporaryDirectory(prefix="mutants-") as name:
+        folder = Path(name)
+        if pending:
+            copied(folder)
+            os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
+            for package in PRELOADED:
+                importlib.import_module(package)
+            gc.freeze()  # the forks share these objects
+            tests = list(dict.fromkeys(test for mutant in pending for test in mutant.tests))
+            outcome, failed, output = ("survived", "", "")
+            if not options.unchecked:
+                outcome, failed, output = tested(folder, tests, 3600)
+            if outcome != "survived":
+                print(output[-3000:], f"the tests fail without a mutant: {failed}", sep="\n", file=sys.stderr)
+                return 2
+        for mutant in pending:
+            began = time.monotonic()
+            with applied(mutant, folder):
+                outcome, failed, output = tested(folder, mutant.tests, options.timeout)
+            seconds = f"{time.monotonic() - began:.0f}"
+            found = (mutant.name, mutant.file, outcome, seconds, failed, mutant.key)
+            rows[mutant.key] = dict(zip(COLUMNS, found, strict=True))
+            write(RESULTS, mutants, rows)
+            print(f"{outcome:9} {seconds:>4} s  {mutant.name}  {failed}", flush=True)
+            if outcome == "broken":
+                print(output[-3000:])
+    write(RESULTS, mutants, rows)
+    outcomes = {mutant: rows[mutant.key]["outcome"] for mutant in chosen}
+    bad = [m for m, o in outcomes.items() if o == "broken" or (o == "survived" and not m.explanation)]
+    for mutant in bad:
+        print(f"{outcomes[mutant]}: {mutant.name}", file=sys.stderr)
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

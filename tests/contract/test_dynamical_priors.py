@@ -122,6 +122,18 @@ def test_dependencies_of_a_frame_s_spectrum(prior, kind):
             assert all_differ or torch.equal(prior.decode(z), prior.decode(other))
 
 
+def test_the_voice_of_dsae_is_one_latent_of_the_first_frame_and_empty_later():
+    """Where it does not exist, q is N(0, 1) as p is, and it costs nothing."""
+    prior, power = make("dsae"), speech()
+    posterior = prior.encode(power)
+    assert not posterior.mean[:, 1:, 0].any()
+    assert not posterior.log_variance[:, 1:, 0].any()
+    kl = prior.reconstruct(power, torch.Generator().manual_seed(0)).kl
+    assert not kl[:, 1:, 0].any()
+    assert (kl[:, 0] > 0).all()
+    assert (kl[:, 1:, 1:] > 0).all()
+
+
 def test_a_frame_depends_on_earlier_speech_only(prior, kind):
     """Given the true past, frame n must not depend on features of n or later: the bound is on log p(s).
 

@@ -92,6 +92,7 @@ def test_global_generator_is_left_alone(estep):
     [
         ("mala", {"estep.precondition": True}),
         ("langevin", {"estep.precondition": True, "estep.total_variation": 1.0}),
+        ("encoder-is", {"gain.kind": "file"}),
     ],
 )
 def test_options_keep_a_ragged_batch_one_by_one(name, options):

@@ -46,6 +46,19 @@ def test_student_t_impulses_without_speech_are_the_exact_posterior(dof, power):
     assert evidence == pytest.approx(shape / (2 * math.pi), rel=1e-5)
 
 
+@pytest.mark.parametrize(("power", "speech"), [(0.2, 5.0), (3.0, 1.0), (30.0, 4.0)])
+def test_student_t_impulses_beside_speech_follow_the_power_of_the_noise(power, speech):
+    """1 / E[1 / phi], with E|b|^2 by a sum over the complex plane of N_c(b; 0, n) N_c(x - b; 0, s)."""
+    dof, scale = 4.0, 1.5
+    side = np.linspace(-12, 12, 801)
+    b = side[:, None] + 1j * side
+    weight = np.exp(-(np.abs(b) ** 2) / scale - np.abs(math.sqrt(power) - b) ** 2 / speech)
+    second = (weight * np.abs(b) ** 2).sum() / weight.sum()
+    new = StudentT(rank=1, dof=dof).update(*single(power, scale, speech))
+    expected = (dof / 2 + second / scale) / (dof / 2 + 1)
+    assert float(new.impulse) == pytest.approx(expected, rel=1e-6)
+
+
 def test_student_t_bound_rises_beside_speech_and_stays_below_the_evidence():
     """With W and H held: log N_c(x; 0, s + phi n) + E log p(phi) - E log q(phi) + E[...] under q(b) q(phi)."""
     dof, power, scale, speech = 2.0, 40.0, 1.5, 3.0

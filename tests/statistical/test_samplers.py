@@ -95,9 +95,10 @@ def wrong_gaussian(target, mean):
     return FullGaussian(right.mean + 0.5 * right.root.sum(-1), 1.5 * right.root)
 
 
-def test_vem_mh_corrects_a_wrong_gaussian(monkeypatch):
+@pytest.mark.parametrize("changes", [{}, {"step_size": 0.6, "adaptation": 0}], ids=["adapted", "small steps"])
+def test_vem_mh_corrects_a_wrong_gaussian(monkeypatch, changes):
     monkeypatch.setattr(vem_mh, "gauss_newton", wrong_gaussian)
-    bias, spread = deviations(ESTEPS["vem-mh"](**EXACT["vem-mh"]))
+    bias, spread = deviations(kernel("vem-mh", **changes))
     assert bias < BAND[0]
     assert spread < BAND[1]
 
@@ -233,6 +234,24 @@ def test_full_variational_bound_is_the_evidence():
     for _ in range(3):
         state, info = kernel.step(target, state, streams)
     assert info.objective.item() == pytest.approx(evidence(target), abs=0.02)
+
+
+@pytest.mark.parametrize("name", ["vem", "vem-full"])
+def test_the_variational_bound_is_the_evidence_less_the_divergence_from_the_posterior(name):
+    """Of the first step, whose q is that of the start."""
+    target = linear_target()
+    streams = Streams([torch.Generator().manual_seed(5)], [target.power.shape[1]])
+    kernel = ESTEPS[name](draws=4000)
+    state = kernel.init(target, target.power, streams)
+    if name == "vem":
+        mean, root = state.parameters[0], torch.diag_embed((0.5 * state.parameters[1]).exp())
+    else:
+        mean, root = state.q.mean, state.q.root
+    _, info = kernel.step(target, state, streams)
+    normal = torch.distributions.MultivariateNormal
+    q, (exact, covariance) = normal(mean, root @ root.mT), target.posterior()
+    divergence = torch.distributions.kl_divergence(q, normal(exact, covariance)).mean().item()
+    assert info.objective.item() == pytest.approx(evidence(target) - divergence, abs=0.05)
 
 
 def test_whitening_inverts_spreading():

@@ -140,6 +140,15 @@ def test_nmf_never_raises_its_divergence() -> None:
     assert (np.diff(divergence) <= 1e-9).all()
 
 
+def test_a_step_of_nmf_goes_half_of_the_way_in_logarithms() -> None:
+    """With one atom the best activation is the mean of power over atom; a step goes half way."""
+    rng = np.random.default_rng(0)
+    power, fixed = rng.exponential(size=(5, 20)), rng.uniform(0.5, 1.5, (1, 20))
+    moved = rng.uniform(0.1, 10, (5, 1))
+    best = (power / fixed).mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(nmf.update(power, moved, fixed, moved @ fixed), np.sqrt(moved * best))
+
+
 def test_nmf_learns_and_stores_a_dictionary(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     truth = np.eye(3, 513, 100) + 0.01

@@ -97,6 +97,15 @@ def test_the_interval_covers_and_is_repeatable() -> None:
     assert all(np.isnan(interval(np.ones(1), "a")))
 
 
+def test_the_interval_is_the_central_95_percent_of_the_distribution_of_the_mean() -> None:
+    """Of many values: mean +- 1.96 standard errors, also where the mean is not the median."""
+    for values in (np.random.default_rng(1).normal(3, 2, 900), np.random.default_rng(2).exponential(2, 900)):
+        low, high = interval(values, "a")
+        error = values.std(ddof=1) / 30
+        assert (high - low) / (2 * error) == pytest.approx(1.96, rel=0.05)
+        assert (high + low) / 2 == pytest.approx(values.mean(), abs=0.2 * error)
+
+
 @pytest.fixture
 def twins(tmp_path: Path) -> Results:
     """Two methods with the same rows, and a third that differs and lacks a score."""

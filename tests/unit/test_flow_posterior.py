@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
 
 import pytest
@@ -82,6 +83,43 @@ def test_without_the_constraint_space_folds() -> None:
     kept = PlanarFlows.invertible(-3 * w, w, loose.b)
     order = [float(f.forward(z)[0][0, 1, 0, 0] - f.forward(z)[0][0, 0, 0, 0]) for f in (loose, kept)]
     assert order[0] < 0 < order[1]
+
+
+def test_maps_contract_and_expand() -> None:
+    """The slope 1 + w.u across the plane runs from 0 upwards: log(1 + e^x) for the unconstrained w.u = x."""
+    w = torch.tensor([2.0, 0, 0], dtype=torch.float64).expand(1, 1, 1, 3)
+    zero = torch.zeros(1, 1, 1, dtype=torch.float64)
+    for x in (-8.0, -1.0, 0.0, 5.0):
+        flows = PlanarFlows.invertible(x * w / 4, w, zero)
+        log_det = float(flows.forward(torch.zeros(1, 1, 1, 3, dtype=torch.float64))[1])
+        assert math.exp(log_det) == pytest.approx(math.log1p(math.exp(x)), abs=2e-3)
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_density_is_that_of_the_change_of_variables(name: str) -> None:
+    """log q(z) = log N(epsilon; 0, I) - log |det dz / d epsilon|, the Jacobian by autograd."""
+    prior, power = bent(name)
+    posterior = prior.encode(power[:1, :1])
+    epsilon = torch.randn(LATENTS, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+
+    def push(at: torch.Tensor) -> torch.Tensor:
+        image = posterior.flow.forward(at.view(1, 1, 1, -1))[0].flatten()
+        return (posterior.location + posterior.log_scale.exp() * image).flatten()
+
+    jacobian = torch.autograd.functional.jacobian(push, epsilon)
+    normal = torch.distributions.Normal(0.0, 1.0).log_prob(epsilon).sum()
+    found = posterior.log_prob(push(epsilon).view(1, 1, 1, -1)).squeeze()
+    torch.testing.assert_close(found, normal - torch.linalg.slogdet(jacobian).logabsdet)
+
+
+def test_without_a_bend_the_heads_are_mean_and_log_variance() -> None:
+    prior, power = bent("flow-vae")
+    with torch.no_grad():
+        for parameter in prior.flow_head.parameters():
+            parameter.zero_()
+    posterior, hidden = prior.encode(power), prior.encoder(prior.features(power))
+    torch.testing.assert_close(posterior.mean, prior.mean_head(hidden))
+    torch.testing.assert_close(posterior.log_variance, prior.log_variance_head(hidden))
 
 
 @pytest.mark.slow

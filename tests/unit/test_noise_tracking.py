@@ -34,6 +34,15 @@ def test_level_of_stationary_noise(tracker: Tracker, variance: float) -> None:
     assert abs(db(noise[100:].mean() / variance)) < 1.5
 
 
+def test_minimum_statistics_compensates_the_bias_of_the_minimum() -> None:
+    """To 0.15 dB on stationary noise, over 18 s; half of the compensation would be 0.2 dB too little."""
+    levels = []
+    for seed in range(3):
+        power = SPECTRAL.steady_power(SPECTRAL.analyse(white(6.0, seed)))
+        levels.append(minimum_statistics(power, HOP)[250:].mean())
+    assert abs(db(np.mean(levels))) < 0.15
+
+
 @pytest.mark.parametrize(("tracker", "seconds"), [(minimum_statistics, 2.2), (mmse_tracker, 1.2), (imcra, 2.6)])
 @pytest.mark.parametrize("step_db", [10.0, -10.0])
 def test_follows_a_step(tracker: Tracker, seconds: float, step_db: float) -> None:

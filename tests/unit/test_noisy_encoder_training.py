@@ -361,7 +361,8 @@ def pool(tmp_path_factory):
 def test_command_with_folders_and_a_pool(cli, speech, pool, tiny_prior, tmp_path):
     out = tmp_path / "net"
     arguments = ["train", f"{speech}=3", f"{speech / 's0'}=1", "--amortise", tiny_prior, "--out", out,
-                 "--valid", speech, "--noise-pool", pool, "--cache", speech.parent / "cache"]  # fmt: skip
+                 "--valid", speech, "--noise-pool", pool, "--cache", speech.parent / "cache",
+                 "--threads", 1]  # fmt: skip
     ran = cli(*arguments, *SMALL)
     assert ran.code == 0, ran.err
     assert "from a pool of 3 simulated noises" in ran.err

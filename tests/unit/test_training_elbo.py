@@ -129,3 +129,18 @@ def test_digital_silence_and_loud_frames_are_finite() -> None:
     terms = elbo_terms(model, power, torch.Generator().manual_seed(0))
     assert torch.isfinite(terms.reconstruction).all()
     assert torch.isfinite(terms.kl).all()
+
+
+def test_padding_of_sequences_counts_in_no_term() -> None:
+    """Frames beyond the end of a sequence, however loud, change neither term nor the KL of a latent."""
+    model, mask = tiny(latent=3), torch.tensor([[1.0, 1, 1, 1], [1, 1, 0, 0]], dtype=torch.float64)
+    power = torch.rand(2, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    power[1, 2:] = 1e6
+    exists = mask > 0
+    with torch.no_grad():
+        terms = elbo_terms(model, power, torch.Generator().manual_seed(2), mask)
+        every = elbo_terms(model, power, torch.Generator().manual_seed(2))
+        kl = model.encode(power).kl_by_dimension()[exists]
+    torch.testing.assert_close(terms.kl, kl.sum(-1))
+    torch.testing.assert_close(terms.kl_by_dimension, kl.mean(0))
+    torch.testing.assert_close(terms.reconstruction, every.reconstruction.view(2, 4)[exists])
