@@ -179,7 +179,7 @@ def tested(folder: Path, tests: Sequence[str], timeout: float) -> tuple[str, str
         return "timeout", "", log.read_text(encoding="utf-8")
     output = log.read_text(encoding="utf-8", errors="replace")
     outcome = {0: "survived", 1: "killed"}.get(process.exitcode, "broken")
-    failed = re.search(r"^(?:FAILED|ERROR) (\S+::\S+)", output, re.MULTILINE)
+    failed = re.search(r"^(?:FAILED|ERROR) (\S+::.+?)(?: - .*)?$", output, re.MULTILINE)
     return outcome, failed.group(1) if failed else "", output
 
 
