@@ -5,11 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-import shutil
 import struct
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from tests.browser import chromium, wait
 from vae_se.benchmark.listen import listening_page
 from vae_se.benchmark.picture import png, spectrogram
 from vae_se.benchmark.report import load_results
@@ -97,31 +97,8 @@ def test_the_page_is_self_contained_and_says_what_it_leaves_out(tmp_path: Path) 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("no Chromium: apt-get install chromium chromium-driver")
-    webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium: pip install selenium")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in (
-        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-        "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
-        "--window-size=1200,900", f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
-    ):  # fmt: skip
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    from selenium.webdriver.chrome.service import Service
-
-    with webdriver.Chrome(options=options, service=Service(driver)) as opened:
+    with chromium(tmp_path_factory.mktemp("profile"), "--window-size=1200,900") as opened:
         yield opened
-
-
-def wait(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.03)
-    return value
 
 
 def test_play_switch_sort_and_blind_export(browser: Any, tmp_path: Path) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import base64
 import os
-import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +14,13 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from tests.browser import chromium, wait
 from tests.conftest import ROOT, noisy_like
 
 pytestmark = pytest.mark.slow
+
+#: A microphone that beeps, and a window that shows the page at once.
+FLAGS = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", "--window-size=1280,1400")
 
 
 @pytest.fixture(scope="module")
@@ -40,32 +42,8 @@ def address() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("no Chromium: apt-get install chromium chromium-driver")
-    webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium: pip install selenium")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in (
-        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-        "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
-        "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
-        "--window-size=1280,1400", f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
-    ):  # fmt: skip
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    from selenium.webdriver.chrome.service import Service
-
-    with webdriver.Chrome(options=options, service=Service(driver)) as opened:
+    with chromium(tmp_path_factory.mktemp("profile"), *FLAGS) as opened:
         yield opened
-
-
-def wait(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
-    return value
 
 
 def screenshot(browser: Any, name: str) -> None:
