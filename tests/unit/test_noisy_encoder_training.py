@@ -66,7 +66,7 @@ def history(folder):
 def test_the_loss_falls_and_the_folder_is_complete(job, options):
     state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     told = []
-    options = dataclasses.replace(options, steps=32, every=8)
+    options = dataclasses.replace(options, steps=16, every=4)
     config = train_noisy_encoder(
         dataclasses.replace(job, options=options, data_note="Made up.", licence="CC0.", command="vae-se x"),
         told.append,
@@ -74,9 +74,9 @@ def test_the_loss_falls_and_the_folder_is_complete(job, options):
     assert torch.equal(state[0], torch.get_rng_state())
     assert np.array_equal(state[1], np.random.get_state()[1])  # noqa: NPY002
     assert "simulated" in told[0]
-    assert told[-1].startswith("step 32 of 32")
+    assert told[-1].startswith("step 16 of 16")
     records = history(job.out)
-    assert [r["step"] for r in records] == [8, 16, 24, 32]
+    assert [r["step"] for r in records] == [4, 8, 12, 16]
     assert records[-1]["valid_loss"] < records[0]["valid_loss"]
     assert all(np.isfinite(list(r.values())).all() for r in records)
     assert records[-1] == {k: v for k, v in config["training"]["last"].items() if k != "seconds"}
@@ -91,7 +91,7 @@ def test_the_loss_falls_and_the_folder_is_complete(job, options):
     count = sum(p.numel() for p in model.parameters())
     for expected in (
         "Made up.", "CC0.", "vae-se x", f"{count:,} parameters", "Seed 0", "two-way", "no recording of noise",
-        config["prior"], "| 8 | ", "| 24 | ", "| 32 | ", f"{records[-1]['valid_gain_db']:.2f} |",
+        config["prior"], "| 4 | ", "| 12 | ", "| 16 | ", f"{records[-1]['valid_gain_db']:.2f} |",
         f"| `{job.data}` | 4 | 4 | ",
     ):  # fmt: skip
         assert expected in card
