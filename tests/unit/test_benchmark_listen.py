@@ -156,6 +156,7 @@ def test_play_switch_sort_and_blind_export(browser: Any, tmp_path: Path) -> None
     assert "pesq_wb ↑" in summary
     assert "lsd ↓" in summary
     assert "MOS-LQO" in summary
+    before = browser.get_window_size()
     for width in (1280, 900, 420):
         browser.set_window_size(width, 900)
         columns, cards = script(
@@ -163,6 +164,7 @@ def test_play_switch_sort_and_blind_export(browser: Any, tmp_path: Path) -> None
             ".split(' ').length, e.children.length])[0]"
         )
         assert cards % columns in (0, columns - 1), (width, columns, cards)
+    browser.set_window_size(before["width"], before["height"])
 
     # It plays: time goes on, and the sound is not silence.
     browser.find_element(By.CSS_SELECTOR, "article .play").click()
