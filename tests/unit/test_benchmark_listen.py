@@ -210,7 +210,9 @@ def test_play_switch_sort_and_blind_export(browser: Any, tmp_path: Path) -> None
     assert not browser.find_element(By.ID, "summary").is_displayed()
     assert not browser.find_elements(By.CSS_SELECTOR, "main img")
     browser.find_element(By.ID, "listener").send_keys("=me, 1")
-    browser.find_elements(By.CSS_SELECTOR, "article:first-child .best")[1].click()
+    second = browser.find_elements(By.CSS_SELECTOR, "article:first-child .best")[1]
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", second)  # clear of the controls
+    second.click()
     Select(browser.find_elements(By.CSS_SELECTOR, "article:first-child .rating")[1]).select_by_value("4")
     letters = script("data.items.find(i => i.id === 'a').letters")
     browser.find_element(By.ID, "export").click()
