@@ -1,6 +1,6 @@
 """Draw the README's picture: an example that shows what the program can do, and one where it fails.
 
-    python eval/scripts/readme_picture.py [--good street --bad babble] [-o examples/before_after.png]
+    python eval/scripts/readme_picture.py [--good street --bad 8talker] [-o examples/before_after.png]
 
 Both are mixtures of the validation set (eval/results/validation.manifest.jsonl): of the noise ``--good`` the
 one that gains most SI-SDR, of ``--bad`` the one that gains least. Needs the development data, $VAE_SE_DATA.
@@ -70,7 +70,7 @@ def main() -> None:
     """Choose the examples and draw them side by side."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--good", default="street")
-    parser.add_argument("--bad", default="babble")
+    parser.add_argument("--bad", default="8talker")
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "examples" / "before_after.png")
     given = parser.parse_args()
     enhancer, data = Enhancer.from_pretrained(device="cpu"), find_data_root(None)

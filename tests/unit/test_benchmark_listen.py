@@ -133,6 +133,7 @@ def test_play_switch_sort_and_blind_export(browser: Any, tmp_path: Path) -> None
     assert "pesq_wb ↑" in summary
     assert "lsd ↓" in summary
     assert "MOS-LQO" in summary
+    before = browser.get_window_size()
     for width in (1280, 900, 420):
         browser.set_window_size(width, 900)
         columns, cards = script(
@@ -140,6 +141,7 @@ def test_play_switch_sort_and_blind_export(browser: Any, tmp_path: Path) -> None
             ".split(' ').length, e.children.length])[0]"
         )
         assert cards % columns in (0, columns - 1), (width, columns, cards)
+    browser.set_window_size(before["width"], before["height"])
 
     # It plays: time goes on, and the sound is not silence.
     browser.find_element(By.CSS_SELECTOR, "article .play").click()
@@ -185,7 +187,9 @@ def test_play_switch_sort_and_blind_export(browser: Any, tmp_path: Path) -> None
     assert not browser.find_element(By.ID, "summary").is_displayed()
     assert not browser.find_elements(By.CSS_SELECTOR, "main img")
     browser.find_element(By.ID, "listener").send_keys("=me, 1")
-    browser.find_elements(By.CSS_SELECTOR, "article:first-child .best")[1].click()
+    second = browser.find_elements(By.CSS_SELECTOR, "article:first-child .best")[1]
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", second)  # clear of the controls
+    second.click()
     Select(browser.find_elements(By.CSS_SELECTOR, "article:first-child .rating")[1]).select_by_value("4")
     letters = script("data.items.find(i => i.id === 'a').letters")
     browser.find_element(By.ID, "export").click()

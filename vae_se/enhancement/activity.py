@@ -35,7 +35,7 @@ class SpeechSegment:
 
 
 def audible(speech: SampleBuffer, signal: SignalSpec, device: torch.device) -> torch.Tensor:
-    """1 in frames of ``speech`` that are at most :data:`FAINT_DB` below its active level, 0 in others, (N,).
+    """Frames of ``speech`` that are at most :data:`FAINT_DB` below its active level, (N,): 1, and 0 for others.
 
     ``speech``: the posterior mean of one channel at the rate of ``signal``.
     """
