@@ -17,6 +17,7 @@ _EXTRAS = {
     "plot": ("matplotlib",),
     "train": ("tensorboard", "matplotlib"),
     "baselines": ("noisereduce", "pyrnnoise"),
+    "live": ("sounddevice",),
 }
 
 

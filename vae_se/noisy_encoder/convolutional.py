@@ -137,9 +137,7 @@ class ConvolutionalNoisyEncoder(nn.Module):
         self.log_power_mean.copy_(mean)
         self.log_power_std.copy_(std)
 
-    def forward(
-        self, power: torch.Tensor, mask: torch.Tensor, past: Past | None = None
-    ) -> CalibratedEncoding:
+    def forward(self, power: torch.Tensor, mask: torch.Tensor, past: Past | None = None) -> CalibratedEncoding:
         """``power`` (B, N, F), ``mask`` (B, N): a recording's result does not depend on its padding.
 
         ``past``: of a causal network that takes a recording in parts; it is updated.

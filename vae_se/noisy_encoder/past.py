@@ -34,7 +34,7 @@ class Past:
         return joined
 
     def mean(self, values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Mean of all frames up to each frame, (B, N, F); ``values`` (B, N, F) is 0 where ``mask`` (B, N) is."""
+        """Mean of ``values`` (B, N, F) up to each frame; they are 0 where ``mask`` (B, N) is."""
         sums = self._sum + values.cumsum(1)
         counts = self._count + mask.cumsum(1).unsqueeze(-1)
         keep = (MEAN_FRAMES / counts[:, -1:]).clamp(max=1)

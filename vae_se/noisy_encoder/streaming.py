@@ -18,7 +18,7 @@ from .past import MEAN_FRAMES, Past
 WINDOW = 48
 
 #: Frames over which the backward layers of the recurrent network run.
-REVISED = 32
+REVISED = 24
 
 
 class EncoderStream(Protocol):
