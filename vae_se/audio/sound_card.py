@@ -69,8 +69,9 @@ class PortAudio:
                 latency="low",
             )  # fmt: skip
         except (self._library.PortAudioError, ValueError) as error:
+            wanted = f"{device or '(default)'}, {channels} channels at {rate} Hz"
             raise AudioError(
-                f"cannot open the {label} {device or '(default)'} with {channels} channels at {rate} Hz: {error}",
+                f"cannot open the {label} {wanted}: {error}",
                 "python -m sounddevice lists the devices; try another, or --rate 48000",
             ) from None
 

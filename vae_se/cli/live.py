@@ -21,13 +21,14 @@ _FLOOR_DB = -60.0  # level at which a bar is empty
 
 class StopSignal:
     """Within the block, ^C and SIGTERM set :attr:`received` in place of an exception: the sound so far is
-    finished and written."""
+    finished and written. A signal that the program ignores stays ignored."""
 
     def __init__(self) -> None:
         self.received = False
 
     def __enter__(self) -> StopSignal:
-        self._before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._before = {number: found for number, found in handlers.items() if found != signal.SIG_IGN}
         for number in self._before:
             signal.signal(number, self._remember)
         return self
