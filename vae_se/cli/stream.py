@@ -97,7 +97,8 @@ def stream(source: str, output: str, **options: Any) -> int:
     talks = call.used and not options["quiet"]
     performance = Performance()
     with ExitStack() as stack:
-        raw, parts = None, iter(())
+        raw: RawFormat | None = None
+        parts: Iterator[np.ndarray] = iter(())
         if call.mic is None:
             raw = raw_format(options["raw"], options["rate"], options["channels"])
             form, parts = _open(source, raw, stack)
