@@ -19,6 +19,7 @@ _EXTRAS = {
     "plot": ("matplotlib",),
     "train": ("tensorboard", "matplotlib"),
     "baselines": ("noisereduce", "pyrnnoise"),
+    "live": ("sounddevice",),
 }
 
 

@@ -6,10 +6,13 @@ import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+import torch
 
 from ..audio.level import LevelMeter
+from ..audio.running import MEMORY
 from ..config import OutputConfig
 from ..numerics import SILENCE_RMS
+from ..signal_spec import SignalSpec
 
 #: A block (C, T) of the recording, and of its speech.
 NoisyAndSpeech = tuple[np.ndarray, np.ndarray]
@@ -61,3 +64,24 @@ def add_residual_noise(blocks: Iterable[NoisyAndSpeech], gains: np.ndarray | Non
     for noisy, speech in blocks:
         noise = noisy - speech
         yield (speech if gains is None else noise * gains.astype(noise.dtype) + speech), noise
+
+
+class RunningResidual:
+    """The residual noise of a stream: the level of the noise is that of an exponential window of the past."""
+
+    def __init__(self, output: OutputConfig, signal: SignalSpec) -> None:
+        self._output, self._hop_seconds = output, signal.hop / signal.rate
+        self._power, self._frames = 0.0, 0.0
+
+    def applied(self, wiener: torch.Tensor, spectrum: torch.Tensor, level: float) -> torch.Tensor:
+        """The filter (N, F) that keeps as much noise as the settings require.
+
+        ``wiener`` (N, F): of the next frames; ``spectrum`` (N, F): their complex spectra, on the scale of
+        ``level``, the active RMS of the speech.
+        """
+        keep = np.exp(-len(wiener) * self._hop_seconds / MEMORY)
+        noise = ((1 - wiener) * spectrum).abs().square().mean(-1)
+        self._power = keep * self._power + float(noise.sum())
+        self._frames = keep * self._frames + len(wiener)
+        gain = residual_gain(self._output, level, float(np.sqrt(self._power / self._frames)))
+        return wiener + gain * (1 - wiener)

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..audio.running import MEMORY, RunningLevel
+from ..audio.running import RunningLevel
 from ..config import OutputConfig
 from ..inference.monte_carlo_em import MonteCarloEM
 from ..noise.continuation import shift_window
 from ..rng import Streams
 from ..signal_spec import SignalSpec
 from .channel import level_scale, power_of
-from .residual_noise import residual_gain
+from .residual_noise import RunningResidual
 from .sample_buffer import MemoryBuffer
 from .segmented_em import run_em
 
@@ -59,7 +59,7 @@ class SlidingWindow:
         level: float | None = None,
     ) -> None:
         self._em, self._signal, self._stft, self._device = em, signal, signal.stft, device
-        self._frames, self._output, self._seed, self._name = frames, output, seed, name
+        self._frames, self._seed, self._name = frames, seed, name
         self._level, self._meter = level, RunningLevel(signal.rate)
         # Positions in both buffers count from the first sample of frame 0, which lies in zeros before the
         # stream.
@@ -68,7 +68,7 @@ class SlidingWindow:
         self._speech = MemoryBuffer(np.float32, self._front)
         self._measured = self._returned = self._front  # samples that the meter has seen, the caller has got
         self._done, self._blocks = 0, 0  # frames and blocks that are enhanced
-        self._noise_power, self._noise_frames = 0.0, 0.0
+        self._residual = RunningResidual(output, signal)
         self._state: _WindowState | None = None
 
     def push(self, samples: np.ndarray) -> np.ndarray:
@@ -106,7 +106,7 @@ class SlidingWindow:
         scale = level_scale(level, self._signal)
         if scale is not None:
             wiener = self._filter(spectrum / scale, first, scale)[block]
-            speech = speech * self._with_residual_noise(wiener, spectrum[block], level)
+            speech = speech * self._residual.applied(wiener, spectrum[block], level)
         samples = self._stft.contribution(speech).cpu().numpy()
         self._speech.add(self._done * hop, samples[: self._front])
         self._speech.append(samples[self._front :])
@@ -137,13 +137,3 @@ class SlidingWindow:
         estimate = run_em(self._em, power, mask, streams, continued)
         self._state = _WindowState(first, scale, estimate.state.noise)
         return estimate.wiener[0]
-
-    def _with_residual_noise(self, wiener: torch.Tensor, spectrum: torch.Tensor, level: float) -> torch.Tensor:
-        """The filter (N, F) that keeps as much noise as the settings require; ``level`` is the speech's."""
-        keep = np.exp(-len(wiener) * self._signal.hop / (self._signal.rate * MEMORY))
-        noise = ((1 - wiener) * spectrum).abs().square().mean(-1)
-        self._noise_power = keep * self._noise_power + float(noise.sum())
-        self._noise_frames = keep * self._noise_frames + len(wiener)
-        noise_level = float(np.sqrt(self._noise_power / self._noise_frames))
-        gain = residual_gain(self._output, level, noise_level)
-        return wiener + gain * (1 - wiener)

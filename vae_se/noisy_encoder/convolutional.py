@@ -16,6 +16,7 @@ from ..errors import UsageError
 from ..numerics import LOG_VARIANCE_MAX, LOG_VARIANCE_MIN, POWER_FLOOR
 from ..priors.posterior import GaussianPosterior
 from .network import NoisyEncoding, check_sizes, recording_mean
+from .past import Past
 
 _LATENT_RANGE = (-8.0, 2.0)  # of log-variances of q
 _MASK_RANGE = (-8.0, 3.0)  # of log n - log |x|^2, where the noise follows the input
@@ -61,10 +62,11 @@ class _Dilated(nn.Module):
         self.taps = nn.Linear(3 * width, width)
         self.mix = nn.Linear(width, width)
 
-    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, mask: torch.Tensor, past: Past, key: str) -> torch.Tensor:
         d, n = self.dilation, x.shape[1]
         # Frames that do not exist count as zero, at the ends of the batch and of each recording alike.
-        h = functional.pad(self.norm(x) * mask, (0, 0, 2 * d, 0) if self.causal else (0, 0, d, d))
+        h = self.norm(x) * mask
+        h = past.prepend(key, h, 2 * d, 1) if self.causal else functional.pad(h, (0, 0, d, d))
         h = torch.cat([h[:, :n], h[:, d : d + n], h[:, 2 * d : 2 * d + n]], -1)
         out: torch.Tensor = x + self.mix(functional.silu(self.taps(h)))
         return out
@@ -142,19 +144,23 @@ class ConvolutionalNoisyEncoder(nn.Module):
         self.log_power_mean.copy_(mean)
         self.log_power_std.copy_(std)
 
-    def forward(self, power: torch.Tensor, mask: torch.Tensor) -> CalibratedEncoding:
-        """``power`` (B, N, F), ``mask`` (B, N): a recording's result does not depend on its padding."""
+    def forward(self, power: torch.Tensor, mask: torch.Tensor, past: Past | None = None) -> CalibratedEncoding:
+        """``power`` (B, N, F), ``mask`` (B, N): a recording's result does not depend on its padding.
+
+        ``past``: of a causal network that takes a recording in parts; it is updated.
+        """
+        past = past or Past()
         present = mask.unsqueeze(-1)
         log_power = torch.log(power + POWER_FLOOR)
         standard = (log_power - self.log_power_mean) / self.log_power_std * present
-        mean = recording_mean(standard, mask, self.causal)
+        mean = past.mean(standard, mask) if self.causal else recording_mean(standard, mask, causal=False)
         band, band_mean = self._to_bands(standard), self._to_bands(mean)
         image = torch.stack([band, (band - band_mean) * present], 1)
-        low = functional.silu(self.down1(self._pad(image))) * mask[:, None, :, None]
-        deep = functional.silu(self.down2(self._pad(low)))
+        low = functional.silu(self.down1(self._pad(image, past, "image"))) * mask[:, None, :, None]
+        deep = functional.silu(self.down2(self._pad(low, past, "low")))
         hidden = self.enter(deep.transpose(1, 2).flatten(2)) + self.enter_mean(band_mean)
-        for block in self._time_blocks():
-            hidden = block(hidden, present)
+        for number, block in enumerate(self._time_blocks()):
+            hidden = block(hidden, present, past, f"block {number}")
         hidden = self.leave(hidden)
         latent_mean, log_variance, log_spread = self.speech(hidden).chunk(3, -1)
         back = self.up0(hidden).unflatten(-1, (self.channels, self.positions)).transpose(1, 2)
@@ -188,9 +194,9 @@ class ConvolutionalNoisyEncoder(nn.Module):
     def _time_blocks(self) -> Iterator[_Dilated]:
         return (typing.cast(_Dilated, block) for block in self.time)
 
-    def _pad(self, image: torch.Tensor) -> torch.Tensor:
+    def _pad(self, image: torch.Tensor, past: Past, key: str) -> torch.Tensor:
         """Two frames more, for a kernel of three."""
-        return functional.pad(image, (0, 0, 2, 0) if self.causal else (0, 0, 1, 1))
+        return past.prepend(key, image, 2, 2) if self.causal else functional.pad(image, (0, 0, 1, 1))
 
     def config(self) -> dict[str, Any]:
         """Keywords of the constructor, JSON-able."""

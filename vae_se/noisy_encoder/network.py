@@ -110,7 +110,11 @@ class NoisyEncoder(nn.Module):
         hidden = nn.functional.silu(self.project(log_power) + self.project_mean(mean))
         lengths = mask.sum(-1).long().cpu()
         context = self._recur(self.second, self._recur(self.first, hidden, lengths), lengths)
-        joined = torch.cat([hidden, context], -1)
+        return self.read_out(torch.cat([hidden, context], -1), mean)
+
+    def read_out(self, joined: torch.Tensor, mean: torch.Tensor) -> NoisyEncoding:
+        """The encoding from the last hidden units (B, N, width + hidden units of the second layer) and the mean
+        log-power."""
         latent_mean, log_variance = self.speech(joined).chunk(2, -1)
         log_noise = self.log_power_mean + self.log_power_std * (mean + self.noise(joined))
         return NoisyEncoding(

@@ -1,0 +1,86 @@
+"""Streams for calls: a latency of 64 ms or less, and a cost per block that does not grow with the past."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..config import Config
+from ..device import usual_torch
+from .enhancer import Enhancer
+from .live_channel import LiveChannel, LiveDelay
+from .stream import Stream
+
+#: Settings for live streams. The iterations of a block are all that its frames get.
+SETTINGS = {"inference.iterations": 5, "inference.averaging": 3}
+
+#: Largest delay in seconds, unless another is asked for.
+LATENCY = 0.064
+
+
+class LiveEnhancer(Stream):
+    """Enhances a stream within a given latency: ``push(samples)`` returns the speech that is complete.
+
+    ``enhancer``: prior and settings; :meth:`from_pretrained` makes one with the settings for live streams.
+    ``rate`` in Hz and ``channels``: of the stream. ``latency``: the largest delay of a sample in seconds, from
+    32 ms; up to 96 ms it is spent on the window and the block, beyond that on a look-ahead of the noisy encoder
+    (:class:`~vae_se.enhancement.live_channel.LiveDelay`). ``level`` and ``name``: as of
+    :class:`~vae_se.enhancement.online.OnlineEnhancer`. The output does not depend on how the stream is split,
+    and is as long as the input.
+
+    Raises UsageError for a latency that is too short, for a prior that ties the frames together or has no noisy
+    encoder, for a noise model without spectra, and for settings that need the whole recording.
+    """
+
+    @usual_torch()
+    def __init__(
+        self,
+        enhancer: Enhancer,
+        rate: int,
+        channels: int = 1,
+        *,
+        latency: float = LATENCY,
+        level: float | None = None,
+        name: str = "",
+    ) -> None:
+        self._open(enhancer, rate, channels, level)
+        self.delay = LiveDelay.within(latency, self._signal)
+        self._streams = [
+            LiveChannel(
+                enhancer.em, self._signal, enhancer.device, self.delay, enhancer.config.output,
+                enhancer.config.seed, name, level,
+            )
+            for _ in range(channels)
+        ]  # fmt: skip
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        rate: int,
+        channels: int = 1,
+        *,
+        prior: str | Path | None = None,
+        config: Config | None = None,
+        device: str = "cpu",
+        threads: int | None = None,
+        **options: Any,
+    ) -> LiveEnhancer:
+        """An enhancer of a stream of ``rate`` Hz, with a shipped prior (by name) or one of yours (by folder).
+
+        ``config`` replaces the settings for live streams; ``threads``: see :meth:`Enhancer.from_pretrained`;
+        ``options`` are those of the constructor.
+        """
+        config = config or Config().override(SETTINGS)
+        enhancer = Enhancer.from_pretrained(prior, config=config, device=device, threads=threads)
+        return cls(enhancer, rate, channels, **options)
+
+    @property
+    def latency(self) -> float:
+        """Largest delay of a sample in seconds: block, look-ahead and the rest of the synthesis window.
+        Resampling adds 0.02 to 0.1 s where the prior has another rate."""
+        return self.delay.hops * self._signal.hop / self._signal.rate
+
+    @property
+    def block(self) -> float:
+        """Seconds of sound that are processed at a time."""
+        return self.delay.block * self._signal.hop / self._signal.rate

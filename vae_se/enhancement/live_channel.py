@@ -1,0 +1,121 @@
+"""One channel of a live stream at the prior's rate: samples in, speech out a few frames later."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+
+from ..audio.running import RunningLevel
+from ..config import OutputConfig
+from ..errors import UsageError
+from ..inference.monte_carlo_em import MonteCarloEM
+from ..numerics import SILENCE_RMS
+from ..signal_spec import SignalSpec
+from .channel import power_of
+from .live_em import LiveEM
+from .live_frames import LiveFrames
+from .residual_noise import RunningResidual
+
+#: Most frames in a block: a larger block costs less per second, and leaves less of the latency.
+MOST_BLOCK = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class LiveDelay:
+    """How a latency is spent, in hops: a ``block`` of frames is processed at a time, ``lookahead`` frames
+    after it have been received (a multiple of ``block``), and the synthesis window has ``span`` hops.
+
+    >>> LiveDelay.within(0.064, SignalSpec())
+    LiveDelay(block=3, lookahead=0, span=2)
+    >>> LiveDelay.within(0.304, SignalSpec()).hops
+    18
+    """
+
+    block: int
+    lookahead: int
+    span: int
+
+    @property
+    def hops(self) -> int:
+        """Largest delay of a sample in hops: its block, the look-ahead, and the rest of the window."""
+        return self.block - 1 + self.lookahead + self.span
+
+    @classmethod
+    def within(cls, latency: float, signal: SignalSpec) -> LiveDelay:
+        """The delay of at most ``latency`` seconds. UsageError where it is below two hops."""
+        hops = int(latency * signal.rate / signal.hop + 1e-6)
+        if hops < 2:
+            raise UsageError(
+                f"a latency of {latency} s", f"give at least {2 * signal.hop / signal.rate:g} s, two frames"
+            )
+        block = min(MOST_BLOCK, hops - 1)
+        span = min(signal.window // signal.hop, hops - block + 1)
+        lookahead = (hops - block + 1 - span) // block * block
+        return cls(block, lookahead, span)
+
+
+class LiveChannel:
+    """Enhances the samples of one channel, block by block (:class:`LiveEM`).
+
+    ``level``: active RMS of the recording; None for the running level of what has been received.
+    """
+
+    def __init__(
+        self, em: MonteCarloEM, signal: SignalSpec, device: torch.device, delay: LiveDelay,
+        output: OutputConfig, seed: int, name: str, level: float | None = None,
+    ) -> None:  # fmt: skip
+        self._signal, self._device, self._delay = signal, device, delay
+        self._em = LiveEM(em, device, delay.block, delay.lookahead, seed, name)
+        self._frames = LiveFrames(signal.stft, delay.block, delay.span * signal.hop, device)
+        self._residual = RunningResidual(output, signal)
+        self._level, self._meter = level, RunningLevel(signal.rate)
+        self._waiting = np.zeros(0, np.float32)  # less than a block of samples
+        self._spectra = torch.zeros(0, signal.stft.bins, dtype=torch.complex64, device=device)
+        # The first samples that come out lie in the zeros before the stream.
+        self._skip = (delay.span - 1) * signal.hop
+        self._left = 0  # samples received and not returned
+
+    def push(self, samples: np.ndarray) -> np.ndarray:
+        """Take the next samples (T,); return the speech that is complete, in order."""
+        self._left += samples.size
+        waiting = np.concatenate([self._waiting, samples.astype(np.float32)])
+        step = self._delay.block * self._signal.hop
+        whole = waiting.size - waiting.size % step
+        self._waiting = waiting[whole:]
+        speech = [self._next(waiting[start : start + step]) for start in range(0, whole, step)]
+        out = np.concatenate([np.zeros(0, np.float32), *speech])
+        skipped = min(self._skip, out.size)
+        self._skip -= skipped
+        out = out[skipped : skipped + self._left]
+        self._left -= out.size
+        return out
+
+    def flush(self) -> np.ndarray:
+        """The speech of all samples that remain."""
+        left = self._left
+        blocks = -(-self._delay.hops // self._delay.block) + 1
+        step = self._delay.block * self._signal.hop
+        self._left = left
+        zeros = np.zeros(blocks * step, np.float32)
+        speech = self.push(zeros)[:left]
+        self._left = 0
+        return speech
+
+    def _next(self, samples: np.ndarray) -> np.ndarray:
+        """Take one block of samples; the samples that are complete, a block of them or none."""
+        self._meter.push(samples)
+        new = self._frames.analyse(samples)
+        held = self._delay.block + self._delay.lookahead
+        self._spectra = torch.cat([self._spectra, new])[-held:]
+        level = self._level or self._meter.active_rms()
+        wiener = None
+        if level >= SILENCE_RMS:
+            wiener = self._em.next(power_of(new), level / self._signal.active_rms)
+        if len(self._spectra) < held:
+            return np.zeros(0, np.float32)
+        spectra = self._spectra[: self._delay.block]
+        if wiener is not None:
+            spectra = spectra * self._residual.applied(wiener, spectra, level)
+        return self._frames.synthesise(spectra)

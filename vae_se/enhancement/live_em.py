@@ -1,0 +1,89 @@
+"""Incremental EM on a stream: a few E-steps on each block, one M-step over the last second and a half."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+
+from ..errors import UsageError
+from ..inference.monte_carlo_em import MonteCarloEM
+from ..inference.target import Target
+from ..inference.wiener import FilterMoments, filter_moments
+from ..noise.moving_window import MovingWindow
+from ..noisy_encoder.streaming import EncoderStream, encoder_stream
+from ..numerics import POWER_FLOOR
+from ..priors.posterior import GaussianPosterior
+from ..rng import Streams
+
+
+class LiveEM:
+    """The filter of one block of frames after the other.
+
+    Latents and noise of a block start from the noisy encoder, which has heard the stream so far and
+    ``lookahead`` frames after the block. ``em.iterations`` E-steps on the block alternate with updates of its
+    gain and its activations; the filter averages over the draws of the last ``em.averaging`` of them. Then the
+    noise spectra take one M-step over a moving window (:class:`~vae_se.noise.moving_window.MovingWindow`). The
+    cost of a block does not depend on the look-ahead or on what came before.
+
+    Raises UsageError for a prior that ties the frames together, for a prior without a noisy encoder, and for a
+    noise model without spectra.
+    """
+
+    def __init__(
+        self, em: MonteCarloEM, device: torch.device, block: int, lookahead: int, seed: int, name: str
+    ) -> None:
+        if not em.prior.factorised:
+            raise UsageError(
+                "a live stream treats frames as independent, and this prior ties them together",
+                "take the prior default, or a stream with --block, --lookahead and --context",
+            )
+        if em.iterations < 1:
+            raise UsageError(f"{em.iterations} iterations in a live stream", "give 1 or more")
+        self._em, self._block, self._held = em, block, block + lookahead
+        self._encoder: EncoderStream = encoder_stream(em.noisy_encoder, self._held)
+        self._noise = MovingWindow(em.noise, seed, name)
+        self._streams = Streams.from_seed(seed, [name], [block], device)
+        self._mask = torch.ones(1, block, device=device)
+        self._power = torch.zeros(1, 0, em.prior.signal.stft.bins, device=device)
+
+    @torch.no_grad()
+    def next(self, power: torch.Tensor, scale: float) -> torch.Tensor | None:
+        """Take the power |x|^2 (block, F) of the next frames; the filter (block, F) of the block that lies
+        ``lookahead`` frames before, or None while there is none.
+
+        ``scale``: how many times louder the channel is than the prior's speech.
+        """
+        level = scale**2
+        self._power = torch.cat([self._power, power.unsqueeze(0)], 1)[:, -self._held :]
+        encoding = self._encoder.push(power.unsqueeze(0) / level + POWER_FLOOR)
+        if self._power.shape[1] < self._held:
+            return None
+        block = self._power[:, : self._block] / level + POWER_FLOOR
+        self._noise.begin(block, encoding.log_noise[:, : self._block].exp(), level)
+        posterior = GaussianPosterior(
+            encoding.posterior.mean[:, : self._block], encoding.posterior.log_variance[:, : self._block]
+        )
+        gain = torch.ones_like(self._mask)
+        target = Target(self._em.prior, block, self._noise.variance, gain, self._mask, posterior)
+        return self._run(target)[0]
+
+    def _run(self, target: Target) -> torch.Tensor:
+        """The filter of the block (1, n, F), after the iterations of EM on it."""
+        em = self._em
+        state = em.estep.init(target, target.power, self._streams)
+        total: FilterMoments | None = None
+        for number in range(em.iterations):
+            state, _ = em.estep.step(target, state, self._streams)
+            draws = state.draws
+            gain = em.gain.update(target, draws.log_variance, draws.log_weight)
+            target = dataclasses.replace(target, gain=gain)
+            speech = target.speech_variance(draws.log_variance)
+            self._noise.refine(speech, draws.log_weight)
+            target = dataclasses.replace(target, noise=self._noise.variance)
+            if number >= em.iterations - em.averaging:
+                moments = filter_moments(target, draws)
+                total = moments if total is None else total + moments
+        assert total is not None, "iterations and averaging are at least 1"
+        self._noise.end(torch.einsum("brn,brnf->bnf", draws.log_weight.exp(), speech))
+        return total.mean()

@@ -1,0 +1,137 @@
+"""The factors of the noise of a stream: one M-step per block, over a window that moves."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+
+from ..errors import UsageError
+from ..rng import Streams
+from .base import NoiseModel
+from .continuation import fit_activations
+from .multiplicative import NMFState, draw_weight, product, update_h
+
+#: Frames of the window: 1.5 s at a hop of 16 ms.
+FRAMES = 96
+
+#: The spectra are fitted to the variance that the noisy encoder proposes until the stream has this many frames.
+FITTED_FRAMES = 64
+
+#: Updates of that fit in each block, and of the fit of a new block's activations.
+UPDATES = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class _Window:
+    """The last frames, at the power scale of the last block: factors, power |x|^2 (B, N, F), the variance of
+    the noise that was proposed (B, N, F) and that of the speech (B, 1, N, F), up to the last block."""
+
+    factors: NMFState
+    power: torch.Tensor
+    proposed: torch.Tensor
+    speech: torch.Tensor
+    level: float
+
+
+class MovingWindow:
+    """Incremental EM for W and H (Neal and Hinton, A view of the EM algorithm that justifies incremental,
+    sparse, and other variants, 1998).
+
+    :meth:`begin` takes a block of frames, whose activations start at a fit to the variance that a noisy encoder
+    proposes. :meth:`refine` updates them given draws of the speech. :meth:`end` keeps the speech variance of
+    the block and runs one M-step over the window, in which the speech of earlier frames stays as it was
+    estimated. In the first second the spectra are fitted to the proposed variances.
+
+    ``model``: a noise model whose state is a factorisation; UsageError for any other. ``name`` and ``seed``
+    select the random numbers of its start.
+    """
+
+    def __init__(self, model: NoiseModel[Any], seed: int, name: str) -> None:
+        self._model, self._seed, self._name = model, seed, name
+        self._window: _Window | None = None
+        self._received = 0
+
+    @property
+    def variance(self) -> torch.Tensor:
+        """W H of the block, (B, n, F)."""
+        return product(self._block_factors())
+
+    def begin(self, power: torch.Tensor, proposed: torch.Tensor, level: float) -> None:
+        """Take the next frames: power and proposed noise variance (B, n, F).
+
+        ``level``: the power that both were divided by.
+        """
+        self._received += power.shape[1]
+        before = self._window
+        mask = power.new_ones(power.shape[:2])
+        if before is None:
+            factors = self._start(power)
+            window = _Window(factors, power, proposed, torch.zeros_like(power).unsqueeze(1), level)
+        else:
+            ratio = before.level / level
+            h = fit_activations(before.factors.w, proposed, mask, UPDATES)
+            window = _Window(
+                NMFState(before.factors.w, _follow(before.factors.h * ratio, h, 1)),
+                _follow(before.power * ratio, power, 1),
+                _follow(before.proposed * ratio, proposed, 1),
+                _follow(before.speech * ratio, torch.zeros_like(power).unsqueeze(1), 2),
+                level,
+            )
+        if self._received <= FITTED_FRAMES:
+            silence = torch.zeros_like(window.speech)
+            factors = self._update(window.factors, window.proposed, silence, UPDATES)
+            window = dataclasses.replace(window, factors=factors)
+        self._window, self._new = window, power.shape[1]
+
+    def refine(self, speech: torch.Tensor, log_weight: torch.Tensor) -> None:
+        """Update the activations of the block, given the speech variance (B, R, n, F) under draws with weights
+        (B, R, n)."""
+        window, block = self._current(), self._block_factors()
+        power = window.power[:, -self._new :]
+        weight = draw_weight(log_weight, power.new_ones(power.shape[:2]))
+        h = update_h(block, power, speech, weight)
+        window.factors.h[:, -self._new :] = h
+
+    def end(self, speech: torch.Tensor) -> None:
+        """Keep the speech variance (B, n, F) of the block, and update spectra and activations of the window."""
+        window = self._current()
+        window.speech[:, 0, -self._new :] = speech
+        factors = self._update(window.factors, window.power, window.speech, 1)
+        self._window = dataclasses.replace(window, factors=factors)
+
+    def _start(self, power: torch.Tensor) -> NMFState:
+        """The model's own start from the first block."""
+        streams = Streams.from_seed(
+            self._seed, [self._name] * len(power), [power.shape[1]] * len(power), power.device
+        )
+        state = self._model.init(power, power.new_ones(power.shape[:2]), streams)
+        if not isinstance(state, NMFState):
+            raise UsageError(
+                f"a live stream carries noise spectra on, and {type(self._model).__name__} has none",
+                "take the noise model nmf or dictionary",
+            )
+        return state
+
+    def _update(self, factors: NMFState, power: torch.Tensor, speech: torch.Tensor, times: int) -> NMFState:
+        """``times`` M-steps of the model over the window."""
+        mask = power.new_ones(power.shape[:2])
+        for _ in range(times):
+            factors = self._model.update(factors, power, speech, mask.unsqueeze(1).log(), mask)
+        return factors
+
+    def _block_factors(self) -> NMFState:
+        factors = self._current().factors
+        return NMFState(factors.w, factors.h[:, -self._new :])
+
+    def _current(self) -> _Window:
+        assert self._window is not None, "begin comes first"
+        return self._window
+
+
+def _follow(before: torch.Tensor, new: torch.Tensor, dim: int) -> torch.Tensor:
+    """The last FRAMES frames of both, along dimension ``dim``."""
+    joined = torch.cat([before, new], dim)
+    excess = max(0, joined.shape[dim] - FRAMES)
+    return joined.narrow(dim, excess, joined.shape[dim] - excess)
