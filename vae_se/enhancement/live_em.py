@@ -8,12 +8,12 @@ import torch
 
 from ..errors import UsageError
 from ..inference.monte_carlo_em import MonteCarloEM
+from ..inference.noisy_proposal import opinion_pool, proposal_of
 from ..inference.target import Target
 from ..inference.wiener import FilterMoments, filter_moments
 from ..noise.moving_window import MovingWindow
 from ..noisy_encoder.streaming import EncoderStream, encoder_stream
 from ..numerics import POWER_FLOOR
-from ..priors.posterior import GaussianPosterior
 from ..rng import Streams
 
 
@@ -60,16 +60,21 @@ class LiveEM:
         if self._power.shape[1] < self._held:
             return None
         block = self._power[:, : self._block] / level + POWER_FLOOR
-        self._noise.begin(block, encoding.log_noise[:, : self._block].exp(), level)
-        posterior = GaussianPosterior(
-            encoding.posterior.mean[:, : self._block], encoding.posterior.log_variance[:, : self._block]
+        encoding = encoding.frames(slice(self._block))
+        proposal = proposal_of(encoding, self._em.prior, block, self._mask, self._em.deviation_weight)
+        self._noise.begin(block, proposal.noise_power, level)
+        gain, noise = torch.ones_like(self._mask), self._noise.variance
+        target = Target(self._em.prior, block, noise, gain, self._mask, proposal.posterior, proposal.deviation)
+        total = self._run(target)
+        pooled, _ = opinion_pool(
+            (proposal.wiener, proposal.variance),
+            (total.mean(), total.variance(block)),
+            self._em.encoder_weight,
         )
-        gain = torch.ones_like(self._mask)
-        target = Target(self._em.prior, block, self._noise.variance, gain, self._mask, posterior)
-        return self._run(target)[0]
+        return pooled[0]
 
-    def _run(self, target: Target) -> torch.Tensor:
-        """The filter of the block (1, n, F), after the iterations of EM on it."""
+    def _run(self, target: Target) -> FilterMoments:
+        """The moments of the filter of the block (1, n, F), after the iterations of EM on it."""
         em = self._em
         state = em.estep.init(target, target.power, self._streams)
         total: FilterMoments | None = None
@@ -86,4 +91,4 @@ class LiveEM:
                 total = moments if total is None else total + moments
         assert total is not None, "iterations and averaging are at least 1"
         self._noise.end(torch.einsum("brn,brnf->bnf", draws.log_weight.exp(), speech))
-        return total.mean()
+        return total

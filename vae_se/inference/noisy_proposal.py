@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 
 from ..numerics import TINY
-from ..priors.base import SpeechPrior
+from ..priors.base import LatentPrior
 from ..priors.posterior import Posterior
 
 
@@ -54,17 +54,23 @@ class Proposal:
 
 def propose(
     network: NoisyEncoderNetwork,
-    prior: SpeechPrior,
+    prior: LatentPrior,
     power: torch.Tensor,
     mask: torch.Tensor,
     deviation_weight: float,
 ) -> Proposal:
-    """The proposal for noisy ``power`` (B, N, F) with frame validity ``mask`` (B, N).
+    """The proposal for noisy ``power`` (B, N, F) with frame validity ``mask`` (B, N)."""
+    return proposal_of(network(power, mask), prior, power, mask, deviation_weight)
+
+
+def proposal_of(
+    encoding: Encoding, prior: LatentPrior, power: torch.Tensor, mask: torch.Tensor, deviation_weight: float
+) -> Proposal:
+    """The proposal that an ``encoding`` of the noisy ``power`` (B, N, F) implies.
 
     The speech variance is the decoder's at the mean of q(z | noisy recording), with the deviation of the
     network where it has one. EM keeps the deviation to the power ``deviation_weight``.
     """
-    encoding = network(power, mask)
     log_speech = prior.decode(encoding.posterior.mean.unsqueeze(1), mask)[:, 0]
     deviation = None
     if encoding.log_deviation is not None:

@@ -30,6 +30,32 @@ class NoisyEncoding:
     log_deviation: torch.Tensor | None = None
     spread: GaussianPosterior | None = None
 
+    def frames(self, frames: slice) -> NoisyEncoding:
+        """The encoding of some of the frames, without the spread."""
+        q = self.posterior
+        deviation = None if self.log_deviation is None else self.log_deviation[:, frames]
+        return NoisyEncoding(
+            GaussianPosterior(q.mean[:, frames], q.log_variance[:, frames]),
+            self.log_noise[:, frames],
+            deviation,
+        )
+
+    def followed_by(self, other: NoisyEncoding) -> NoisyEncoding:
+        """This encoding and that of the next frames, without the spread."""
+
+        def joined(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+            return torch.cat([first, second], 1)
+
+        q, next_q = self.posterior, other.posterior
+        deviation = None
+        if self.log_deviation is not None and other.log_deviation is not None:
+            deviation = joined(self.log_deviation, other.log_deviation)
+        return NoisyEncoding(
+            GaussianPosterior(joined(q.mean, next_q.mean), joined(q.log_variance, next_q.log_variance)),
+            joined(self.log_noise, other.log_noise),
+            deviation,
+        )
+
 
 def check_sizes(**sizes: int) -> None:
     """Raise UsageError for a size of a noisy encoder that is not a whole number above 0."""

@@ -9,7 +9,6 @@ from torch import nn
 
 from ..errors import UsageError
 from ..numerics import POWER_FLOOR
-from ..priors.posterior import GaussianPosterior
 from .convolutional import ConvolutionalNoisyEncoder
 from .network import NoisyEncoder, NoisyEncoding
 from .past import MEAN_FRAMES, Past
@@ -59,7 +58,7 @@ class WindowStream:
         joined = power if self._power is None else torch.cat([self._power, power], 1)
         self._power = joined[:, -self._window :]
         encoding = self._encoder(self._power, torch.ones(self._power.shape[:2], device=power.device))
-        return _last(encoding, self._tail)
+        return encoding.frames(slice(-self._tail, None))
 
 
 class CausalStream:
@@ -72,7 +71,8 @@ class CausalStream:
     def push(self, power: torch.Tensor) -> NoisyEncoding:
         """The encoding of the last frames, see :class:`EncoderStream`."""
         new = self._encoder(power, torch.ones(power.shape[:2], device=power.device), self._past)
-        self._before = _last(_joined(self._before, new), self._tail)
+        joined = new if self._before is None else self._before.followed_by(new)
+        self._before = joined.frames(slice(-self._tail, None))
         return self._before
 
 
@@ -133,23 +133,3 @@ def _directions(layer: nn.GRU) -> tuple[nn.GRU, nn.GRU]:
 
 def _append(before: torch.Tensor | None, new: torch.Tensor) -> torch.Tensor:
     return new if before is None else torch.cat([before, new], 1)
-
-
-def _joined(before: NoisyEncoding | None, new: NoisyEncoding) -> NoisyEncoding:
-    """Two encodings of neighbouring frames as one."""
-    if before is None:
-        return new
-    posterior = GaussianPosterior(
-        torch.cat([before.posterior.mean, new.posterior.mean], 1),
-        torch.cat([before.posterior.log_variance, new.posterior.log_variance], 1),
-    )
-    return NoisyEncoding(posterior, torch.cat([before.log_noise, new.log_noise], 1))
-
-
-def _last(encoding: NoisyEncoding, frames: int) -> NoisyEncoding:
-    """The encoding of the last ``frames`` frames."""
-    posterior = encoding.posterior
-    return NoisyEncoding(
-        GaussianPosterior(posterior.mean[:, -frames:], posterior.log_variance[:, -frames:]),
-        encoding.log_noise[:, -frames:],
-    )

@@ -62,7 +62,7 @@ def open_data(job: NoisyEncoderJob, prior: SpeechPrior, say: Callable[[str], Non
             PoolMixtures(s, pool, prior, seconds) for s, pool in zip((train, validation), pools, strict=True)
         ]
         sources = pool_sources[0], pool_sources[1]
-        record = {
+        record: dict[str, Any] = {
             "noise": "pool",
             "pool": _describe_pool(pools[0]),
             "valid_pool": _describe_pool(pools[1]),
@@ -85,7 +85,9 @@ def open_data(job: NoisyEncoderJob, prior: SpeechPrior, say: Callable[[str], Non
     say(f"{hours:.2f} h of training speech, noise {what}")
     record |= {"speech_hours": round(hours, 3), "speech": described}
     lengths = [len(waves) for waves, _ in (*train, *validation)], [folder.weight for folder in folders]
-    return TrainingData(*sources, record, (lengths, str(noise), record.get("pool"), record.get("valid_pool")))
+    return TrainingData(
+        sources[0], sources[1], record, (lengths, str(noise), record.get("pool"), record.get("valid_pool"))
+    )
 
 
 def _check(job: NoisyEncoderJob) -> None:
