@@ -1,6 +1,6 @@
 """Simulation-based calibration of the E-step kernels.
 
-    python eval/scripts/simulation_based_calibration.py > eval/results/simulation-based-calibration.md
+    python eval/scripts/simulation_based_calibration.py
 
 Talts, Betancourt, Simpson, Vehtari and Gelman, Validating Bayesian inference algorithms with simulation-based
 calibration, 2018. Latents z, noise W H and gain are drawn from their priors and x from the model, in every
