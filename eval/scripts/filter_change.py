@@ -22,7 +22,7 @@ from vae_se import Enhancer
 from vae_se.audio.level import active_rms, rms
 from vae_se.inference.averaging import averaged_filter
 from vae_se.inference.em import posterior_filter, step
-from vae_se.metrics import score
+from vae_se.metrics.scoring import score_here
 from vae_se.rng import Streams, numpy_stream
 
 SNRS = (-2.5, 2.5, 7.5, 12.5)
@@ -61,7 +61,7 @@ def course(enhancer: Enhancer, clean: np.ndarray, noisy: np.ndarray) -> list[tup
     before = None
 
     def scores(estimate: np.ndarray) -> np.ndarray:
-        found = score(("si_sdr", "estoi"), clean, estimate, signal.rate)
+        found = score_here(("si_sdr", "estoi"), clean, estimate, signal.rate)
         return np.array([found["si_sdr"].value, found["estoi"].value])
 
     state = em.start(power, mask, streams)
