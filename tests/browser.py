@@ -34,7 +34,7 @@ def chromium(profile: Path, *flags: str) -> Iterator[Any]:
         yield opened
 
 
-def wait(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+def wait(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
     """The value of ``condition`` as soon as it is true; fails after ``seconds``."""
     end = time.monotonic() + seconds
     while not (value := condition()):

@@ -185,6 +185,7 @@ def test_the_microphone_and_a_format_that_the_browser_decodes(
     record.click()
     wait(lambda: script("page.recording !== null"))
     assert browser.find_element(By.ID, "chosen").text.startswith("microphone.wav")
+    browser.set_script_timeout(120)
     # A second of tone in webm, made by the browser itself, and decoded by it.
     made = browser.execute_async_script(
         """
