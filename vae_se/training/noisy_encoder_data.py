@@ -119,11 +119,13 @@ def _describe_pool(pool: Pool) -> dict[str, Any]:
 
 
 def _describe(folder: SpeechFolder, corpus: Corpus, waves: Waveforms, rate: int) -> dict[str, Any]:
-    """Name, weight and size of a folder of training speech."""
+    """Name, weight and size of a folder of training speech; ``speakers`` is None where no folders tell them
+    apart, so that every file counts as one."""
+    speakers = len(corpus.speakers)
     return {
         "folder": str(folder.path),
         "weight": folder.weight,
         "hours": round(len(waves) / rate / 3600, 3),
         "files": len(waves.starts),
-        "speakers": len(corpus.speakers),
+        "speakers": None if speakers == len(corpus.recordings) else speakers,
     }
