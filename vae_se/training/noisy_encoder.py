@@ -35,7 +35,7 @@ def train_noisy_encoder(job: NoisyEncoderJob, say: Callable[[str], None] = lambd
     subclasses of VaeSeError.
     """
     device = choose_device(job.device)
-    prior = load_prior(job.prior, "cpu").requires_grad_(False)
+    prior = load_prior(job.prior, "cpu")
     digest = prior_digest(prior)
     checkpoint = prepare_output(job.out, job.overwrite, "is in use already")
     data = open_data(job, prior, say)

@@ -56,6 +56,7 @@ def open_data(job: NoisyEncoderJob, prior: SpeechPrior, say: Callable[[str], Non
     for speech, name in ((train, "training"), (validation, "validation")):
         _check_length(speech, seconds, rate, name)
     sources: tuple[Mixtures, Mixtures]
+    record: dict[str, Any]
     if noise_pool is not None:
         pools = _pools(noise_pool, job.valid_pool, rate)
         pool_sources = [
