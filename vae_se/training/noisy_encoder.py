@@ -36,8 +36,6 @@ def train_noisy_encoder(job: NoisyEncoderJob, say: Callable[[str], None] = lambd
     """
     device = choose_device(job.device)
     prior = load_prior(job.prior, "cpu")
-    for parameter in prior.parameters():
-        parameter.requires_grad_(False)
     digest = prior_digest(prior)
     checkpoint = prepare_output(job.out, job.overwrite, "is in use already")
     data = open_data(job, prior, say)

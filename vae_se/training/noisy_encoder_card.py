@@ -116,7 +116,7 @@ def _speech(training: dict[str, Any]) -> list[str]:
         return []
     total = sum(entry["weight"] for entry in training["speech"])
     rows = [
-        f"| `{entry['folder']}` | {entry['files']} | {entry['speakers']} | {entry['hours']:.2f} "
+        f"| `{entry['folder']}` | {entry['files']} | {entry['speakers'] or 'not told'} | {entry['hours']:.2f} "
         f"| {entry['weight'] / total:.0%} |"
         for entry in training["speech"]
     ]

@@ -56,6 +56,7 @@ def open_data(job: NoisyEncoderJob, prior: SpeechPrior, say: Callable[[str], Non
     for speech, name in ((train, "training"), (validation, "validation")):
         _check_length(speech, seconds, rate, name)
     sources: tuple[Mixtures, Mixtures]
+    record: dict[str, Any]
     if noise_pool is not None:
         pools = _pools(noise_pool, job.valid_pool, rate)
         pool_sources = [
@@ -121,11 +122,13 @@ def _describe_pool(pool: Pool) -> dict[str, Any]:
 
 
 def _describe(folder: SpeechFolder, corpus: Corpus, waves: Waveforms, rate: int) -> dict[str, Any]:
-    """Name, weight and size of a folder of training speech."""
+    """Name, weight and size of a folder of training speech; ``speakers`` is None where no folders tell them
+    apart, so that every file counts as one."""
+    speakers = len(corpus.speakers)
     return {
         "folder": str(folder.path),
         "weight": folder.weight,
         "hours": round(len(waves) / rate / 3600, 3),
         "files": len(waves.starts),
-        "speakers": len(corpus.speakers),
+        "speakers": None if speakers == len(corpus.recordings) else speakers,
     }

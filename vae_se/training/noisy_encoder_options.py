@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from ..config_values import Range, checked, in_range, parse_value, setting, spell
@@ -71,7 +71,8 @@ class NoisyEncoderOptions:
         for field in dataclasses.fields(self):
             value = checked(getattr(self, field.name), hints[field.name], field.name)
             in_range(value, field.metadata["range"], field.name)
-        for name, known in (("architecture", ARCHITECTURES), ("optimiser", OPTIMISERS)):
+        choices: dict[str, Collection[str]] = {"architecture": ARCHITECTURES, "optimiser": OPTIMISERS}
+        for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise UsageError(f"unknown {name} {getattr(self, name)!r}", nearest(getattr(self, name), known))
 

@@ -62,8 +62,8 @@ class NoisyEncoderTrainer(Trainer[MixtureBatch, Averaged[AnyNoisyEncoder]]):
 
     def optimiser(self) -> Optimiser:
         """Muon and AdamW, or AdamW without weight decay."""
-        build = muon_and_adamw if self.options.optimiser == "muon" else adamw
-        return build(self.model.model, self.options.learning_rate)
+        model, rate = self.model.model, self.options.learning_rate
+        return muon_and_adamw(model, rate) if self.options.optimiser == "muon" else adamw(model, rate)
 
     def finished(self, progress: Progress) -> bool:
         """After ``steps`` steps."""

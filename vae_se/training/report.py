@@ -74,7 +74,7 @@ def _noisy_encoder_curves(history: Sequence[Record]) -> Figure:
         ("coverage", "coverage of the 90 % interval"),
     )
     for panel, (name, title) in zip(figure.subplots(1, 3), panels, strict=True):
-        panel.plot(hours, [record[f"valid_{name}"] for record in history], marker=".", markersize=3)
+        panel.plot(hours, [record[f"valid_{name}"] for record in history])
         panel.set_title(title)
         panel.set_xlabel("hours of training")
         panel.locator_params(axis="both", nbins=5)
