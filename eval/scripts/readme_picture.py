@@ -28,7 +28,7 @@ from vae_se.stft import STFT
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 5.0
-COLOURS = 32  # of the palette: a quarter of the bytes, and no visible difference
+COLOURS = 16  # of the palette, for a file below 60 kB
 
 
 @dataclasses.dataclass(frozen=True)
