@@ -63,7 +63,7 @@ def open_data(job: NoisyEncoderJob, prior: SpeechPrior, say: Callable[[str], Non
             PoolMixtures(s, pool, prior, seconds) for s, pool in zip((train, validation), pools, strict=True)
         ]
         sources = pool_sources[0], pool_sources[1]
-        record: dict[str, Any] = {
+        record = {
             "noise": "pool",
             "pool": _describe_pool(pools[0]),
             "valid_pool": _describe_pool(pools[1]),
