@@ -120,6 +120,7 @@ def test_a_contextual_prior_is_its_base_in_other_coordinates():
     torch.testing.assert_close(white.mean * 0.3 + context.mean, q.mean)
     torch.testing.assert_close(white.log_prob(u), q.log_prob(z) + LATENT * torch.tensor(0.3).log())
     some = slice(1, 4)
+    assert torch.equal(prior.frames(some).decode(u[:, :, some]), prior.decode(u)[:, :, some])
     directions = u.transpose(1, 2)[:, some]
     torch.testing.assert_close(
         prior.decode_directions(directions, some), base.decode(z).transpose(1, 2)[:, some]

@@ -55,6 +55,11 @@ class ContextualPrior(nn.Module, LatentPrior):
         log_variance = posterior.log_variance - 2 * torch.log(scale)
         return GaussianPosterior((posterior.mean - mean) / scale, log_variance)
 
+    def frames(self, frames: slice) -> ContextualPrior:
+        """The same prior for some of the frames."""
+        mean, scale = self.context.mean[:, frames], self.context.scale[:, frames]
+        return ContextualPrior(self.base, Context(mean, scale))
+
     def decode_directions(self, u: torch.Tensor, frames: slice) -> torch.Tensor:
         """Log-variance (B, n, D, F) of D whitened latents (B, n, D, L) for each of n ``frames``."""
         mean, scale = (t[:, frames].unsqueeze(2) for t in (self.context.mean, self.context.scale))

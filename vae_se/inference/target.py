@@ -87,7 +87,10 @@ class Target:
         """The same density for some of the frames."""
         power, noise, gain, mask = (t[:, frames] for t in (self.power, self.noise, self.gain, self.mask))
         deviation = None if self.deviation is None else self.deviation[:, frames]
-        return dataclasses.replace(self, power=power, noise=noise, gain=gain, mask=mask, deviation=deviation)
+        prior = self.prior.frames(frames) if isinstance(self.prior, ContextualPrior) else self.prior
+        return dataclasses.replace(
+            self, prior=prior, power=power, noise=noise, gain=gain, mask=mask, deviation=deviation
+        )
 
     def log_likelihood(self, log_variance: torch.Tensor) -> torch.Tensor:
         """log p(x_n | z_n), summed over bins, (B, R, N)."""
