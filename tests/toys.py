@@ -82,6 +82,10 @@ class LinearGaussianTarget:
     def decode(self, z):
         return self.prior.decode(z)
 
+    def at(self, frames):
+        power, gain, mask = self.power[:, frames], self.gain[:, frames], self.mask[:, frames]
+        return dataclasses.replace(self, power=power, gain=gain, mask=mask)
+
     def decode_directions(self, z, frames):
         return self.prior.decode(z)
 

@@ -7,7 +7,7 @@ import contextlib
 import pytest
 
 from vae_se.benchmark import runner
-from vae_se.enhancement import online, segmented_em
+from vae_se.enhancement import segmented_em, stream
 
 FEW = ("--set", "inference.iterations=2", "--set", "inference.averaging=1")
 
@@ -21,7 +21,7 @@ def asked(monkeypatch):
         numbers.append(threads)
         return contextlib.nullcontext()
 
-    for module in (segmented_em, online):
+    for module in (segmented_em, stream):
         monkeypatch.setattr(module, "dividing_work", record)
     return numbers
 

@@ -43,6 +43,7 @@ def test_an_iteration_is_the_m_steps_of_the_loops_one_after_the_other(kind):
     """The noise is fitted beside speech of the new gain, under the weights of the draws."""
     em, power, mask = em_of(**{
         "estep.name": "encoder-is", "estep.draws": 3, "gain.kind": kind, "gain.concentration": 0.0,
+        "noise.exponent": 0.5,
     })  # fmt: skip
     state = init(em, power, mask, streams())
     state = dataclasses.replace(state, gain=torch.full_like(state.gain, 0.3))

@@ -74,6 +74,7 @@ def test_the_script_converts_a_prior_and_its_noisy_encoder(tiny_prior: Path, tmp
     training = json.loads((ROOT / "pretrained/default/noisy_encoder/config.json").read_text())["training"]
     network = NoisyEncoder(prior.signal.stft.bins, prior.latent_dim, width=8, hidden_size=4)
     save_noisy_encoder(network, load_prior(folder), folder / "noisy_encoder", training=training)
+    shutil.copy(ROOT / "pretrained/default/noisy_encoder/history.jsonl", folder / "noisy_encoder")
     before = load_noisy_encoder(folder / "noisy_encoder", load_prior(folder)).state_dict()
 
     path = ROOT / "eval/scripts/half_precision.py"

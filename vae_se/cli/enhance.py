@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from ..audio import paths, tags
-from ..config import PRESETS, Config
+from ..config import METHODS, PRESETS, Config
 from ..errors import UsageError
 from ..execution import Died, Executor, Shard, reports
 from ..execution.local import Processes, Serial
@@ -38,10 +38,10 @@ PROCESS_SECONDS = 60.0
 #: Sections of ``--help``, and the options in each.
 SECTIONS = {
     "Most used": ["output", "preset", "noise", "atten_lim", "overwrite"],
-    "What is written": ["name", "save_noise", "plot", "vad", "clip", "dry"],
+    "What is written": ["name", "save_noise", "draws", "plot", "vad", "clip", "dry"],
     "Model and noise": ["method", "prior", "estep", "noise_from", "noise_group", "seed"],
     "Long recordings": ["segment", "overlap"],
-    "Many files": ["jobs", "batch", "device", "executor", "address", "slurm", "shard"],
+    "Many files": ["jobs", "threads", "batch", "device", "executor", "address", "slurm", "shard"],
     "Samples without a header": ["raw", "rate", "channels"],
     "All settings": ["config_file", "assignments", "print_config"],
     "Messages": ["as_json", "quiet", "verbose"],
@@ -253,7 +253,15 @@ def settings_from(preset: str, config_file: str | None, assignments: tuple[str, 
 
 def settings_digest(config: Config, clip: str, noise_group: str | None) -> str:
     """The digest of all settings that change the samples of an output."""
-    return tags.digest({**config.flat(), "clip": clip, "noise_group": noise_group})
+    from ..assemble import own_defaults
+    from ..config import effective
+
+    config = effective(config)
+    # A setting that is left at its part's default and one that spells it out are the same.
+    values = {key: value for key, value in config.flat().items() if value is not None}
+    if config.method in METHODS:
+        values = {key: value for key, value in own_defaults(config).items() if value is not None} | values
+    return tags.digest({**values, "clip": clip, "noise_group": noise_group})
 
 
 def _noise(given: str | None, segment: str | None) -> dict[str, Any]:

@@ -28,9 +28,9 @@ class LiveDelay:
     after it have been received (a multiple of ``block``), and the synthesis window has ``span`` hops.
 
     >>> LiveDelay.within(0.064, SignalSpec())
-    LiveDelay(block=3, lookahead=0, span=2)
+    LiveDelay(block=2, lookahead=0, span=3)
     >>> LiveDelay.within(0.304, SignalSpec()).hops
-    18
+    19
     """
 
     block: int

@@ -159,7 +159,7 @@ def fit(
     frames than atoms.
     """
     frames = power.shape[0]
-    model = NMF(rank)
+    model = NMF(rank, exponent=0.5)
     if frames < rank:
         raise UsageError(f"{frames} frames of noise for {rank} atoms", "give more noise, or a lower --rank")
     generator = torch_stream(seed, "noise fit")
@@ -168,7 +168,8 @@ def fit(
     shapes = 0.8 * chosen / chosen.mean(-1, keepdim=True) + 0.2 * mean / mean.mean()
     level = power.mean(-1, keepdim=True) / rank
     state = normalise(shapes.unsqueeze(0), level.expand(-1, rank).unsqueeze(0))
-    batch, silence = power.unsqueeze(0), power.new_zeros(1, 1, 1, 1)
+    batch = power.unsqueeze(0)
+    silence = power.new_zeros(()).expand(1, 1, *power.shape)
     weight, mask = power.new_zeros(1, 1, frames), power.new_ones(1, frames)
     for done in range(iterations):
         state = model.update(state, batch, silence, weight, mask)

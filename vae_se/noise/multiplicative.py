@@ -175,6 +175,7 @@ def weighted_ratios(
     V_r = speech_r + W H is the variance of the recording under draw r.
     """
     noise = product(NMFState(state.w, state.h[:, frames]))
+    speech_variance = speech_variance.expand(-1, -1, power.shape[1], -1)
     inverse = (speech_variance[:, :, frames] + noise.unsqueeze(1)).reciprocal_()
     below = weight[:, :, frames] * inverse
     above = inverse.mul_(below)
