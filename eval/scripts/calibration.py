@@ -43,7 +43,7 @@ from vae_se.storage.atomic import write_atomically
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 RECIPE = MixingRecipe(
-    count=25, seed=23, min_utterance=1.0, join_to=4.0, max_seconds=5.0, level_dbfs=(-32.0, -20.0)
+    count=25, seed=47, min_utterance=1.0, join_to=4.0, max_seconds=5.0, level_dbfs=(-32.0, -20.0)
 )
 LEVELS = (0.5, 0.8, 0.95)
 RANGE_DB = 30.0
