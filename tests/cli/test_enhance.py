@@ -599,6 +599,7 @@ def test_an_interrupted_pool_says_one_line_and_ends_at_once(wav, make_noisy, tmp
         wav(f"in/{name}.wav", make_noisy(0.3))
     command = [sys.executable, "-m", "vae_se", "enhance", str(tmp_path / "in"), "-o", str(tmp_path / "out")]
     command += ["--jobs", "2", "--batch", "1", "--executor", "processes", "--prior", str(tiny_prior)]
+    command += ["--set", "inference.iterations=50000"]  # it does not end by itself
     running = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
     threads = Path(f"/proc/{running.pid}/task")
     while not any(thread.read_text() for thread in threads.glob("*/children")):  # until the first worker starts
