@@ -180,7 +180,8 @@ def deferred_interrupt() -> Iterator[None]:
         received.append(number)
 
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    deferred = {number: handler for number, handler in handlers.items() if handler != signal.SIG_IGN}
+    # Where a signal is ignored or ends the process at once, there is no exception that could be lost.
+    deferred = {number: handler for number, handler in handlers.items() if callable(handler)}
     for number in deferred:
         signal.signal(number, remember)
     try:

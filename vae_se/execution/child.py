@@ -62,4 +62,7 @@ if __name__ == "__main__":
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         pipe = Connection(int(sys.argv[1]))
         reports.connect(pipe)
-        _serve(pipe)
+        try:
+            _serve(pipe)
+        except KeyboardInterrupt:  # a SIGTERM that an import has deferred; SIGINT is ignored
+            _unwind()
