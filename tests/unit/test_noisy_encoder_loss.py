@@ -9,6 +9,7 @@ import torch
 from tests.toys import SIGNAL, tiny_prior
 from vae_se.noisy_encoder import NoisyEncoding
 from vae_se.noisy_encoder.convolutional import ConvolutionalNoisyEncoder
+from vae_se.noisy_encoder.network import wiener_at
 from vae_se.numerics import POWER_FLOOR
 from vae_se.priors import GaussianPosterior
 from vae_se.training.mixtures import MixtureBatch
@@ -21,7 +22,6 @@ from vae_se.training.noisy_encoder_loss import (
     loss_of,
     robust_nll,
     spread_divergence,
-    wiener_at,
 )
 
 BINS, LATENT = SIGNAL.stft.bins, 4

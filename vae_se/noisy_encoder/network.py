@@ -12,6 +12,7 @@ from torch import nn
 from ..deprecated import warn
 from ..errors import UsageError
 from ..numerics import LOG_VARIANCE_MAX, LOG_VARIANCE_MIN, POWER_FLOOR
+from ..priors.base import LatentPrior
 from ..priors.posterior import GaussianPosterior
 
 _LATENT_RANGE = (-8.0, 2.0)  # range of the log-variances of q
@@ -55,6 +56,20 @@ class NoisyEncoding:
             joined(self.log_noise, other.log_noise),
             deviation,
         )
+
+
+def deviation_of(encoding: NoisyEncoding) -> torch.Tensor:
+    """What the network adds to the decoder's log-variance, (B, N, F); zeros where it has no such output."""
+    if encoding.log_deviation is None:
+        return torch.zeros_like(encoding.log_noise)
+    return encoding.log_deviation
+
+
+def wiener_at(prior: LatentPrior, encoding: NoisyEncoding, z: torch.Tensor) -> torch.Tensor:
+    """Gain v / (v + n) (B, N, F), with the speech variance v at the latents ``z`` (B, N, L), deviation
+    included, and the network's noise variance n."""
+    log_speech = prior.decode(z.unsqueeze(1))[:, 0] + deviation_of(encoding)
+    return torch.sigmoid(log_speech - encoding.log_noise)
 
 
 def check_sizes(**sizes: int) -> None:

@@ -22,6 +22,7 @@ from torch import nn
 from ..errors import OutputError, UsageError
 from ..priors.base import SpeechPrior
 from ..storage.atomic import replacing
+from .network import wiener_at
 from .store import AnyNoisyEncoder
 
 #: Frames of the recordings by which the file is checked; another number than that of the traced one.
@@ -50,10 +51,7 @@ class OneShotFilter(nn.Module):
     def forward(self, power: torch.Tensor) -> torch.Tensor:
         """The gain at ``power``."""
         encoding = self.network(power, torch.ones_like(power[..., 0]))
-        log_speech = self.prior.decode(encoding.posterior.mean.unsqueeze(1))[:, 0]
-        if encoding.log_deviation is not None:
-            log_speech = log_speech + encoding.log_deviation
-        return torch.sigmoid(log_speech - encoding.log_noise)
+        return wiener_at(self.prior, encoding, encoding.posterior.mean)
 
 
 def export_onnx(model: OneShotFilter, path: Path, about: dict[str, Any]) -> float:

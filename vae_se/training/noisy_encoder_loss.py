@@ -9,6 +9,7 @@ import torch
 
 from ..likelihood import gaussian_kl_by_dimension
 from ..noisy_encoder import NoisyEncoding
+from ..noisy_encoder.network import deviation_of
 from ..numerics import POWER_FLOOR
 from ..priors import SpeechPrior
 from ..priors.posterior import GaussianPosterior, Posterior
@@ -99,20 +100,6 @@ def loss_of(
 def power_of(spectrum: torch.Tensor) -> torch.Tensor:
     """|x|^2 of a complex spectrogram."""
     return spectrum.real.square() + spectrum.imag.square()
-
-
-def deviation_of(encoding: NoisyEncoding) -> torch.Tensor:
-    """What the network adds to the decoder's log-variance, (B, N, F); zeros where it has no such output."""
-    if encoding.log_deviation is None:
-        return torch.zeros_like(encoding.log_noise)
-    return encoding.log_deviation
-
-
-def wiener_at(prior: SpeechPrior, encoding: NoisyEncoding, z: torch.Tensor) -> torch.Tensor:
-    """Gain v / (v + n) (B, N, F), with the speech variance v at the latents ``z`` (B, N, L), deviation
-    included, and the network's noise variance n."""
-    log_speech = prior.decode(z.unsqueeze(1))[:, 0] + deviation_of(encoding)
-    return torch.sigmoid(log_speech - encoding.log_noise)
 
 
 def robust_nll(power: torch.Tensor, log_variance: torch.Tensor, cap: float = RATIO_CAP) -> torch.Tensor:

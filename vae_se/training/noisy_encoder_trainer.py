@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ..noisy_encoder.network import wiener_at
 from ..noisy_encoder.store import AnyNoisyEncoder
 from ..priors import SpeechPrior
 from ..rng import torch_stream
@@ -19,7 +20,7 @@ from .job import Identity
 from .loop import Figures, StepSize, Trainer, adamw
 from .mixtures import MixtureBatch
 from .noisy_encoder_data import TrainingData
-from .noisy_encoder_loss import FIGURES, loss_of, power_of, wiener_at
+from .noisy_encoder_loss import FIGURES, loss_of, power_of
 from .noisy_encoder_options import NoisyEncoderOptions
 from .optimisers import Optimiser, muon_and_adamw
 
