@@ -21,6 +21,7 @@ from vae_se.training.noisy_encoder import (
     train_noisy_encoder,
 )
 from vae_se.training.noisy_encoder_loss import FIGURES
+from vae_se.training.noisy_encoder_start import take_weights
 from vae_se.training.report import HISTORY, read_history
 
 OPTIONS = NoisyEncoderOptions(
@@ -170,6 +171,41 @@ def test_the_seed_decides(job):
         train_noisy_encoder(dataclasses.replace(job, out=job.out.parent / name, seed=seed, options=short))
     a, b, c = (weights(job.out.parent / name) for name in "abc")
     assert a == b != c
+
+
+def test_it_starts_from_a_trained_network_with_more_blocks(job, tiny_prior, tmp_path):
+    """The further blocks are the identity at first; the history and the card go on from the first training."""
+    train_noisy_encoder(dataclasses.replace(job, command="vae-se first"))
+    wider = dataclasses.replace(OPTIONS, start=str(job.out), blocks=5, steps=6)
+    prior = load_prior(tiny_prior, "cpu")
+    network = wider.network(prior.signal.stft.bins, prior.latent_dim)
+    take_weights(network, job.out, prior)
+    power, mask = torch.rand(2, 20, prior.signal.stft.bins), torch.ones(2, 20)
+    before = load_noisy_encoder(job.out, prior)(power, mask)
+    after = network(power, mask)
+    assert torch.equal(before.posterior.mean, after.posterior.mean)
+    assert torch.equal(before.log_noise, after.log_noise)
+
+    second = dataclasses.replace(job, out=tmp_path / "second", options=wider, seed=1)
+    config = train_noisy_encoder(second)
+    assert config["model"]["blocks"] == 5
+    assert [record["step"] for record in history(second.out)] == [3, 6, 7, 10, 13]
+    seconds = [record["seconds"] for record in read_history(second.out / HISTORY)]
+    assert seconds == sorted(seconds)
+    card = (second.out / "README.md").read_text()
+    assert "13 steps" in card
+    assert "after 7 steps of another training" in card
+    assert "vae-se first" in card
+
+
+@pytest.mark.parametrize(
+    ("change", "message"), [({"blocks": 1}, "has 2 blocks"), ({"width": 16}, "width = 12")]
+)
+def test_it_does_not_start_from_another_network(job, tmp_path, change, message):
+    train_noisy_encoder(job)
+    options = dataclasses.replace(OPTIONS, start=str(job.out), **change)
+    with pytest.raises(UsageError, match=message):
+        train_noisy_encoder(dataclasses.replace(job, out=tmp_path / "second", options=options))
 
 
 def test_the_prior_is_left_as_it_was(job, tiny_prior):

@@ -88,7 +88,12 @@ def data_lines(training: dict[str, Any]) -> list[str]:
 
 def command_lines(training: dict[str, Any]) -> list[str]:
     """The start of the section on the training: its command."""
-    return ["## Training", "", "```", training["command"] or "(from Python)", "```", ""]
+    return ["## Training", "", *command_block(training["command"])]
+
+
+def command_block(command: str) -> list[str]:
+    """A command as a block of code."""
+    return ["```", command or "(from Python)", "```", ""]
 
 
 def _start(donor: str | None) -> list[str]:

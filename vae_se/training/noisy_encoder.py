@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,8 +20,9 @@ from .noisy_encoder_data import TrainingData, open_data
 from .noisy_encoder_job import NoisyEncoderJob, SpeechFolder
 from .noisy_encoder_loss import power_of
 from .noisy_encoder_options import NoisyEncoderOptions
+from .noisy_encoder_start import earlier_training, take_weights
 from .noisy_encoder_trainer import NoisyEncoderTrainer
-from .report import CURVES, HISTORY, Record, plot_noisy_encoder_curves, write_history
+from .report import CURVES, HISTORY, Record, plot_noisy_encoder_curves, read_history, write_history
 
 __all__ = ["NoisyEncoderJob", "NoisyEncoderOptions", "SpeechFolder", "train_noisy_encoder", "write_results"]
 
@@ -41,7 +43,10 @@ def train_noisy_encoder(job: NoisyEncoderJob, say: Callable[[str], None] = lambd
     data = open_data(job, prior, say)
     options = job.options
     model = initialise(lambda: options.network(prior.signal.stft.bins, prior.latent_dim), job.seed)
-    model.set_statistics(*_statistics(data, job))
+    if options.start:
+        take_weights(model, Path(options.start), prior)
+    else:
+        model.set_statistics(*_statistics(data, job))
     identity = job.identity(options.identity(), digest, *data.key)
     model.to(device)
     prior.to(device)
@@ -57,7 +62,7 @@ def train_noisy_encoder(job: NoisyEncoderJob, say: Callable[[str], None] = lambd
     progress = trainer.run()
     if not config:  # the training was killed between its last checkpoint and the results
         export(trainer.model.average, progress)
-    plot_noisy_encoder_curves(job.out / CURVES, progress.history)
+    plot_noisy_encoder_curves(job.out / CURVES, read_history(job.out / HISTORY))
     checkpoint.unlink(missing_ok=True)
     return config
 
@@ -72,13 +77,23 @@ def write_results(
 ) -> dict[str, Any]:
     """Write weights (float16), config.json, history and card to ``job.out``; returns config.json.
 
-    ``record``: seed, command, notes and duration of the training, see TrainingJob.record.
+    ``record``: seed, command, notes and duration of the training, see TrainingJob.record. The history and the
+    duration include those of the training that this one started from.
     """
+    if job.options.start:
+        start, earlier = earlier_training(Path(job.options.start))
+        history = [*earlier, *(_after(start, entry) for entry in history)]
+        record = record | {"seconds": record["seconds"] + start["seconds"], "start": start}
     write_history(job.out / HISTORY, history)
     training = {"options": dataclasses.asdict(job.options), "last": history[-1], **data.record, **record}
     config = save_noisy_encoder(model, prior, job.out, training=training)
     write_card(job.out, config)
     return config
+
+
+def _after(start: dict[str, Any], record: Record) -> Record:
+    """``record`` with the steps and seconds of the training ``start`` before it added."""
+    return record | {"step": record["step"] + start["steps"], "seconds": record["seconds"] + start["seconds"]}
 
 
 def _statistics(data: TrainingData, job: NoisyEncoderJob) -> tuple[torch.Tensor, torch.Tensor]:

@@ -10,7 +10,7 @@ import torch
 
 from ..noisy_encoder.store import ARCHITECTURES, architecture_sizes, steps_done
 from ..storage.atomic import write_atomically
-from .card import command_lines, data_lines
+from .card import command_block, command_lines, data_lines
 from .progress import clock
 from .report import CURVES, HISTORY, Record, read_history
 
@@ -89,6 +89,7 @@ def card(config: dict[str, Any], history: Sequence[Record]) -> str:
         "",
         *_pool(training),
         *command_lines(training),
+        *_start(training),
         *([training["note"], ""] if training.get("note") else []),
         f"Seed {training['seed']}; {steps_done(training)} steps of {options['batch']} mixtures of "
         f"{options['seconds']:g} s. Training took {clock(training['seconds'])} ({training['seconds']:.0f} s) "
@@ -136,6 +137,20 @@ def _pool(training: dict[str, Any]) -> list[str]:
         f"filters and mixes them anew; the noise of {voices:.0%} of the mixtures includes voices from the "
         "clean speech.",
         "",
+    ]
+
+
+def _start(training: dict[str, Any]) -> list[str]:
+    """The training before this one."""
+    if "start" not in training:
+        return []
+    start = training["start"]
+    return [
+        f"Its initial weights are those after {start['steps']} steps of another training, which took "
+        f"{clock(start['seconds'])}. The figures below include it. Its command:",
+        "",
+        *command_block(start["command"]),
+        *([start["note"], ""] if start["note"] else []),
     ]
 
 

@@ -41,6 +41,7 @@ class NoisyEncoderOptions:
     blocks: int = setting(8, "Residual blocks over time (convolutional).", range=Range(1, 256))
     hidden_size: int = setting(128, "Units per direction of the recurrent layers (recurrent).", range=_SIZE)
     causal: bool = setting(False, "The output of a frame depends on the frames up to it only.")
+    start: str = setting("", "Folder of a noisy encoder to start from; blocks that it lacks are added to it.")
     steps: int = setting(8000, "Number of steps; it may change when a training is continued.", range=_COUNT)
     batch: int = setting(8, "Mixtures per step.", range=Range(1, 65536))
     seconds: float = setting(4.0, "Length of a mixture.", "s", range=Range(0, 600, above=True))
