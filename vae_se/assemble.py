@@ -16,7 +16,7 @@ from .inference.monte_carlo_em import MonteCarloEM
 from .inference.noisy_proposal import NoisyEncoderNetwork
 from .noise import NOISES
 from .noise.dictionary import Dictionary
-from .noisy_encoder.store import belongs, folder_beside, load_noisy_encoder
+from .noisy_encoder.store import CAUSAL_FOLDER, belongs, folder_beside, load_noisy_encoder
 from .priors.base import SpeechPrior
 from .priors.store import locate
 
@@ -70,14 +70,18 @@ def _noisy_encoder(config: Config, prior: Any) -> NoisyEncoderNetwork | None:
     chosen = config.inference.noisy_encoder
     if chosen is None:
         return None
-    if chosen == "auto":
-        folder = folder_beside(locate(config.prior))
+    device = next(prior.parameters()).device
+    if chosen not in ("auto", "causal"):
+        return load_noisy_encoder(Path(chosen), prior, device)
+    beside = locate(config.prior)
+    folders = [folder_beside(beside)]
+    if chosen == "causal":
+        folders.insert(0, beside / CAUSAL_FOLDER)
+    for folder in folders:
         # A caller may bring a prior of its own, whatever the configuration calls it.
-        if not belongs(folder, prior):
-            return None
-    else:
-        folder = Path(chosen)
-    return load_noisy_encoder(folder, prior, next(prior.parameters()).device)
+        if belongs(folder, prior):
+            return load_noisy_encoder(folder, prior, device)
+    return None
 
 
 def own_defaults(config: Config) -> dict[str, Any]:

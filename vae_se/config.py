@@ -234,7 +234,8 @@ class InferenceConfig:
     noisy_encoder: str | None = setting(
         "auto",
         "Folder of a noisy encoder that gives the initial latents and noise; `auto`: the prior's own, where it "
-        "has one; none: start from the prior's encoder.",
+        "has one; `causal`: its causal twin, made for streams, or else its own; none: start from the prior's "
+        "encoder.",
     )
     context_weight: float = setting(
         0.0,

@@ -17,6 +17,9 @@ SETTINGS = {"inference.iterations": 5, "inference.averaging": 3}
 #: Largest delay in seconds, unless another is asked for.
 LATENCY = 0.064
 
+#: Latency in seconds from which the look-ahead is long enough for a two-way noisy encoder.
+TWO_WAY_FROM = 0.15
+
 
 class LiveEnhancer(Stream):
     """Enhances a stream within a given latency: ``push(samples)`` returns the speech that is complete.
@@ -63,16 +66,20 @@ class LiveEnhancer(Stream):
         config: Config | None = None,
         device: str = "cpu",
         threads: int | None = None,
+        latency: float = LATENCY,
         **options: Any,
     ) -> LiveEnhancer:
         """An enhancer of a stream of ``rate`` Hz, with a shipped prior (by name) or one of yours (by folder).
 
         ``config`` replaces the settings for live streams; ``threads``: see :meth:`Enhancer.from_pretrained`;
-        ``options`` are those of the constructor.
+        ``latency`` and ``options`` are those of the constructor. Below a latency of :data:`TWO_WAY_FROM` the
+        noisy encoder ``auto`` is the causal one, which costs less.
         """
         config = config or Config().override(SETTINGS)
+        if latency < TWO_WAY_FROM and config.inference.noisy_encoder == "auto":
+            config = config.override({"inference.noisy_encoder": "causal"})
         enhancer = Enhancer.from_pretrained(prior, config=config, device=device, threads=threads)
-        return cls(enhancer, rate, channels, **options)
+        return cls(enhancer, rate, channels, latency=latency, **options)
 
     @property
     def latency(self) -> float:

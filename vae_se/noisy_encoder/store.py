@@ -23,6 +23,9 @@ FORMAT = 1
 
 #: Name of the noisy encoder's folder in the folder of its prior, and its name in release 0.1.0.
 FOLDER, _OLD_FOLDER = "noisy_encoder", "recogniser"
+
+#: Name of the folder of a causal noisy encoder beside the two-way one, for streams.
+CAUSAL_FOLDER = "noisy_encoder_causal"
 _KIND, _OLD_KIND = "noisy_encoder", "recogniser"
 
 #: Either network: recurrent or convolutional.
