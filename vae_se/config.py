@@ -300,7 +300,8 @@ class Config:
 
     @classmethod
     def preset(cls, name: str = "default") -> Config:
-        """The settings of a preset; UsageError for an unknown one."""
+        """The settings of a preset; UsageError for an unknown one. ``best`` is ``default``, with a warning."""
+        name = current_name(name, RENAMED_PRESETS)
         if name not in PRESETS:
             raise UsageError(f"unknown preset {name!r}", nearest(name, PRESETS))
         return cls().override(PRESETS[name])
@@ -365,13 +366,11 @@ class Config:
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"inference.iterations": 3, "inference.averaging": 2},
     "default": {},
-    "best": {
-        "estep.name": "vem-mh",
-        "estep.warmup": 10,
-        "inference.iterations": 20,
-        "inference.averaging": 10,
-    },
 }
+
+#: Presets of release 0.1.0 that are no more, and what replaces them. ``best`` took ten times as long as
+#: ``default`` and was no better (eval/results/validation.md).
+RENAMED_PRESETS = {"best": "default"}
 
 
 #: Methods that the enhancer itself runs; all other names are baselines.

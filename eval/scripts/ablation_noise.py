@@ -116,8 +116,8 @@ def table(rows: dict[str, dict[str, Scores]]) -> str:
     whole = np.array([rows[f"all, seed {seed}"]["real"] for seed in SEEDS])
     mean, std = whole.mean(0), whole.std(0, ddof=1)
     lines = [
-        f"All classes, real noise: gain {mean[0]:.2f} dB, distance {mean[1]:.4f}; standard deviations over seeds "
-        f"{std[0]:.2f} dB, {std[1]:.4f}.",
+        f"All classes, real noise: gain {mean[0]:.2f} dB, distance {mean[1]:.4f}; standard deviation over "
+        f"seeds {std[0]:.2f} dB, {std[1]:.4f}.",
         "",
         "| left out | real noise: gain, change in dB | distance | gain in this class, with it, dB | without |",
         "|---|---|---|---|---|",

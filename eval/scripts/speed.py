@@ -135,9 +135,8 @@ def presets(quick: bool) -> Iterator[str]:
     cores = len(os.sched_getaffinity(0))
     yield f"| preset | 1 thread | {cores} threads | {cores} threads, busy | busy / idle |"
     yield "|---|---|---|---|---|"
-    for preset, seconds, repeats in (("fast", 15.0, 3), ("default", 15.0, 3), ("best", 5.0, 1)):
-        if quick and preset == "best":
-            continue
+    seconds, repeats = 15.0, 1 if quick else 3
+    for preset in ("fast", "default"):
         one, many = (timed(preset, threads, seconds, repeats)[1] for threads in (1, cores))
         with load(cores):
             busy = timed(preset, cores, seconds, max(1, repeats - 1))[1]

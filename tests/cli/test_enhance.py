@@ -496,12 +496,18 @@ def test_what_print_config_prints_changes_nothing(cli, enhance, quick, wav, make
 
 
 def test_a_preset_that_is_misspelt_names_the_nearest(cli):
-    ran = cli("enhance", "x.wav", "--preset", "bets")
+    ran = cli("enhance", "x.wav", "--preset", "defautl")
     assert ran.code == 2
     assert ran.err.splitlines() == [
-        "error: --preset bets: expected fast or default or best",
-        "hint: did you mean best?",
+        "error: --preset defautl: expected fast or default",
+        "hint: did you mean default?",
     ]
+
+
+def test_the_preset_best_is_default_with_a_warning(cli):
+    ran = cli("enhance", "x.wav", "--preset", "best", "--print-config")
+    assert "best is deprecated" in ran.err
+    assert ran.out == cli("enhance", "x.wav", "--print-config").out
 
 
 def test_a_prior_that_is_misspelt_is_a_usage_error(cli, wav, make_noisy):

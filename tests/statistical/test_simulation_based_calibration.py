@@ -43,7 +43,7 @@ def p_of(sbc: ModuleType, simulation: Any, label: str) -> float:
     return sbc.p_value(sbc.ranks(kernel, simulation, steps))
 
 
-def test_the_preset_best_draws_from_the_posterior(sbc, simulation):
+def test_vem_mh_draws_from_the_posterior(sbc, simulation):
     assert p_of(sbc, simulation, "vem-mh") > LOW
 
 

@@ -30,7 +30,6 @@ ENHANCERS = {
     "mcem": "default",
     "default": "default",
     "fast": "fast",
-    "best": "best",
     "mcem-textbook": "default",
 }
 _EXTERNAL = "external"

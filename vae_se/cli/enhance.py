@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from ..audio import paths, tags
-from ..config import METHODS, PRESETS, Config
+from ..config import METHODS, PRESETS, RENAMED_PRESETS, Config
 from ..errors import UsageError
 from ..execution import Died, Executor, Shard, reports
 from ..execution.local import Processes, Serial
@@ -88,7 +88,7 @@ SECTIONS = {
 )
 @click.option(
     "--preset",
-    type=Choice(list(PRESETS)),
+    type=Choice(list(PRESETS), RENAMED_PRESETS),
     default="default",
     show_default=True,
     help="Trade-off between speed and quality.",

@@ -54,7 +54,7 @@ NOISE_MODELS = {
     "student-t": "noise with outliers",
 }
 
-PRESET_WORDS = {"fast": "fast", "default": "default", "best": "best, about six times slower"}
+PRESET_WORDS = {"fast": "fast, half the time"}
 
 #: Attenuation limits in dB that the page offers, beside none.
 ATTENUATION_LIMITS = (30, 20, 15, 12, 9, 6)
