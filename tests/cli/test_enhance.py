@@ -500,7 +500,7 @@ def test_a_preset_that_is_misspelt_names_the_nearest(cli):
     assert ran.code == 2
     assert ran.err.splitlines() == [
         "error: --preset defautl: expected fast or default",
-        "hint: did you mean default?",
+        "hint: did you mean default or fast?",
     ]
 
 
