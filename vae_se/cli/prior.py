@@ -49,7 +49,7 @@ def list_(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print config.json.")
 def show(name: str, as_json: bool) -> None:
     """Show architecture, signal, training and scores of a prior, and its noisy encoder."""
-    from ..noisy_encoder.store import folder_beside
+    from ..noisy_encoder.store import CAUSAL_FOLDER, folder_beside
     from ..priors import store
 
     folder = store.locate(name)
@@ -61,6 +61,7 @@ def show(name: str, as_json: bool) -> None:
     for line in _tree(config):
         click.echo(line)
     click.echo(f"noisy_encoder = {_noisy_encoder(folder_beside(folder))}")
+    click.echo(f"noisy_encoder_causal = {_noisy_encoder(folder / CAUSAL_FOLDER)}")
 
 
 @prior.command()
@@ -78,7 +79,7 @@ def verify(name: str, data: str | None, limit: int, as_json: bool) -> None:
     """
     import torch
 
-    from ..noisy_encoder.store import folder_beside, load_noisy_encoder
+    from ..noisy_encoder.store import CAUSAL_FOLDER, FOLDER, folder_beside, load_noisy_encoder
     from ..priors import load_prior, store
     from ..rng import torch_stream
 
@@ -93,14 +94,16 @@ def verify(name: str, data: str | None, limit: int, as_json: bool) -> None:
         if log_variance.shape[-2:] != (64, model.signal.stft.bins) or not log_variance.isfinite().all():
             raise PriorError(f"{name} does not decode to finite spectra", "retrain it")
         result["generated_db"] = round(float(log_variance.mean()) * 10 / math.log(10), 2)
-        beside = folder_beside(store.locate(name))
-        if beside.is_dir():
+        folder = store.locate(name)
+        for key, beside in ((FOLDER, folder_beside(folder)), (CAUSAL_FOLDER, folder / CAUSAL_FOLDER)):
+            if not beside.is_dir():
+                continue
             network = load_noisy_encoder(beside, model)
             power = log_variance[:, 0].exp()
             encoding = network(power, torch.ones_like(power[..., 0]))
             if not (encoding.posterior.mean.isfinite().all() and encoding.log_noise.isfinite().all()):
                 raise PriorError(f"the output of {beside} for spectra of the prior is not finite", "retrain it")
-            result["noisy_encoder_parameters"] = sum(p.numel() for p in network.parameters())
+            result[f"{key}_parameters"] = sum(p.numel() for p in network.parameters())
         if data is not None:
             result |= _elbo(model, data, limit)
     if as_json:
