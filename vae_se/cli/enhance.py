@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import os
 import shutil
 import sys
 from collections.abc import Generator
@@ -22,6 +21,7 @@ from ..errors import UsageError
 from ..execution import Died, Executor, Shard, reports
 from ..execution.local import Processes, Serial
 from ..extras import need
+from ..portable import usable_cores
 from .batching import Length, batches, measure
 from .common import Choice, complain, raw_format, raw_options, say
 from .engine import CountOrAuto, chosen_executor, engine_options, threads_of_worker
@@ -364,7 +364,7 @@ def _executor(
     jobs: int | None = options["jobs"]
     named = options["executor"] or options["address"] or options["slurm"]
     if jobs is None and options["executor"] in (None, "processes"):
-        jobs = max(1, len(os.sched_getaffinity(0)) // (options["threads"] or 1))
+        jobs = max(1, usable_cores() // (options["threads"] or 1))
         if not named:
             seconds = sum(lengths[job].seconds for batch in todo for job in batch if job in lengths)
             # One process keeps a GPU busy, and starting a process takes seconds.
