@@ -23,7 +23,7 @@ from ..execution.local import Processes, Serial
 from ..extras import need
 from ..portable import usable_cores
 from .batching import Length, batches, measure
-from .common import Choice, complain, raw_format, raw_options, say
+from .common import Choice, complain, import_torch, raw_format, raw_options, say
 from .engine import CountOrAuto, chosen_executor, engine_options, threads_of_worker
 from .groups import check_groups, learn_groups
 from .sections import Sectioned
@@ -253,6 +253,7 @@ def settings_from(preset: str, config_file: str | None, assignments: tuple[str, 
 
 def settings_digest(config: Config, clip: str, noise_group: str | None) -> str:
     """The digest of all settings that change the samples of an output."""
+    import_torch()
     from ..assemble import own_defaults
     from ..config import effective
 

@@ -17,7 +17,7 @@ from ..config import Config
 from ..errors import AudioError, OutputError, UsageError, VaeSeError
 from ..execution import Died, Handle
 from ..storage.atomic import write_atomically
-from .common import deferred_interrupt, out_of_memory
+from .common import deferred_interrupt, import_torch, out_of_memory
 from .pictures import draw_picture
 from .side_files import PICTURE, VAD
 
@@ -114,6 +114,7 @@ class FileWorker:
     def __init__(self, settings: FileSettings, report: ReportProgress | None = None) -> None:
         """``report`` is called with the progress of the files that are being enhanced."""
         with deferred_interrupt():
+            import_torch()
             from ..enhancement.enhancer import Enhancer
 
         self.settings, self._report = settings, report
