@@ -21,7 +21,7 @@ LABEL org.opencontainers.image.title="vae-se" org.opencontainers.image.licenses=
 COPY --from=build /opt/vae-se /opt/vae-se
 RUN useradd --uid 1000 --create-home vae-se && mkdir /audio && chown vae-se /audio
 ENV PATH=/opt/vae-se/bin:$PATH PYTHONDONTWRITEBYTECODE=1
-USER vae-se
+USER 1000
 WORKDIR /audio
 EXPOSE 8437
 ENTRYPOINT ["vae-se"]

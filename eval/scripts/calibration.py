@@ -29,9 +29,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy.stats import ncx2, norm
+from spectra import analysed
 
 from vae_se import Enhancer
-from vae_se.audio.level import active_rms
 from vae_se.data.mixing import MixingRecipe, mixtures
 from vae_se.data.mixture import Mixture
 from vae_se.enhancement.results import TRUSTED_DB
@@ -97,11 +97,7 @@ def place_of_power(
 def run(enhancer: Enhancer, preset: str, mixture: Mixture) -> Found:
     """EM on a mixture, and where the truth lies in its posterior."""
     signal, em = enhancer.signal, enhancer.em
-    scale = active_rms(mixture.noisy, signal.rate) / signal.active_rms
-    noisy, clean = (
-        signal.stft.analyse(torch.from_numpy((wave / scale).astype(np.float32)))
-        for wave in (mixture.noisy, mixture.clean)
-    )
+    _, (noisy, clean) = analysed(signal, signal.rate, mixture.noisy, mixture.clean)
     power, mask = noisy.abs().square().unsqueeze(0), torch.ones(1, len(noisy))
     estimate = em.run(power, mask, Streams.from_seed(0, [mixture.id], [len(noisy)]))
     mean, truth = estimate.wiener[0] * noisy, clean.abs().square()

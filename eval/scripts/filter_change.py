@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
+from spectra import analysed
 
 from vae_se import Enhancer
 from vae_se.audio.level import active_rms, rms
@@ -53,8 +54,7 @@ def mixtures(root: Path, count: int, seconds: float, rate: int) -> list[tuple[np
 def course(enhancer: Enhancer, clean: np.ndarray, noisy: np.ndarray) -> list[tuple[float, float, float]]:
     """SI-SDR and ESTOI gained, and change of the filter in dB, every EVERY iterations."""
     em, signal = enhancer.em, enhancer.signal
-    scale = active_rms(noisy, signal.rate) / signal.active_rms
-    spectrum = signal.stft.analyse(torch.from_numpy(noisy / scale).float())
+    scale, (spectrum,) = analysed(signal, signal.rate, noisy)
     power, mask = spectrum.abs().square().unsqueeze(0), torch.ones(1, len(spectrum))
     streams = Streams.from_seed(0, ["#0"], [len(spectrum)])
     rows: list[tuple[float, float, float]] = []

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from spectra import analysed
 
 from vae_se import Enhancer
 from vae_se.assemble import build_em
-from vae_se.audio.level import active_rms
 from vae_se.baselines import BASELINES
 from vae_se.benchmark.protocol import find_protocol, load_protocol
 from vae_se.data.mixture import Mixture
@@ -122,14 +122,10 @@ class Spectra:
 
 def analyse(mixture: Mixture, signal: Any) -> Spectra:
     """The spectra of a mixture, scaled by its level as in the enhancer."""
-    scale = active_rms(mixture.noisy, mixture.rate) / signal.active_rms
-
-    def spectrum(wave: np.ndarray) -> torch.Tensor:
-        return signal.stft.analyse(torch.from_numpy((wave / scale).astype(np.float32)))
-
     assert mixture.noise is not None
-    power = [spectrum(wave).abs().square() + POWER_FLOOR for wave in (mixture.clean, mixture.noise)]
-    return Spectra(spectrum(mixture.noisy).unsqueeze(0), power[0], power[1], scale)
+    scale, (noisy, *parts) = analysed(signal, mixture.rate, mixture.noisy, mixture.clean, mixture.noise)
+    clean, noise = (part.abs().square() + POWER_FLOOR for part in parts)
+    return Spectra(noisy.unsqueeze(0), clean, noise, scale)
 
 
 def factorise(power: torch.Tensor, rank: int) -> NMFState:

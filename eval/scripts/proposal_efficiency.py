@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from noisy_encoder_candidates import sets
+from spectra import analysed
 
 from vae_se.assemble import build_em
-from vae_se.audio.level import active_rms
 from vae_se.config import Config
 from vae_se.inference.em import step
 from vae_se.numerics import POWER_FLOOR
@@ -38,15 +38,11 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     prior = load_prior("default", "cpu")
-    stft = prior.signal.stft
     rows: dict[tuple[str, str, str], list[float]] = {}
     for group, mixtures in sets(given.shared, given.native, given.count).items():
         for m in mixtures:
-            scale = prior.signal.active_rms / active_rms(m.noisy, m.rate)
-            noisy, clean = (
-                stft.analyse(torch.from_numpy(np.asarray(x * scale, np.float32))[None])
-                for x in (m.noisy, m.clean)
-            )
+            _, spectra = analysed(prior.signal, m.rate, m.noisy, m.clean)
+            noisy, clean = (spectrum[None] for spectrum in spectra)
             power, noise = noisy.abs().square(), (noisy - clean).abs().square() + POWER_FLOOR
             mask = torch.ones(power.shape[:2])
             for kernel in KERNELS:

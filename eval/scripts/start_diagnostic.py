@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from noisy_encoder_candidates import METRICS, sets
+from spectra import analysed
 
 from vae_se.assemble import build_em
-from vae_se.audio.level import active_rms
 from vae_se.config import Config
 from vae_se.inference.monte_carlo_em import MonteCarloEM
 from vae_se.inference.noisy_proposal import Encoding, NoisyEncoderNetwork
@@ -72,9 +72,8 @@ def main() -> None:
     rows: dict[tuple[str, str, str], list[list[float]]] = {}
     for group, mixtures in sets(given.shared, given.native, given.count).items():
         for m in mixtures:
-            scale = prior.signal.active_rms / active_rms(m.noisy, m.rate)
-            wave, clean = (torch.from_numpy(np.asarray(x * scale, np.float32)) for x in (m.noisy, m.clean))
-            noisy, speech = stft.analyse(wave[None]), stft.analyse(clean[None])
+            scale, spectra = analysed(prior.signal, m.rate, m.noisy, m.clean)
+            noisy, speech = (spectrum[None] for spectrum in spectra)
             power, mask = noisy.abs().square(), torch.ones(noisy.shape[:2])
             streams = lambda: Streams.from_seed(0, [m.id], [noisy.shape[1]])  # noqa: B023, E731
             found = starts(shipped, em, speech.abs().square(), (noisy - speech).abs().square(), streams())
@@ -83,8 +82,8 @@ def main() -> None:
                 runs |= {str(k): dataclasses.replace(em, iterations=k) for k in given.iterations}
                 for label, run in runs.items():
                     estimate = dataclasses.replace(run, noisy_encoder=network).run(power, mask, streams())
-                    output = stft.synthesise(estimate.wiener * noisy, len(wave))[0].numpy()
-                    values = score(METRICS, m.clean, output / scale, m.rate)
+                    output = stft.synthesise(estimate.wiener * noisy, len(m.noisy))[0].numpy()
+                    values = score(METRICS, m.clean, output * scale, m.rate)
                     trace = estimate.state.trace
                     objective = float(trace[-1].objective) if trace else float("nan")
                     row = [float(values[metric].value) for metric in METRICS] + [objective]

@@ -1,16 +1,19 @@
 """The cheaper form of the decoder: as near as asked, and nothing else of the prior changes."""
 
 import copy
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
 from tests.conftest import noisy_like
+from vae_se.config import Config
 from vae_se.device import factor_type, multiplies_bfloat16
 from vae_se.enhancement.enhancer import Enhancer
 from vae_se.errors import UsageError
 from vae_se.priors import load_prior
+from vae_se.priors.store import locate, store_thin_layers
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +31,35 @@ def test_error_is_what_was_asked_for(prior, error):
     # The mean of the decoder's output does not change: there is no bias in any bin.
     assert (compressed.decode(z) - prior.decode(z)).mean(0).abs().max() < error
     assert compressed.thin_in.shape == (rank, prior.hidden[-1])
+
+
+def test_the_stored_form_is_the_computed_one(prior):
+    stored, computed = copy.deepcopy(prior), copy.deepcopy(prior)
+    assert stored.stored_layers is not None, "python eval/scripts/thin_layers.py"
+    computed.stored_layers = None
+    error = Config().inference.decoder_error
+    assert stored.compress(error) == computed.compress(error)
+    z = torch.randn(500, prior.latent_dim, generator=torch.Generator().manual_seed(8))
+    torch.testing.assert_close(stored.decode(z), computed.decode(z), atol=1e-4, rtol=0)
+    assert torch.equal(stored.thin_in, prior.stored_layers.inward)
+
+
+def test_the_stored_form_of_other_weights_is_not_used(prior):
+    changed = copy.deepcopy(prior)
+    with torch.no_grad():
+        changed.output.bias += 1
+    changed.compress(Config().inference.decoder_error)
+    z = torch.randn(500, prior.latent_dim, generator=torch.Generator().manual_seed(8))
+    assert (changed.decode(z) - prior.decode(z) - 1).square().mean().sqrt() < 0.05
+
+
+def test_a_damaged_file_of_the_form_is_computed_again(prior, tmp_path):
+    folder = shutil.copytree(locate("default"), tmp_path / "prior")
+    (folder / "thin_layers.safetensors").write_bytes(b"damaged")
+    again = load_prior(folder)
+    assert again.stored_layers is None
+    assert store_thin_layers(folder, 0.2) == again.compress(0.2)
+    assert load_prior(folder).stored_layers.error == 0.2
 
 
 def test_nothing_happens_where_it_does_not_pay(prior):

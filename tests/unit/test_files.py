@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from vae_se.audio import files
-from vae_se.audio.formats import container_of, output_format, writable_extension
+from vae_se.audio.formats import container_of, extensions, output_format, writable_extension
 from vae_se.audio.raw import RAW, RawFormat
 from vae_se.audio.reader import Reader
 from vae_se.errors import AudioError, OutputError, UsageError
@@ -107,6 +107,10 @@ def test_writing_does_not_change_the_array(tmp_path):
         ("x.flac", "WAV", "PCM_16", ("FLAC", "PCM_16")),
         ("x.wav", "FLAC", "PCM_24", ("WAV", "PCM_24")),
         ("x.wav", "OGG", "VORBIS", ("WAV", "PCM_16")),
+        ("x.wav", "MP3", "MPEG_LAYER_III", ("WAV", "PCM_16")),
+        ("x.wav", "WAV", "MPEG_LAYER_III", ("WAV", "MPEG_LAYER_III")),
+        ("x.wav", "CAF", "ALAC_24", ("WAV", "PCM_24")),
+        ("x.wav", "AU", "ULAW", ("WAV", "ULAW")),
         ("x.wav", "WAVEX", "PCM_24", ("WAVEX", "PCM_24")),
         ("x.wav", "AIFF", "PCM_S8", ("WAV", "PCM_U8")),
         ("x.mp3", "MP3", "MPEG_LAYER_II", ("MP3", "MPEG_LAYER_III")),
@@ -116,6 +120,28 @@ def test_writing_does_not_change_the_array(tmp_path):
 )
 def test_the_extension_decides_and_the_nearest_subtype_is_taken(target, container, subtype, expected):
     assert output_format(Path(target), container, subtype) == expected
+
+
+PLAIN = {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAC_16", "ALAC_20", "ALAC_24",
+         "ALAC_32", "ULAW", "ALAW"}  # fmt: skip
+
+
+@pytest.mark.parametrize("target", sorted(extensions()))
+def test_every_output_holds_plain_samples_or_what_its_container_has_by_default(target):
+    path = Path("x" + target)
+    for container in soundfile.available_formats():
+        for subtype in soundfile.available_subtypes(container):
+            got, kept = output_format(path, container, subtype)
+            assert soundfile.check_format(got, kept), (container, subtype, got, kept)
+            usual = PLAIN | {soundfile.default_subtype(got), "OPUS" if target == ".opus" else ""}
+            assert got == container or kept in usual, (container, subtype, got, kept)
+
+
+def test_an_mp3_becomes_a_wav_of_plain_samples(tmp_path):
+    mp3 = tmp_path / "talk.mp3"
+    soundfile.write(mp3, tone()[0], RATE)
+    files.write(tmp_path / "out.wav", tone(), files.read(mp3))
+    assert soundfile.info(tmp_path / "out.wav").subtype == "PCM_16"
 
 
 def test_unknown_extensions(tmp_path):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -82,11 +84,8 @@ def test_a_file_that_changes_meanwhile(enhancer, wav, tmp_path):
 
 
 def test_a_full_disk(tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: io.FileIO("/dev/full", "r+"))
     buffer = DiskBuffer(tmp_path, np.float32)
-    monkeypatch.setattr(os, "pwrite", full)
     with pytest.raises(OutputError, match="No space left") as error:
         buffer.append(np.zeros(5))
     assert "12 bytes" in error.value.hint

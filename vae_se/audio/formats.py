@@ -36,7 +36,14 @@ _NEXT_BEST = {
     "PCM_32": ("DOUBLE", "ALAC_32", "PCM_24", "FLOAT", "PCM_16"),
     "FLOAT": ("DOUBLE", "PCM_32", "PCM_24", "ALAC_24", "PCM_16"),
     "DOUBLE": ("PCM_32", "FLOAT", "PCM_24", "ALAC_32", "PCM_16"),
+    "ALAC_16": ("PCM_16",),
+    "ALAC_20": ("PCM_24", "PCM_16"),
+    "ALAC_24": ("PCM_24", "PCM_16"),
+    "ALAC_32": ("PCM_32", "PCM_24", "PCM_16"),
 }
+# Other subtypes that an output of another container keeps. A WAV may hold MP3 or ADPCM too, but most programs
+# expect plain samples in it.
+_COMMON = {"ULAW", "ALAW"}
 
 FALLBACK = ".wav"
 
@@ -91,14 +98,17 @@ def container_of(path: PurePath) -> str:
 def output_format(path: PurePath, container: str, subtype: str) -> tuple[str, str]:
     """Container and subtype of the output ``path`` for an input in ``container`` and ``subtype``.
 
-    The extension determines the container. The subtype stays the same if the container has it; otherwise it is
-    the nearest in bit depth (a float WAV becomes a 24-bit FLAC), or the container's default. MPEG audio is
-    always layer III, and ``.opus`` is always Opus. Samples without a header are written to ``.raw`` in their
-    own format. The codec of :data:`FFMPEG` is chosen when the file is written.
+    The extension determines the container. Within a container the subtype stays the same. In another one plain
+    samples keep their bit depth, or get the nearest (a float WAV becomes a 24-bit FLAC), and sound of a codec
+    (MP3, Vorbis, ADPCM) gets the container's default. MPEG audio is always layer III, and ``.opus`` is always
+    Opus. Samples without a header are written to ``.raw`` in their own format. The codec of :data:`FFMPEG` is
+    chosen when the file is written.
 
     >>> from pathlib import PurePath
     >>> output_format(PurePath("out.flac"), "WAV", "FLOAT")
     ('FLAC', 'PCM_24')
+    >>> output_format(PurePath("out.wav"), "MP3", "MPEG_LAYER_III")
+    ('WAV', 'PCM_16')
     """
     if container == "RAW" and path.suffix.lower() == ".raw":
         return container, subtype
@@ -111,7 +121,8 @@ def output_format(path: PurePath, container: str, subtype: str) -> tuple[str, st
         return wanted, "OPUS"
     if wanted == "MP3":
         return wanted, "MPEG_LAYER_III"
-    for candidate in (subtype, *_NEXT_BEST.get(subtype, ())):
+    same = (subtype,) if container == wanted or subtype in _NEXT_BEST or subtype in _COMMON else ()
+    for candidate in (*same, *_NEXT_BEST.get(subtype, ())):
         if soundfile.check_format(wanted, candidate):
             return wanted, candidate
     return wanted, soundfile.default_subtype(wanted)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.manifest import library_versions
+from ..portable import usable_cores
 
 _LIBRARIES = ("torch", "numpy", "scipy", "soundfile", "soxr", "pesq", "pystoi", "noisereduce", "pyrnnoise")
 
@@ -27,7 +28,7 @@ def machine() -> dict[str, Any]:
                 break
     except OSError:
         pass
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     memory = None
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         memory = round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OutputError, UsageError
+from ..portable import lock_file
 from ..storage.atomic import write_atomically
 
 Row = dict[str, Any]
@@ -47,7 +47,7 @@ class RowFile:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             # The lock comes before the truncation: another run may be writing this file.
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_file(self._fd)
             if size is not None:
                 os.ftruncate(self._fd, size)
         except BlockingIOError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -12,6 +11,7 @@ import click
 from ..config import parse_value
 from ..errors import UsageError
 from ..execution import EXECUTORS, Executor, choose
+from ..portable import usable_cores
 from .common import Choice
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -86,5 +86,5 @@ def chosen_executor(
     if name is None:
         name = "slurm" if slurm else "ray" if address else "processes"
     if name == "processes" and jobs is None:
-        jobs = len(os.sched_getaffinity(0))
+        jobs = usable_cores()
     return choose(name, jobs, address, parameters, timeout)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import os
 import shutil
 import sys
 from collections.abc import Generator
@@ -17,11 +16,12 @@ from typing import Any
 import click
 
 from ..audio import paths, tags
-from ..config import METHODS, PRESETS, RENAMED_PRESETS, Config
+from ..config import PRESETS, RENAMED_PRESETS, Config
 from ..errors import UsageError
 from ..execution import Died, Executor, Shard, reports
 from ..execution.local import Processes, Serial
 from ..extras import need
+from ..portable import usable_cores
 from .batching import Length, batches, measure
 from .common import Choice, complain, raw_format, raw_options, say
 from .engine import CountOrAuto, chosen_executor, engine_options, threads_of_worker
@@ -193,7 +193,7 @@ def enhance(ctx: click.Context, inputs: tuple[str, ...], **options: Any) -> int:
         vad=plan_side_files(jobs, options["vad"], paths.several(inputs), VAD),
         raw=raw_format(options["raw"], options["rate"], options["channels"]),
         debug=bool((ctx.obj or {}).get("debug")),
-        digest=settings_digest(config, options["clip"], options["noise_group"]),
+        noise_group=options["noise_group"],
     )
     folder = Path(ctx.with_resource(TemporaryDirectory(prefix="vae-se-")))
     jobs = [through_files(job, folder, settings.raw is not None) for job in jobs]
@@ -249,19 +249,6 @@ def settings_from(preset: str, config_file: str | None, assignments: tuple[str, 
         "seed": options["seed"],
     }
     return config.override({k: v for k, v in named.items() if v is not None}).set(*assignments)
-
-
-def settings_digest(config: Config, clip: str, noise_group: str | None) -> str:
-    """The digest of all settings that change the samples of an output."""
-    from ..assemble import own_defaults
-    from ..config import effective
-
-    config = effective(config)
-    # A setting that is left at its part's default and one that spells it out are the same.
-    values = {key: value for key, value in config.flat().items() if value is not None}
-    if config.method in METHODS:
-        values = {key: value for key, value in own_defaults(config).items() if value is not None} | values
-    return tags.digest({**values, "clip": clip, "noise_group": noise_group})
 
 
 def _noise(given: str | None, segment: str | None) -> dict[str, Any]:
@@ -350,11 +337,11 @@ def _lacks(wanted: Path | None) -> bool:
     return wanted is not None and not wanted.exists()
 
 
-def _made_otherwise(job: paths.FileJob, digest: str) -> list[str]:
+def _made_otherwise(job: paths.FileJob, settings: FileSettings) -> list[str]:
     """A warning where an output that is kept was made with other settings."""
     assert job.target is not None
     made = tags.settings_digest_of(job.target)
-    return ["made with other settings"] if made not in (None, digest) else []
+    return ["made with other settings"] if made is not None and made != settings.digest else []
 
 
 def _executor(
@@ -364,7 +351,7 @@ def _executor(
     jobs: int | None = options["jobs"]
     named = options["executor"] or options["address"] or options["slurm"]
     if jobs is None and options["executor"] in (None, "processes"):
-        jobs = max(1, len(os.sched_getaffinity(0)) // (options["threads"] or 1))
+        jobs = max(1, usable_cores() // (options["threads"] or 1))
         if not named:
             seconds = sum(lengths[job].seconds for batch in todo for job in batch if job in lengths)
             # One process keeps a GPU busy, and starting a process takes seconds.
@@ -409,5 +396,5 @@ def _outcomes(
                 outcome.status = "skipped" if job.source.skipped else "failed"
             else:
                 outcome.status = "skipped"
-                outcome.warnings += _made_otherwise(job, settings.digest)
+                outcome.warnings += _made_otherwise(job, settings)
             yield outcome

@@ -175,7 +175,8 @@ def _stream(options: dict[str, Any], form: RawFormat, call: _Call) -> OnlineEnha
     if latency is not None and sizes:
         raise UsageError(f"--latency and --{next(iter(sizes))} exclude each other", "give one of them")
     in_call = latency is not None or (call.used and not sizes)
-    config = Config().override(live.SETTINGS if in_call else online.SETTINGS).override(given)
+    kind = live.LiveEnhancer if in_call else online.OnlineEnhancer
+    config = Config().override(kind.settings).override(given)
     common = {
         "config": config.set(*options["assignments"]), "device": options["device"], "level": level,
         "threads": options["threads"],

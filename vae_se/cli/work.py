@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import sys
 import time
@@ -13,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..audio import files, paths, tags
-from ..config import Config
+from ..config import METHODS, Config, effective
 from ..errors import AudioError, OutputError, UsageError, VaeSeError
 from ..execution import Died, Handle
 from ..storage.atomic import write_atomically
-from .common import deferred_interrupt, out_of_memory
+from .common import deferred_interrupt, import_torch, out_of_memory
 from .pictures import draw_picture
 from .side_files import PICTURE, VAD
 
@@ -44,8 +45,7 @@ class FileSettings:
 
     ``pictures`` and ``vad``: files for ``--plot`` and ``--vad``, by the label of the input. ``shared_noise``:
     noise dictionaries of ``--noise-group``, by the label of the input. ``raw``: format of inputs without a
-    header. ``digest``: of all settings that change the outputs. The other fields are the options of the command
-    line.
+    header. The other fields are the options of the command line.
     """
 
     config: Config
@@ -59,13 +59,29 @@ class FileSettings:
     vad: dict[str, Path] = dataclasses.field(default_factory=dict)
     shared_noise: dict[str, str] = dataclasses.field(default_factory=dict)
     raw: files.RawFormat | None = None
+    noise_group: str | None = None
     debug: bool = False
-    digest: str = ""
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """The digest of all settings that change the samples of an output.
+
+        It needs the kernels, and so torch: a command whose work is done by other processes leaves it to them.
+        """
+        import_torch()
+        from ..assemble import own_defaults
+
+        config = effective(self.config)
+        # A setting that is left at its part's default and one that spells it out are the same.
+        values = {key: value for key, value in config.flat().items() if value is not None}
+        if config.method in METHODS:
+            values = {k: v for k, v in own_defaults(config).items() if v is not None} | values
+        return tags.digest({**values, "clip": self.clip, "noise_group": self.noise_group})
 
     @property
     def comment(self) -> str:
         """The comment of the outputs."""
-        return tags.comment(self.digest) if self.digest else ""
+        return tags.comment(self.digest)
 
 
 @dataclasses.dataclass
@@ -114,6 +130,7 @@ class FileWorker:
     def __init__(self, settings: FileSettings, report: ReportProgress | None = None) -> None:
         """``report`` is called with the progress of the files that are being enhanced."""
         with deferred_interrupt():
+            import_torch()
             from ..enhancement.enhancer import Enhancer
 
         self.settings, self._report = settings, report

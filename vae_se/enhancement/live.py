@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from ..config import Config
 from ..device import usual_torch
 from .enhancer import Enhancer
 from .live_channel import LiveChannel, LiveDelay
 from .stream import Stream
-
-#: Settings for live streams. The iterations of a block are all that its frames get.
-SETTINGS = {"inference.iterations": 5, "inference.averaging": 3}
 
 #: Largest delay in seconds, unless another is asked for.
 LATENCY = 0.064
@@ -34,6 +31,9 @@ class LiveEnhancer(Stream):
     Raises UsageError for a latency that is too short, for a prior that ties the frames together or has no noisy
     encoder, for a noise model without spectra, and for settings that need the whole recording.
     """
+
+    #: The iterations of a block are all that its frames get.
+    settings: ClassVar[Mapping[str, Any]] = {"inference.iterations": 5, "inference.averaging": 3}
 
     @usual_torch()
     def __init__(
@@ -57,29 +57,11 @@ class LiveEnhancer(Stream):
         ]  # fmt: skip
 
     @classmethod
-    def from_pretrained(
-        cls,
-        rate: int,
-        channels: int = 1,
-        *,
-        prior: str | Path | None = None,
-        config: Config | None = None,
-        device: str = "cpu",
-        threads: int | None = None,
-        latency: float = LATENCY,
-        **options: Any,
-    ) -> LiveEnhancer:
-        """An enhancer of a stream of ``rate`` Hz, with a shipped prior (by name) or one of yours (by folder).
-
-        ``config`` replaces the settings for live streams; ``threads``: see :meth:`Enhancer.from_pretrained`;
-        ``latency`` and ``options`` are those of the constructor. Below a latency of :data:`TWO_WAY_FROM` the
-        noisy encoder ``auto`` is the causal one, which costs less.
-        """
-        config = config or Config().override(SETTINGS)
+    def adapted(cls, config: Config, *, latency: float = LATENCY, **options: Any) -> Config:
+        """Below a latency of :data:`TWO_WAY_FROM` the noisy encoder ``auto`` is the causal one."""
         if latency < TWO_WAY_FROM and config.inference.noisy_encoder == "auto":
-            config = config.override({"inference.noisy_encoder": "causal"})
-        enhancer = Enhancer.from_pretrained(prior, config=config, device=device, threads=threads)
-        return cls(enhancer, rate, channels, latency=latency, **options)
+            return config.override({"inference.noisy_encoder": "causal"})
+        return config
 
     @property
     def latency(self) -> float:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
-from ..config import Config
 from ..device import usual_torch
 from ..errors import UsageError
 from .enhancer import Enhancer
 from .sliding_window import SlidingWindow, WindowFrames
 from .stream import Stream
-
-#: Settings for streams. A frame takes part in EM as long as it is in the window, so a few iterations per window
-#: are enough, with the larger steps of the noise's update.
-SETTINGS = {"inference.iterations": 4, "inference.averaging": 2, "noise.exponent": 1.0}
 
 
 class OnlineEnhancer(Stream):
@@ -30,6 +25,14 @@ class OnlineEnhancer(Stream):
     Raises UsageError for invalid settings, and for settings that need the whole recording (baselines, a noise
     segment).
     """
+
+    #: A frame takes part in EM as long as it is in the window, so a few iterations per window are enough, with
+    #: the larger steps of the noise's update.
+    settings: ClassVar[Mapping[str, Any]] = {
+        "inference.iterations": 4,
+        "inference.averaging": 2,
+        "noise.exponent": 1.0,
+    }
 
     @usual_torch()
     def __init__(
@@ -60,27 +63,6 @@ class OnlineEnhancer(Stream):
             )
             for _ in range(channels)
         ]  # fmt: skip
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        rate: int,
-        channels: int = 1,
-        *,
-        prior: str | Path | None = None,
-        config: Config | None = None,
-        device: str = "cpu",
-        threads: int | None = None,
-        **options: Any,
-    ) -> OnlineEnhancer:
-        """An enhancer of a stream of ``rate`` Hz, with a shipped prior (by name) or one of yours (by folder).
-
-        ``config`` replaces the settings for streams; ``threads``: see :meth:`Enhancer.from_pretrained`;
-        ``options`` are those of the constructor.
-        """
-        config = config or Config().override(SETTINGS)
-        enhancer = Enhancer.from_pretrained(prior, config=config, device=device, threads=threads)
-        return cls(enhancer, rate, channels, **options)
 
     @property
     def block(self) -> float:

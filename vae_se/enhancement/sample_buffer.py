@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import tempfile
 import weakref
 from collections.abc import Callable
@@ -94,8 +93,9 @@ class DiskBuffer:
         """Samples ``start`` to ``stop``, or to the end where the buffer is shorter."""
         width = self._dtype.itemsize
         samples = np.zeros(max(0, min(stop, self.size) - start), self._dtype)
-        # Zeros that were never written lie beyond the end of the file: preadv leaves them as they are.
-        os.preadv(self._file.fileno(), [samples.data.cast("B")], start * width)
+        # Zeros that were never written lie beyond the end of the file: reading leaves them as they are.
+        self._file.seek(start * width)
+        self._file.readinto(samples.data.cast("B"))
         return samples
 
     def append(self, samples: np.ndarray) -> None:
@@ -109,11 +109,10 @@ class DiskBuffer:
 
     def _write(self, start: int, samples: np.ndarray) -> None:
         data = np.ascontiguousarray(samples, self._dtype).data.cast("B")
-        position = start * self._dtype.itemsize
         try:
+            self._file.seek(start * self._dtype.itemsize)
             while data:
-                written = os.pwrite(self._file.fileno(), data, position)
-                data, position = data[written:], position + written
+                data = data[self._file.write(data) :]
         except OSError as error:
             raise self._failure(error) from None
 

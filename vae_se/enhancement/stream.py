@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
 from ..audio.reader import LOUDEST, is_sound
 from ..audio.resample import Resampler
+from ..config import Config
 from ..device import usual_torch
 from ..errors import AudioError, UsageError
 from ..threads import dividing_work
@@ -31,12 +33,44 @@ class Stream(ABC):
     """Enhances a stream: ``push(samples)`` returns the speech that is complete, ``flush()`` the rest.
 
     The output does not depend on how the stream is split into parts, and is as long as the input. A subclass
-    calls :meth:`_open` in its constructor.
+    calls :meth:`_open` in its constructor, whose arguments are the enhancer, the rate, the number of channels
+    and options of its own.
     """
 
+    #: Settings that differ from the default preset's, for :meth:`from_pretrained`.
+    settings: ClassVar[Mapping[str, Any]]
     rate: int
     channels: int
     _streams: Sequence[ChannelStream]
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        rate: int,
+        channels: int = 1,
+        *,
+        prior: str | Path | None = None,
+        config: Config | None = None,
+        device: str = "cpu",
+        threads: int | None = None,
+        **options: Any,
+    ) -> Self:
+        """An enhancer of a stream of ``rate`` Hz, with a shipped prior (by name) or one of yours (by folder).
+
+        ``config`` replaces the settings for streams, :attr:`settings`; ``threads``: see
+        :meth:`Enhancer.from_pretrained`; ``options`` are those of the constructor.
+        """
+        config = cls.adapted(config or Config().override(cls.settings), **options)
+        enhancer = Enhancer.from_pretrained(prior, config=config, device=device, threads=threads)
+        return cls(enhancer, rate, channels, **options)
+
+    @classmethod
+    def adapted(cls, config: Config, **options: Any) -> Config:
+        """``config`` for a stream with these options; here unchanged."""
+        return config
+
+    @abstractmethod
+    def __init__(self, enhancer: Enhancer, rate: int, channels: int = 1, **options: Any) -> None: ...
 
     @property
     @abstractmethod

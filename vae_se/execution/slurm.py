@@ -10,12 +10,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import ExecutionError, UsageError, VaeSeError
+from ..portable import usable_cores
 from .base import Died, Make, Results, Tasks
 from .local import Processes
 from .pool import Pool
@@ -28,7 +28,7 @@ def run_share(
     make: Make, tasks: Sequence[Sequence[Any]], timeout: float | None
 ) -> list[list[Any]] | VaeSeError:
     """Do the tasks of a job on its cores. An error is returned, and raised by the submitting process."""
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     try:
         found = dict(Processes(min(cores, len(tasks)), timeout).run(make, tasks))
     except VaeSeError as error:

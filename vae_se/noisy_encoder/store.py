@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +11,10 @@ import torch
 from ..deprecated import warn
 from ..errors import PriorError, VaeSeError
 from ..priors.base import SpeechPrior
-from ..priors.store import current_keywords
+from ..priors.store import WEIGHTS, current_keywords, read_weights, write_config
+from ..priors.thin_layers import weights_digest
 from ..storage.atomic import write_atomically
-from ..storage.untrusted import load_json, load_tensors
+from ..storage.untrusted import load_json
 from .convolutional import ConvolutionalNoisyEncoder
 from .network import NoisyEncoder
 
@@ -52,11 +51,7 @@ def folder_beside(prior_folder: Path) -> Path:
 
 def prior_digest(prior: SpeechPrior) -> str:
     """Digest of the prior's weights as loaded. The latents of other weights have another meaning."""
-    digest = hashlib.blake2b(digest_size=12)
-    for name, tensor in sorted(prior.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    return weights_digest(prior)
 
 
 def architecture_of(model: AnyNoisyEncoder) -> str:
@@ -82,14 +77,9 @@ def save_noisy_encoder(
     # Half precision: half the size, and an error far below that of the network itself.
     tensors = {name: t.detach().cpu().half().contiguous() for name, t in model.state_dict().items()}
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "weights.safetensors", safetensors.torch.save(tensors))
+    write_atomically(folder / WEIGHTS, safetensors.torch.save(tensors))
     write_config(folder, config)
     return config
-
-
-def write_config(folder: Path, config: dict[str, Any]) -> None:
-    """Write config.json."""
-    write_atomically(folder / "config.json", (json.dumps(config, indent=2) + "\n").encode())
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -139,24 +129,17 @@ def load_noisy_encoder(
     ``prior``'s.
     """
     folder = Path(folder)
-    config = read_config(folder)
-    weights = folder / "weights.safetensors"
-    try:
-        tensors = load_tensors(weights)
-    except (OSError, ValueError) as error:
-        raise PriorError(f"cannot read {weights}: {error}", "is the file complete?") from None
+    config, tensors = read_config(folder), read_weights(folder)
     if config.get("prior") != prior_digest(prior):
         raise PriorError(f"the noisy encoder in {folder} belongs to another prior", "train one with --amortise")
     build = ARCHITECTURES.get(config.get("architecture", "recurrent"))
     if build is None:
         raise PriorError(f"unknown architecture {config.get('architecture')!r} in {folder}", "update vae-se")
     try:
-        # First without allocating tensors: a configuration may ask for any size.
+        # Laid out without initial values and without memory: a configuration may ask for any size.
         with torch.device("meta"):
-            build(**config["model"]).load_state_dict(tensors, assign=True)
-        with torch.random.fork_rng(devices=[]):  # layers draw their initial values from the global generator
             model = build(**config["model"])
-        model.load_state_dict({name: t.float() for name, t in tensors.items()})
+        model.load_state_dict({name: t.float() for name, t in tensors.items()}, assign=True)
     except VaeSeError as error:
         raise PriorError(f"bad configuration in {folder}: {error.message}", error.hint) from None
     except Exception as error:  # constructors raise many types for arguments of a wrong type

@@ -12,6 +12,7 @@ from torch import nn
 from ..registry import Registry
 from ..signal_spec import SignalSpec
 from .posterior import Posterior
+from .thin_layers import ThinLayers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +112,9 @@ class SpeechPrior(LatentPrior, Protocol):
         Returns the rank of the approximation, or None where the prior has none that pays; then nothing changes.
         """
 
+    def thin_layers(self, error: float) -> ThinLayers | None:
+        """The layers that :meth:`compress` uses for this ``error``, or None."""
+
     def multiply_in(self, dtype: torch.dtype) -> bool:
         """Make ``decode`` round the factors of its matrix products to ``dtype``; False where it cannot."""
 
@@ -136,6 +140,8 @@ class SpeechPrior(LatentPrior, Protocol):
 class PriorModule(nn.Module, SpeechPrior):
     """Base of all neural priors: the capabilities of :class:`SpeechPrior` that most of them lack."""
 
+    #: The form that :meth:`compress` computed before, from the file of the prior.
+    stored_layers: ThinLayers | None = None
     takes_activity = False
     summary = "A variational autoencoder"
     caution = ""
@@ -150,6 +156,10 @@ class PriorModule(nn.Module, SpeechPrior):
         raise NotImplementedError(f"{type(self).__name__} does not condition on speech activity")
 
     def compress(self, error: float) -> int | None:
+        """None: there is no cheaper form of the decoder."""
+        return None
+
+    def thin_layers(self, error: float) -> ThinLayers | None:
         """None: there is no cheaper form of the decoder."""
         return None
 

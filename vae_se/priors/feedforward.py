@@ -17,6 +17,7 @@ from ..signal_spec import SignalSpec
 from .frame import FramePrior, Q
 from .layers import stack
 from .statistics import Standardising
+from .thin_layers import ThinLayers, weights_digest
 
 
 class FeedForward(Standardising, FramePrior[Q]):
@@ -52,6 +53,7 @@ class FeedForward(Standardising, FramePrior[Q]):
         self.register_buffer("log_power_mean", torch.zeros(bins))
         self.register_buffer("log_power_std", torch.ones(bins))
         self.factors: torch.dtype | None = None  # see multiply_in()
+        self.stored_layers: ThinLayers | None = None  # see compress()
         for name in ("thin_in", "thin_out", "thin_bias"):  # see compress()
             self.register_buffer(name, None, persistent=False)
 
@@ -97,7 +99,25 @@ class FeedForward(Standardising, FramePrior[Q]):
         square error is at most ``error`` nats (Eckart and Young, The approximation of one matrix by another of
         lower rank, 1936). Where that saves less than a quarter of the layer's products, :meth:`decode` uses the
         layer itself and the result is None. The output layer, and the stored weights, stay as they are.
+
+        ``stored_layers`` are used where they are those of these weights and this ``error``.
         """
+        stored = self.stored_layers
+        known = stored is not None and stored.serve(self.output, error, weights_digest(self))
+        layers = stored if known else self.thin_layers(error)
+        if layers is None:
+            for name in ("thin_in", "thin_out", "thin_bias"):  # made from other weights
+                setattr(self, name, None)
+            return None
+        weight = self.output.weight
+        self.thin_in, self.thin_out, self.thin_bias = (
+            values.to(weight) for values in (layers.inward, layers.outward, layers.bias)
+        )
+        return len(layers.inward)
+
+    @torch.no_grad()
+    def thin_layers(self, error: float) -> ThinLayers | None:
+        """Compute the layers that :meth:`compress` uses, or None where they do not pay."""
         z = self.sample(4096, torch_stream(0, "compress"))[0, 0]
         hidden = self.decoder(z).double()
         weight, bins = self.output.weight.double(), len(self.output.weight)
@@ -107,14 +127,11 @@ class FeedForward(Standardising, FramePrior[Q]):
         left_out = (eigenvalues.clamp(min=0).cumsum(0) / bins).sqrt()
         rank = max(1, bins - int((left_out <= error).sum()))
         if rank * (bins + weight.shape[1]) > 0.75 * weight.numel():
-            for name in ("thin_in", "thin_out", "thin_bias"):  # made from other weights
-                setattr(self, name, None)
             return None
         kept = vectors[:, -rank:]
         thin, dtype = kept.T @ weight, self.output.weight.dtype
-        self.thin_in, self.thin_out = thin.to(dtype), kept.to(dtype).contiguous()
-        self.thin_bias = (self.output.bias.double() + (weight - kept @ thin) @ mean).to(dtype)
-        return rank
+        bias = (self.output.bias.double() + (weight - kept @ thin) @ mean).to(dtype)
+        return ThinLayers(thin.to(dtype), kept.to(dtype).contiguous(), bias, error, weights_digest(self))
 
     def encoder_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters of q(z | s): all but those of ``decoder`` and ``output``."""

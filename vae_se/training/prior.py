@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from ..config import Config
 from ..data.corpus import Corpus
 from ..data.features import FrameSet, PowerSpectra, cache_key, load_features, log_power_statistics
 from ..deprecated import renamed_attribute
@@ -20,7 +21,7 @@ from ..extras import missing, need
 from ..metrics import METRICS
 from ..numerics import POWER_FLOOR
 from ..priors import PRIORS, load_prior, save_prior
-from ..priors.store import read_config
+from ..priors.store import read_config, store_thin_layers
 from .card import write_card
 from .checkpoint import CHECKPOINT, Progress, prepare_output
 from .distributed import World, joined
@@ -145,6 +146,7 @@ def _finish(job: PriorJob, frames: _Frames, progress: Progress, warn: Callable[[
             warn(f"no {name} in the card: no file could be scored")
     record = _record(job, frames, best, progress) | {"complete": True}
     save_prior(best, job.out, job.recipe.architecture, training=record, scores=scores)
+    store_thin_layers(job.out, Config().inference.decoder_error)
     config: dict[str, Any] = json.loads((job.out / "config.json").read_text())
     write_card(job.out, config)
     (job.out / CHECKPOINT).unlink(missing_ok=True)

@@ -42,6 +42,20 @@ def noise_grain(random: np.random.Generator, rate: int, hertz: float, width: flo
     return np.asarray(noise * np.exp(-np.arange(n) / (rate * decay)))
 
 
+def drawn_grain(
+    random: np.random.Generator,
+    rate: int,
+    hertz: tuple[float, float],
+    octaves: tuple[float, float],
+    decay: tuple[float, float],
+) -> np.ndarray:
+    """A noise grain whose centre, width and decay are drawn from these ranges: log-uniform, uniform and
+    log-uniform."""
+    return noise_grain(
+        random, rate, log_uniform(random, *hertz), random.uniform(*octaves), log_uniform(random, *decay)
+    )
+
+
 def scatter(
     samples: int,
     rate: int,
@@ -80,15 +94,7 @@ def rain(samples: int, rate: int, random: np.random.Generator) -> np.ndarray:
             hertz = 3260 / log_uniform(random, 0.5, 5.0)
             grains.append(damped_sine(rate, hertz, log_uniform(random, 1e-3, 1.5e-2), random.uniform(0, 8)))
         else:
-            grains.append(
-                noise_grain(
-                    random,
-                    rate,
-                    log_uniform(random, 800, 6000),
-                    random.uniform(0.5, 3),
-                    log_uniform(random, 1e-3, 8e-3),
-                )
-            )
+            grains.append(drawn_grain(random, rate, (800, 6000), (0.5, 3), (1e-3, 8e-3)))
     drops = scatter(
         samples, rate, random, log_uniform(random, 20, 4000), random.uniform(3, 9), grains, random.uniform(0, 4)
     )
@@ -103,16 +109,7 @@ def gravel(samples: int, rate: int, random: np.random.Generator) -> np.ndarray:
     Grains are noise of half to two octaves around 0.5 to 7 kHz with decays of 0.5 to 6 ms. The rate is
     modulated by steps or strokes: a gate of 0.1 to 1 s (one in two), or a slow course (the others).
     """
-    grains = [
-        noise_grain(
-            random,
-            rate,
-            log_uniform(random, 500, 7000),
-            random.uniform(0.5, 2),
-            log_uniform(random, 5e-4, 6e-3),
-        )
-        for _ in range(_KINDS)
-    ]
+    grains = [drawn_grain(random, rate, (500, 7000), (0.5, 2), (5e-4, 6e-3)) for _ in range(_KINDS)]
     spread = random.uniform(4, 10)
     out = scatter(samples, rate, random, log_uniform(random, 30, 3000), spread, grains, random.uniform(1, 6))
     if chance(random, 0.5):
@@ -134,9 +131,7 @@ def crackle(samples: int, rate: int, random: np.random.Generator) -> np.ndarray:
     for _ in range(4):
         times = poisson_times(random, seconds, per_second / 4)
         size = (1 + random.pareto(tail, times.size)).clip(max=100) * random.choice([-1.0, 1.0], times.size)
-        grain = noise_grain(
-            random, rate, log_uniform(random, 400, 7000), random.uniform(1, 4), log_uniform(random, 2e-4, 6e-3)
-        )
+        grain = drawn_grain(random, rate, (400, 7000), (1, 4), (2e-4, 6e-3))
         out += convolve(impulses(samples, rate, times, size), grain / np.linalg.norm(grain))
     roar = band_noise(random, samples, rate, 20, log_uniform(random, 100, 800), -3)
     roar = roar * 10 ** (4 * control(random, samples, rate, 0.3) / 20)
@@ -152,16 +147,7 @@ def applause(samples: int, rate: int, random: np.random.Generator) -> np.ndarray
     """
     out, seconds = np.zeros(samples), samples / rate
     people = round(log_uniform(random, 2, 80))
-    claps = [
-        noise_grain(
-            random,
-            rate,
-            log_uniform(random, 500, 3000),
-            random.uniform(0.7, 2.5),
-            log_uniform(random, 3e-3, 1.5e-2),
-        )
-        for _ in range(_KINDS)
-    ]
+    claps = [drawn_grain(random, rate, (500, 3000), (0.7, 2.5), (3e-3, 1.5e-2)) for _ in range(_KINDS)]
     trains = np.zeros((_KINDS, samples))
     for person in range(people):
         times = renewal_times(random, seconds, 1 / random.uniform(2, 5), 0.05)
