@@ -8,7 +8,7 @@ frame anew. A kernel then draws from p(z | x) at the known W H and gain. If it i
 value among the draws is uniform, for every latent and for the log-likelihood (a function of z that depends on
 x, as Modrak et al., Simulation-based calibration checking for Bayesian computation: the choice of test
 quantities shapes sensitivity, 2023, recommend). The prior is a small random network, in double precision. One
-kernel is wrong on purpose and must be rejected. Writes eval/results/sbc.csv and .md. Takes SECONDS on one
+kernel is wrong on purpose and must be rejected. Writes eval/results/sbc.csv and .md. Takes half a minute on one
 idle core.
 """
 
@@ -37,7 +37,7 @@ from vae_se.rng import Streams
 from vae_se.storage.atomic import write_atomically
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
-FRAMES, DRAWS, LATENTS, RANK = 800, 15, 3, 2
+FRAMES, DRAWS, LATENTS, RANK = 400, 15, 3, 2
 #: Label, kernel, settings, E-steps. The state after the last one counts; chains start at different draws, so
 #: their last states are independent.
 KERNELS: list[tuple[str, str, dict[str, Any], int]] = [
