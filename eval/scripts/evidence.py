@@ -24,7 +24,7 @@ from scipy.stats import spearmanr
 from vae_se import Enhancer
 from vae_se.data.mixing import MixingRecipe, mixtures
 from vae_se.data.mixture import Mixture
-from vae_se.enhancement.model_comparison import CANDIDATES, compare_noise, overrides_of, parse_candidate
+from vae_se.enhancement.model_comparison import CANDIDATES, compare_noise, parse_candidate
 from vae_se.metrics import score
 from vae_se.storage.atomic import write_atomically
 
@@ -101,16 +101,16 @@ def as_markdown(rows: list[Row]) -> str:
         "",
         "    python eval/scripts/evidence.py ../shared/data",
         "",
-        f"{len(picked)} validation mixtures, {len(models)} noise models, preset `default`. Picked: the model",
-        "with the highest mean log-likelihood of the bins that it was fitted without (`vae-se noise compare`, no",
-        "clean speech). Best: the one with the highest SI-SDR.",
+        f"{len(picked)} validation mixtures, {len(models)} noise models, preset `default`. Picked: the",
+        "model with the highest mean log-likelihood of the bins that it was fitted without (`vae-se noise",
+        "compare`, no clean speech). Best: the one with the highest SI-SDR.",
         "",
         f"- The picked model is the best one in {agree} of {len(picked)} mixtures "
         f"(by chance 1 in {len(models)}).",
         f"- Mean SI-SDR: picked {mean['picked']:.2f} dB, `{DEFAULT}` for all {mean['default']:.2f} dB, best of "
         f"each {mean['best']:.2f} dB.",
-        f"- Rank correlation of score and SI-SDR over the models of a mixture: mean {np.mean(correlations):.2f}, "
-        f"from {min(correlations):.2f} to {max(correlations):.2f}.",
+        "- Rank correlation of score and SI-SDR over the models of a mixture: mean "
+        f"{np.mean(correlations):.2f}, from {min(correlations):.2f} to {max(correlations):.2f}.",
         f"- In {sum(clear)} of {len(picked)} mixtures the second model is behind by more than two standard "
         "errors.",
         "",
@@ -130,9 +130,8 @@ def as_markdown(rows: list[Row]) -> str:
     for model in models:
         mine = [row for row in rows if row.model == model]
         often = [sum(row.model == model for row in found) for found in (picked, best)]
-        lines.append(
-            f"| {model} | {often[0]} | {often[1]} | {np.mean([row.behind for row in mine]):.3f} | {np.mean([row.si_sdr for row in mine]):.2f} |"
-        )
+        behind, si_sdr = np.mean([(row.behind, row.si_sdr) for row in mine], axis=0)
+        lines.append(f"| {model} | {often[0]} | {often[1]} | {behind:.3f} | {si_sdr:.2f} |")
     return "\n".join([*lines, ""])
 
 
@@ -147,18 +146,16 @@ def main() -> None:
     torch.set_num_threads(1)
     enhancers = {}
     for model in dict.fromkeys([DEFAULT, *given.models.split(",")]):
-        settings = {
-            key.replace(".", "__"): value for key, value in overrides_of(*parse_candidate(model)).items()
-        }
-        enhancers[model] = Enhancer.from_pretrained(device="cpu", **settings)
+        name, rank = parse_candidate(model)
+        enhancers[model] = Enhancer.from_pretrained(device="cpu", noise__name=name, noise__rank=rank)
+    given.out.mkdir(parents=True, exist_ok=True)
     recipe = dataclasses.replace(RECIPE, count=given.mixtures)
     rows: list[Row] = []
     for number, mixture in enumerate(mixtures(recipe, given.data / "speech/valid", given.data / "noise"), 1):
         rows += rows_of(mixture, enhancers)
         print(f"{number} of {given.mixtures}", file=sys.stderr, flush=True)
-    given.out.mkdir(parents=True, exist_ok=True)
-    write_atomically(given.out / "evidence.csv", as_csv(rows).encode())
-    write_atomically(given.out / "evidence.md", as_markdown(rows).encode())
+        write_atomically(given.out / "evidence.csv", as_csv(rows).encode())
+        write_atomically(given.out / "evidence.md", as_markdown(rows).encode())
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python eval/scripts/fit_calibration.py ../shared/data [--mixtures 64] [--preset default]
 
-DATA/speech/train is mixed with simulated noise (vae_se/noisy_encoder/simulation) at -8 to 22 dB; no recording
+DATA/speech/train is mixed with simulated noise (vae_se/noisy_encoder/simulation) at -5 to 15 dB; no recording
 of noise and no validation speech is used. The deviation is the one for which the intervals of 80 % hold 80 % of
 |s - E[s | x]|^2, in bins within 30 dB of the mean power of the clean speech. Maximum likelihood would be
 decided by the few mixtures that the model misses by far. Exponents of the law are compared by
@@ -41,7 +41,9 @@ EXPONENT, EXPONENTS = 1.0, (0.0, 0.5, 1.0, 2.0)
 FOLDS, SNR_LIMITS = 7, (-2.5, 2.5, 7.5, 12.5)
 #: Degradations that count as noise, yet are not: clipping, quantisation, late reverberation, and speech that is
 #: clean.
-SETTINGS = MixtureSettings(clean=0.0, clip=0.0, quantise=0.0, band=0.0, speech_room=0.0, microphone=0.0)
+SETTINGS = MixtureSettings(
+    snr_db=(-5.0, 15.0), clean=0.0, clip=0.0, quantise=0.0, band=0.0, speech_room=0.0, microphone=0.0
+)
 
 
 @dataclasses.dataclass(frozen=True)

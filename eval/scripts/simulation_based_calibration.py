@@ -55,7 +55,9 @@ KERNELS: list[tuple[str, str, dict[str, Any], int]] = [
 ]
 #: The wrong kernel, and the one that it is without the density of its proposal in the acceptance.
 WRONG, RIGHT = "vem-mh, wrong on purpose", "vem-mh"
-EXACT = ("mh", "mala", "mala, preconditioned", "vem-mh", "encoder-mh", "encoder-is", "vem-is")
+EXACT = ("mh", "mala", "mala, preconditioned", "vem-mh", "encoder-mh")
+#: Importance samples, exact in the limit of many draws.
+LIMIT = ("encoder-is", "vem-is")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +137,7 @@ class Row:
     """One kernel: smallest p-value, and the variance of the ranks of the latents over that of uniform ranks."""
 
     kernel: str
-    exact: bool
+    exact: str
     p: float
     spread: float
     seconds: float
@@ -150,7 +152,8 @@ def row_of(label: str, simulation: Simulation) -> Row:
         rank = ranks(kernel, simulation, steps)
     uniform = (1 + 2 / DRAWS) / 12 if kernel.draws == DRAWS else 1 / 12
     spread = float(rank[:, :-1].var()) / uniform
-    return Row(label, label in EXACT, p_value(rank), spread, time.perf_counter() - started)
+    exact = "yes" if label in EXACT else "in the limit" if label in LIMIT else "no"
+    return Row(label, exact, p_value(rank), spread, time.perf_counter() - started)
 
 
 def as_csv(rows: list[Row]) -> str:
@@ -172,15 +175,15 @@ def as_markdown(rows: list[Row], frames: int) -> str:
         f"{frames} frames drawn from a small model, the rank of the truth among {DRAWS} draws (weighted for",
         "importance samples). p: smallest p-value of chi-square tests of uniformity over the latents and the",
         "log-likelihood, times their number. Spread: variance of the ranks of the latents over that of uniform",
-        "ranks; above 1, the draws are too narrow. The last kernel is wrong on purpose: `vem-mh` without the",
+        "ranks; above 1, the draws are too narrow. Importance samples are exact in the limit of many draws:",
+        "`encoder-is` has 150 here and `vem-is` 400. The last kernel is wrong on purpose: `vem-mh` without the",
         "density of its proposal in the acceptance ratio.",
         "",
         "| kernel | exact | p | spread of the ranks |",
         "|---|---|---|---|",
     ]
     for row in rows:
-        exact = "yes" if row.exact else "no"
-        lines.append(f"| {row.kernel} | {exact} | {row.p:.2g} | {row.spread:.2f} |")
+        lines.append(f"| {row.kernel} | {row.exact} | {row.p:.2g} | {row.spread:.2f} |")
     return "\n".join([*lines, ""])
 
 

@@ -129,6 +129,7 @@ def show(file: str, as_json: bool) -> None:
     metavar="A,B",
     help="Noise models, each a name and perhaps a rank, such as stationary,nmf:4.  [default: seven]",
 )
+@click.option("--prior", metavar="NAME|DIR", help="The speech prior (vae-se prior list).")
 @click.option(
     "--preset", type=Choice(list(PRESETS)), default="default", show_default=True, help="All other settings."
 )
@@ -137,7 +138,9 @@ def show(file: str, as_json: bool) -> None:
     "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]", help="Compute device."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array, the best model first.")
-def compare(file: str, models: str | None, preset: str, seed: int, device: str, as_json: bool) -> None:
+def compare(
+    file: str, models: str | None, prior: str | None, preset: str, seed: int, device: str, as_json: bool
+) -> None:
     """Compare noise models and ranks on the recording NOISY, the best one first.
 
     A tenth of the time-frequency bins is held out, and each model predicts them from the others. score: mean
@@ -150,7 +153,7 @@ def compare(file: str, models: str | None, preset: str, seed: int, device: str, 
     from ..enhancement.model_comparison import CANDIDATES, compare_noise
 
     names = [name.strip() for name in models.split(",")] if models is not None else CANDIDATES
-    enhancer = Enhancer.from_pretrained(preset=preset, device=device, seed=seed)
+    enhancer = Enhancer.from_pretrained(prior, preset=preset, device=device, seed=seed)
     found = compare_noise(recording.samples, recording.rate, names, enhancer=enhancer, name=Path(file).name)
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(one) for one in found]))

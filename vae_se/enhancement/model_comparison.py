@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from .. import assemble
+from ..config import NoiseConfig
 from ..device import usual_torch
 from ..errors import AudioError, UsageError
 from ..inference.held_out import HeldOut, held_out
@@ -43,12 +44,7 @@ class NoiseScore:
     @property
     def overrides(self) -> dict[str, Any]:
         """The settings that choose this model, by dotted key, for :meth:`vae_se.config.Config.override`."""
-        return overrides_of(self.name, self.rank)
-
-
-def overrides_of(name: str, rank: int | None) -> dict[str, Any]:
-    """The settings of a noise model and its rank, by dotted key."""
-    return {"noise.name": name} | ({} if rank is None else {"noise.rank": rank})
+        return {"noise.name": self.name} | ({} if self.rank is None else {"noise.rank": self.rank})
 
 
 def parse_candidate(text: str) -> tuple[str, int | None]:
@@ -76,8 +72,8 @@ def compare_noise(
 
     ``noisy``: samples (T,) or (C, T) at ``rate`` Hz, as :meth:`Enhancer.enhance` takes them; of a long
     recording the first segment (``inference.segment``) counts. ``candidates``: ``NAME`` or ``NAME:RANK`` each.
-    All other settings are those of ``enhancer`` (the defaults without one). ``name`` and the configured seed
-    select the bins that are held out.
+    The other settings of the noise are its model's own, and all others are those of ``enhancer`` (the defaults
+    without one). ``name`` and the configured seed select the bins that are held out.
 
     Returns the candidates from best to worst. Each takes the time of an enhancement. Raises UsageError for an
     unknown model or a rank that it does not have, AudioError for samples that cannot be used or are silent.
@@ -87,16 +83,17 @@ def compare_noise(
     if not parsed or len(set(parsed)) != len(parsed):
         raise UsageError(f"candidates: {', '.join(candidates) or 'none'}", "give each once, and at least one")
     config, prior = enhancer.config, enhancer.em.prior
-    models = [assemble.build_em(config.override(overrides_of(*one)), prior) for one in parsed]
+    noises = [NoiseConfig(name, rank=rank) for name, rank in parsed]
+    models = [assemble.build_em(dataclasses.replace(config, noise=noise), prior) for noise in noises]
     with dividing_work(enhancer.threads):
         power = _first_segment(noisy, rate, enhancer)
         results = [_predicted(model, power, config.seed, name) for model in models]
     scores = [float(result.score()) for result in results]
     best = int(np.argmax(scores))
     found = []
-    for (model_name, rank), score, result in zip(parsed, scores, results, strict=True):
+    for (model, rank), score, result in zip(parsed, scores, results, strict=True):
         behind, error = (float(value) for value in results[best].advantage(result))
-        found.append(NoiseScore(model_name, rank, score, behind, error))
+        found.append(NoiseScore(model, rank, score, behind, error))
     return sorted(found, key=lambda one: -one.score)
 
 
