@@ -22,17 +22,25 @@ FILTERS = torch.tensor([1e-4, 0.02, 0.3, 0.5, 0.9, 0.999], dtype=torch.float64)
 def errors(calibration: Calibration, filters: torch.Tensor, count: int, seed: int = 0) -> np.ndarray:
     """Draws (count, F) of |s - E[s | x]|^2 by definition, for a variance of 1 before calibration."""
     rng, m = np.random.default_rng(seed), filters.numpy()
-    odds = m / (1 - m) * np.exp(calibration.deviation * rng.standard_normal((count, m.size)))
+    deviation = calibration.deviation * (1 - m) ** calibration.exponent
+    odds = m / (1 - m) * np.exp(deviation * rng.standard_normal((count, m.size)))
     other = odds / (1 + odds)
     within = other * (1 - other) / (m * (1 - m)) * rng.exponential(size=(count, m.size))
     return within + (other - m) ** 2 / (m * (1 - m)) * rng.exponential(size=(count, m.size))
 
 
-def test_the_variance_is_that_of_draws_of_the_model():
-    calibration = Calibration(1.5)
+@pytest.mark.parametrize("exponent", [0.0, 1.0])
+def test_the_variance_is_that_of_draws_of_the_model(exponent):
+    calibration = Calibration(1.5, exponent)
     variance = calibration.variance(torch.ones_like(FILTERS), FILTERS)
     np.testing.assert_allclose(variance, errors(calibration, FILTERS, 100_000).mean(0), rtol=0.08)
-    assert variance[3] == variance.min()  # the filter 1/2 is where an error of the local SNR matters least
+
+
+def test_the_variance_grows_where_the_filter_removes_a_bin():
+    factor = Calibration(2.0).variance(torch.ones_like(FILTERS), FILTERS)
+    assert factor[0] > factor[1] > factor[2]
+    assert factor[0] > 3
+    assert factor[-1] == pytest.approx(1, abs=1e-4)
 
 
 @pytest.mark.parametrize("level", [0.5, 0.8, 0.95])
@@ -61,10 +69,12 @@ def test_extreme_filters_stay_finite():
     assert torch.isfinite(calibration.radius(0.8, filters)).all()
 
 
-@pytest.mark.parametrize("deviation", [-1.0, float("nan"), float("inf")])
-def test_an_impossible_deviation_is_refused(deviation):
-    with pytest.raises(UsageError, match="must be 0 or more"):
-        Calibration(deviation)
+@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
+def test_impossible_constants_are_refused(value):
+    with pytest.raises(UsageError, match=r"deviation.*must be 0 or more"):
+        Calibration(value)
+    with pytest.raises(UsageError, match=r"exponent.*must be 0 or more"):
+        Calibration(1.0, value)
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0, -0.2])

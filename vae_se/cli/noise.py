@@ -1,7 +1,8 @@
-"""``vae-se noise``: learn a dictionary of noise spectra, show one, and simulate noise for a training."""
+"""``vae-se noise``: learn a dictionary of noise spectra, show one, compare noise models, simulate noise."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import click
 
 from ..audio import files
+from ..config import PRESETS
 from ..errors import OutputError, UsageError
-from .common import say
+from .common import Choice, say
 
 #: Greatest number of frames in a fit, drawn at random from all: three minutes. More change the result little.
 _FRAMES = 12_000
@@ -18,9 +20,11 @@ _FRAMES = 12_000
 _PAUSE = 1e-6
 
 
-@click.group(short_help="Learn the spectra of a noise from recordings of it; simulate noise.")
+@click.group(short_help="Learn the spectra of a noise; compare noise models; simulate noise.")
 def noise() -> None:
     """Noise dictionaries (fit, show): spectra learnt beforehand, for vae-se enhance --noise FILE.
+
+    Noise models (compare): which one fits a recording.
 
     Simulated noise (pool), for vae-se train --amortise PRIOR --noise-pool DIR.
     """
@@ -116,6 +120,51 @@ def show(file: str, as_json: bool) -> None:
         click.echo(f"{key} = {value if key != 'sources' else ', '.join(value)}")
     for number, (low, middle, high) in enumerate(edges, 1):
         click.echo(f"atom {number}: {low} to {high} Hz, median {middle} Hz")
+
+
+@noise.command()
+@click.argument("file", metavar="NOISY")
+@click.option(
+    "--models",
+    metavar="A,B",
+    help="Noise models, each a name and perhaps a rank, such as stationary,nmf:4.  [default: seven]",
+)
+@click.option("--prior", metavar="NAME|DIR", help="The speech prior (vae-se prior list).")
+@click.option(
+    "--preset", type=Choice(list(PRESETS)), default="default", show_default=True, help="All other settings."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers.")
+@click.option(
+    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]", help="Compute device."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, the best model first.")
+def compare(
+    file: str, models: str | None, prior: str | None, preset: str, seed: int, device: str, as_json: bool
+) -> None:
+    """Compare noise models and ranks on the recording NOISY, the best one first.
+
+    A tenth of the time-frequency bins is held out, and each model predicts them from the others. score: mean
+    log-likelihood of these bins, in nats; behind: how much lower it is than the best one's, with its standard
+    error. A model that is behind by less than two standard errors is as good. The first 30 seconds count.
+    """
+    recording = files.read(Path(file))
+
+    from ..enhancement.enhancer import Enhancer
+    from ..enhancement.model_comparison import CANDIDATES, compare_noise
+
+    names = [name.strip() for name in models.split(",")] if models is not None else CANDIDATES
+    enhancer = Enhancer.from_pretrained(prior, preset=preset, device=device, seed=seed)
+    found = compare_noise(recording.samples, recording.rate, names, enhancer=enhancer, name=Path(file).name)
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(one) for one in found]))
+        return
+    click.echo(f"{'model':<14}{'rank':>5}{'score':>10}{'behind':>10}{'+-':>8}")
+    for one in found:
+        rank = "" if one.rank is None else one.rank
+        click.echo(f"{one.name:<14}{rank:>5}{one.score:>10.4f}{one.behind:>10.4f}{one.error:>8.4f}")
+    best = found[0]
+    rank = "" if best.rank is None else f" --set noise.rank={best.rank}"
+    say(f"vae-se enhance {file} --noise {best.name}{rank}")
 
 
 @noise.command()

@@ -4,9 +4,9 @@ Given the variances v of the speech and n of the noise, s is complex Gaussian wi
 where m = v / (v + n). Draws of z vary v a little. W, H and g are point estimates, so n does not vary at all,
 and neither does what the decoder cannot express, such as the fine structure of a voiced frame. Intervals by
 that variance are therefore too narrow in the tails. Here the log-odds of the filter, which are the local SNR in
-nats, have a Gaussian error as well:
+nats, have a Gaussian error as well, which is large where the filter removes a bin and small where it keeps it:
 
-    logit M = logit m + deviation epsilon,    epsilon ~ N(0, 1)
+    logit M = logit m + deviation (1 - m)^exponent epsilon,    epsilon ~ N(0, 1)
 
     s - E[s | x], given M, is complex Gaussian with variance T (M (1 - M) + (M - m)^2),    T = Var / (m (1 - m))
 
@@ -14,8 +14,8 @@ The first term is the variance under the filter M, the second the squared error 
 Var is the variance before calibration, the draws' spread included. The result is a scale mixture of complex
 Gaussians, with tails heavier than a Gaussian's; the scale is bounded, since M lies between 0 and 1.
 
-The deviation is the one constant. It is learnt on simulated mixtures, such that intervals of 80 % hold 80 % of
-the bins (eval/scripts/fit_calibration.py, result in calibration.json).
+The deviation is learnt on simulated mixtures, such that intervals of 80 % hold 80 % of the bins; the exponent 1
+was chosen on them by cross-validation (eval/scripts/fit_calibration.py, result in calibration.json).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ import torch
 
 from ..errors import UsageError
 
-#: The constant learnt by eval/scripts/fit_calibration.py.
+#: The constants learnt by eval/scripts/fit_calibration.py.
 FITTED = Path(__file__).with_name("calibration.json")
 #: Log-odds of the filter at which the tables are computed; they are constant beyond.
 _GRID = np.linspace(-16.0, 16.0, 257)
@@ -52,21 +52,26 @@ def quadrature(nodes: int = _NODES) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """``deviation`` of the local SNR in nats; with 0 nothing changes.
+    """``deviation`` of the local SNR in nats where the filter m is near 0; with 0 nothing changes.
 
-    Raises UsageError where it is negative or not finite.
+    ``exponent``: of 1 - m, by which the deviation falls as the filter rises; with 0 it is the same everywhere.
+
+    Raises UsageError where one of them is negative or not finite.
     """
 
     deviation: float = 0.0
+    exponent: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.deviation < math.inf:
-            raise UsageError(f"calibration with a deviation of {self.deviation}", "it must be 0 or more")
+        for name, value in dataclasses.asdict(self).items():
+            if not 0 <= value < math.inf:
+                raise UsageError(f"calibration with {name} {value}", "it must be 0 or more")
 
     @classmethod
     def fitted(cls) -> Calibration:
-        """With the constant learnt on simulated mixtures."""
-        return cls(float(json.loads(FITTED.read_text())["deviation"]))
+        """With the constants learnt on simulated mixtures."""
+        found = json.loads(FITTED.read_text())
+        return cls(float(found["deviation"]), float(found["exponent"]))
 
     def scales(self, log_odds: np.ndarray, epsilon: np.ndarray) -> np.ndarray:
         """Variance given M, relative to the variance before calibration: (..., K).
@@ -78,7 +83,8 @@ class Calibration:
         array([[1.]])
         """
         filter_ = _sigmoid(log_odds)[..., None]
-        other = _sigmoid(log_odds[..., None] + self.deviation * epsilon)
+        deviation = self.deviation * (1 - filter_) ** self.exponent
+        other = _sigmoid(log_odds[..., None] + deviation * epsilon)
         # M (1 - M) + (M - m)^2, without cancellation where m is near 1.
         spread = other * (1 - filter_) ** 2 + (1 - other) * filter_**2
         return np.asarray(spread / (filter_ * (1 - filter_)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -22,13 +23,19 @@ def positive_stable(index: float, streams: Streams, bins: int, dtype: torch.dtyp
     phi = sin(a U) / sin(U)^(1/a) * (sin((1 - a) U) / E)^((1 - a) / a), with U uniform on (0, pi) and E standard
     exponential. Draws are limited to 1e-6 .. 1e6 (+-60 dB).
     """
+    first, second = (streams.uniform(bins, dtype=torch.float64) for _ in range(2))
+    return positive_stable_at(index, first, second).to(dtype)
+
+
+def positive_stable_at(index: float, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """What :func:`positive_stable` makes of two uniform numbers in [0, 1), in float64."""
     a = index
-    # float64, and U away from 0 and pi where the sines vanish: powers of 1 / a would overflow.
-    u = math.pi * streams.uniform(bins, dtype=torch.float64).clamp(1e-9, 1 - 1e-9)
-    e = torch.log1p(-streams.uniform(bins, dtype=torch.float64)).neg().clamp(min=1e-12)
+    # U away from 0 and pi where the sines vanish: powers of 1 / a would overflow.
+    u = math.pi * first.clamp(1e-9, 1 - 1e-9)
+    e = torch.log1p(-second).neg().clamp(min=1e-12)
     log_phi = torch.log(torch.sin(a * u)) - torch.log(torch.sin(u)) / a
-    log_phi += (1 - a) / a * (torch.log(torch.sin((1 - a) * u)) - torch.log(e))
-    return log_phi.exp().clamp(1e-6, 1e6).to(dtype)
+    log_phi = log_phi + (1 - a) / a * (torch.log(torch.sin((1 - a) * u)) - torch.log(e))
+    return log_phi.exp().clamp(1e-6, 1e6)
 
 
 @NOISES.add("alpha-stable")
@@ -59,6 +66,13 @@ class AlphaStable(HeavyTailed):
         super().__post_init__()
         if not 0 < self.alpha < 2:
             raise UsageError(f"characteristic exponent {self.alpha}", "noise.alpha lies between 0 and 2")
+
+    def impulse_quantiles(self, count: int) -> Sequence[float]:
+        """Quantiles of the positive stable distribution, from a grid of its two uniform numbers."""
+        places = (torch.arange(64, dtype=torch.float64) + 0.5) / 64
+        found = positive_stable_at(self.alpha / 2, places[:, None], places).flatten()
+        wanted = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+        return [float(value) for value in torch.quantile(found, wanted)]
 
     def sample_auxiliary(
         self,

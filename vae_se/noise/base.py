@@ -69,6 +69,18 @@ class NoiseModel(ABC, Generic[S]):
     ) -> S:
         """One M-step under weighted draws; it does not lower the expected log-likelihood."""
 
+    def impulse_quantiles(self, count: int) -> Sequence[float]:
+        """Equally probable values of the impulse variables under their prior, at most ``count``.
+
+        [1] where there are none. The variance of a bin of which nothing but ``state`` is known is one of them
+        times :meth:`variance_without_impulses`.
+        """
+        return [1.0]
+
+    def variance_without_impulses(self, state: S) -> torch.Tensor:
+        """Noise variance (B, N, F) with all impulse variables at 1."""
+        return self.variance(state)
+
     def start_at(self, state: S, variance: torch.Tensor, mask: torch.Tensor) -> S:
         """``state``, fitted to a noise variance (B, N, F) that a noisy encoder proposes.
 

@@ -96,6 +96,10 @@ class HeavyTailed(NoiseModel[ImpulseState]):
         """phi W H, (B, N, F)."""
         return (state.impulse * product(state.scale)).clamp_(min=VARIANCE_FLOOR)
 
+    def variance_without_impulses(self, state: ImpulseState) -> torch.Tensor:
+        """W H, (B, N, F)."""
+        return product(state.scale)
+
     def update(
         self,
         state: ImpulseState,

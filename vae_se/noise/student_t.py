@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import torch
 
@@ -34,6 +35,13 @@ class StudentT(HeavyTailed):
         super().__post_init__()
         if not self.dof > 0:
             raise UsageError(f"{self.dof} degrees of freedom", "noise.dof is above 0")
+
+    def impulse_quantiles(self, count: int) -> Sequence[float]:
+        """Quantiles of inverse-gamma(nu / 2, nu / 2)."""
+        from scipy.special import gammainccinv  # here, since the import takes long
+
+        half = self.dof / 2
+        return [half / float(gammainccinv(half, (i + 0.5) / count)) for i in range(count)]
 
     def update(
         self,
