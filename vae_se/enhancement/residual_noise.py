@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,8 +15,24 @@ from ..config import OutputConfig
 from ..numerics import SILENCE_RMS
 from ..signal_spec import SignalSpec
 
-#: A block (C, T) of the recording, and of its speech.
-NoisyAndSpeech = tuple[np.ndarray, np.ndarray]
+
+class Block(NamedTuple):
+    """A block (C, T) of the recording ``noisy`` and of its ``speech``.
+
+    ``high_noise`` (C, T): the part of the noise, noisy less speech, above the prior's band; None where the
+    bands are not treated separately.
+    """
+
+    noisy: np.ndarray
+    speech: np.ndarray
+    high_noise: np.ndarray | None = None
+
+
+class ResidualGains(NamedTuple):
+    """Gains (C, 1) of the residual noise: in the prior's band, and above it (None as in :class:`Block`)."""
+
+    low: np.ndarray
+    high: np.ndarray | None = None
 
 
 def keeps_noise(output: OutputConfig) -> bool:
@@ -37,33 +54,58 @@ def residual_gain(output: OutputConfig, speech_level: float, noise_level: float)
     return max(least, min(1.0, speech_level / noise_level * 10 ** (-output.floor_db / 20)))
 
 
-def residual_gains(output: OutputConfig, blocks: Iterable[NoisyAndSpeech], rate: int) -> np.ndarray | None:
-    """Gain of the residual noise per channel, (C, 1); None where the settings keep no noise.
+def residual_gains(output: OutputConfig, blocks: Iterable[Block], rate: int) -> ResidualGains | None:
+    """Gains of the residual noise; None where the settings keep no noise.
 
-    ``blocks``: the recording and its speech from the first sample to the last, at ``rate`` Hz.
+    The noise in and above the prior's band is measured separately, each against the whole speech: noise that is
+    loud in one band does not take away what is quiet in the other. ``blocks``: the recording from the first
+    sample to the last, at ``rate`` Hz.
     """
     if not keeps_noise(output):
         return None
-    meters: list[tuple[LevelMeter, LevelMeter]] = []
-    for noisy, speech in blocks:
-        meters = meters or [(LevelMeter(rate), LevelMeter(rate)) for _ in noisy]
-        for (speech_meter, noise_meter), speech_row, noise_row in zip(
-            meters, speech, noisy - speech, strict=True
-        ):
-            speech_meter.push(speech_row)
-            noise_meter.push(noise_row)
-    gains = [residual_gain(output, speech.active_rms(), noise.rms()) for speech, noise in meters]
-    return np.array(gains)[:, None]
+    speech_meters: list[LevelMeter] = []
+    noise_meters: list[LevelMeter] = []
+    high_meters: list[LevelMeter] = []
+    split = False
+    for block in blocks:
+        if not speech_meters:
+            speech_meters, noise_meters, high_meters = (
+                [LevelMeter(rate) for _ in block.noisy] for _ in range(3)
+            )
+        noise = block.noisy - block.speech
+        if block.high_noise is not None:
+            noise, split = noise - block.high_noise, True
+            _push(high_meters, block.high_noise)
+        _push(noise_meters, noise)
+        _push(speech_meters, block.speech)
+    levels = [meter.active_rms() for meter in speech_meters]
+    low, high = (
+        np.array([residual_gain(output, level, noise.rms()) for level, noise in zip(levels, noises, strict=True)])
+        for noises in (noise_meters, high_meters)
+    )
+    return ResidualGains(low[:, None], high[:, None] if split else None)
 
 
-def add_residual_noise(blocks: Iterable[NoisyAndSpeech], gains: np.ndarray | None) -> Iterator[NoisyAndSpeech]:
-    """The output (speech and residual noise) and the estimated noise, block by block.
+def add_residual_noise(
+    blocks: Iterable[Block], gains: ResidualGains | None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The output (speech and residual noise) and the estimated noise, (C, T) each, block by block.
 
-    ``gains``: of :func:`residual_gains`, (C, 1) or None.
+    ``gains``: of :func:`residual_gains`.
     """
-    for noisy, speech in blocks:
-        noise = noisy - speech
-        yield (speech if gains is None else noise * gains.astype(noise.dtype) + speech), noise
+    for block in blocks:
+        noise = block.noisy - block.speech
+        output = block.speech
+        if gains is not None:
+            output = noise * gains.low.astype(noise.dtype) + block.speech
+            if gains.high is not None and block.high_noise is not None:
+                output = output + block.high_noise * (gains.high - gains.low).astype(noise.dtype)
+        yield output, noise
+
+
+def _push(meters: list[LevelMeter], block: np.ndarray) -> None:
+    for meter, row in zip(meters, block, strict=True):
+        meter.push(row)
 
 
 class RunningResidual:
