@@ -21,7 +21,7 @@ from vae_se.high_band.bands import HIGH_BANDS, LOW_BANDS
 from vae_se.high_band.decoder import INPUT_FLOOR, HighBandDecoder, nll
 from vae_se.high_band.store import save_high_band
 
-STEPS, BATCH, RATE, SEED = 4000, 2048, 1e-3, 0
+STEPS, BATCH, RATE, SEED = 2000, 1024, 1e-3, 0
 NOTE = (
     "Clean speech at 44.1 and 48 kHz, one speaker each: rhasspy/dataset-voice-kerstin (German), "
     "rhasspy/dataset-voice-kathleen (US English), VCTK p239 (English). Validated on "
@@ -96,10 +96,10 @@ def fit(
     optimiser = torch.optim.Adam([*decoder.parameters(), offset], RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2 * RATE, total_steps=steps, pct_start=0.1)
     # Every speaker has the same share.
-    weight = 1 / torch.bincount(data.speaker).float()[data.speaker]
+    edges = (1 / torch.bincount(data.speaker).double()[data.speaker]).cumsum(0)
     started = time.time()
     for step in range(steps):
-        frames = weighted_sample(weight, BATCH, generator)
+        frames = weighted_sample(edges, BATCH, generator)
         around, high = data.around(frames, decoder.context), data.high[frames]
         if inputs is None:
             low = data.low[around]
@@ -115,16 +115,15 @@ def fit(
         torch.nn.utils.clip_grad_norm_(decoder.parameters(), 5.0)
         optimiser.step()
         schedule.step()
-        if step % 500 == 0:
+        if step % 250 == 0:
             print(f"step {step}: nll {loss.item():.3f}, {time.time() - started:.0f} s", flush=True)
     return (offset - offset.mean(0)).detach()
 
 
-def weighted_sample(weight: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
-    """``count`` indices drawn with ``weight`` (N,)."""
-    edges = weight.double().cumsum(0)
+def weighted_sample(edges: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
+    """``count`` indices, drawn with weights whose running sums are ``edges`` (N,)."""
     drawn = torch.rand(count, dtype=torch.float64, generator=generator) * edges[-1]
-    return torch.searchsorted(edges, drawn).clamp(max=len(weight) - 1)
+    return torch.searchsorted(edges, drawn).clamp(max=len(edges) - 1)
 
 
 @torch.no_grad()
