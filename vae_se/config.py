@@ -284,8 +284,8 @@ class OutputConfig:
     )
     band: str = setting(
         "full",
-        "`full`: the whole band of a recording is enhanced; `8k`: the prior's band alone, and what lies above it "
-        "counts as noise. Not for baselines.",
+        "`full`: the whole band of a recording is enhanced; `8k`: the prior's band alone, and what lies above "
+        "it counts as noise. Not for baselines.",
     )
     dry: float = setting(
         0.0, "Part of the noise that stays, 0 to 1: a mix with the noisy recording.", range=Range(0, 1)

@@ -27,15 +27,16 @@ from vae_se.enhancement.enhancer import Enhancer
 from vae_se.enhancement.high_band import HighBandFilter
 from vae_se.high_band.em import HighBandEM
 from vae_se.metrics import METRICS
-from vae_se.metrics.base import CannotScore, Pair
 from vae_se.metrics.bands import band_lsd, band_si_sdr
+from vae_se.metrics.base import CannotScore, Pair
 from vae_se.noise.tracking import mmse_tracker
 from vae_se.noisy_encoder.simulation.classes import simulate
 from vae_se.noisy_encoder.simulation.primitives import shaped_noise, unit_power
 
 RATE = 48000
 NOISES = (
-    "hiss", "tilted", "fan", "rain", "clatter", "scrape", "gravel", "crackle", "applause", "music", "hum", "typing",
+    "hiss", "tilted", "fan", "rain", "clatter", "scrape", "gravel", "crackle", "applause", "music", "hum",
+    "typing",
 )  # fmt: skip
 SNRS = (0, 5, 10, 15)
 BANDS = {"0-4": (0, 4e3), "4-8": (4e3, 8e3), "8-16": (8e3, 16e3), "16-24": (16e3, 24e3), "8-20": (8e3, 20e3)}
@@ -85,7 +86,7 @@ def noise_of(name: str, samples: int, seed: int) -> np.ndarray:
 
 
 def mixtures(folder: Path, count: int = 24) -> list[Mixture]:
-    """Speech and noise in turn, at the SNR in turn; the SNR is that of the active speech over the whole band."""
+    """Speech and noise in turn, at the SNR in turn; the SNR is that of the active speech in the whole band."""
     made = []
     for number, (speaker, clean) in enumerate(clean_speech(folder, count)):
         name, snr = NOISES[number % len(NOISES)], SNRS[(number + number // len(NOISES)) % len(SNRS)]
@@ -213,12 +214,20 @@ def summary(rows: list[dict[str, object]]) -> str:
         "# The whole band",
         "",
         "`python eval/scripts/full_band.py ../data-more/fullband/valid eval/results/full-band`: "
-        f"{sum(row['method'] == 'noisy' for row in rows)} mixtures of two speakers with simulated noise at 48 kHz, "
-        "0 to 15 dB; [full_band.py](../scripts/full_band.py) describes the methods. Means over mixtures, in dB; "
-        "bands in kHz. [docs/full-band.md](../../docs/full-band.md) explains the model.",
+        f"{sum(row['method'] == 'noisy' for row in rows)} mixtures of {len({row['speaker'] for row in rows})} "
+        "speakers with simulated noise at 48 kHz, 0 to 15 dB; [full_band.py](../scripts/full_band.py) describes"
+        " the methods. Means over mixtures, in dB; bands in kHz. [docs/full-band.md](../../docs/full-band.md) "
+        "explains the model.",
     ]
-    for kind, title in (("si_sdr", "SI-SDR by band"), ("lsd", "Log-spectral distance by band (lower is better)")):
-        lines += ["", f"## {title}", "", "| method | " + " | ".join(BANDS) + " |", "|---|" + "---|" * len(BANDS)]
+    titles = {"si_sdr": "SI-SDR by band", "lsd": "Log-spectral distance by band (lower is better)"}
+    for kind, title in titles.items():
+        lines += [
+            "",
+            f"## {title}",
+            "",
+            "| method | " + " | ".join(BANDS) + " |",
+            "|---|" + "---|" * len(BANDS),
+        ]
         lines += [
             f"| {name} | " + " | ".join(mean(name, f"{kind} {band}") for band in BANDS) + " |" for name in names
         ]
@@ -248,7 +257,8 @@ def cost() -> None:
             enhancer.enhance(samples, rate)
             times[rate].append(time.process_time() - started)
     medians = {rate: float(np.median(values[1:])) for rate, values in times.items()}
-    print(f"16 kHz {medians[16000]:.2f} s, 48 kHz {medians[RATE]:.2f} s, ratio {medians[RATE] / medians[16000]:.2f}")
+    low, high = medians[16000], medians[RATE]
+    print(f"16 kHz {low:.2f} s, 48 kHz {high:.2f} s, ratio {high / low:.2f}")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from vae_se.signal_spec import SignalSpec
 
 
 def features(samples: np.ndarray, rate: int, signal: SignalSpec) -> tuple[torch.Tensor, np.ndarray] | None:
-    """Power (N, F) of the low band, and mean power (N, HIGH_BANDS) in the high bands, both at the prior's level.
+    """Power (N, F) of the low band, and mean power (N, HIGH_BANDS) in the high bands, at the prior's level.
 
     Bands beyond the recording's Nyquist frequency are NaN. None for silence.
     """

@@ -44,7 +44,7 @@ class HighBandFilter:
     """Estimates the speech above the prior's band from what EM found in the low band."""
 
     decoder: HighBandDecoder
-    em: HighBandEM = HighBandEM()
+    em: HighBandEM = dataclasses.field(default_factory=HighBandEM)
 
     @torch.no_grad()
     def filtered(

@@ -1,8 +1,8 @@
 """Files longer than memory: read, enhanced and written in blocks, with the same result as in one piece.
 
 The file is read four times, which costs little compared with EM: to resample it and measure its level; after
-EM, to measure the levels of speech and noise; to measure the peak of the output; to write the output. One of more
-than 16 kHz is read once more, to split it into bands.
+EM, to measure the levels of speech and noise; to measure the peak of the output; to write the output. A file of
+more than 16 kHz is read once more, to split it into bands.
 """
 
 from __future__ import annotations

@@ -132,9 +132,7 @@ def _with_high_band(
     ]
 
 
-def _resampled(
-    buffer: SampleBuffer, rate_in: int, rate_out: int, samples: int
-) -> Iterator[np.ndarray]:
+def _resampled(buffer: SampleBuffer, rate_in: int, rate_out: int, samples: int) -> Iterator[np.ndarray]:
     """A buffer at ``rate_in`` Hz in blocks (T,) at ``rate_out`` Hz, ``samples`` in all."""
     resampler = Resampler(rate_in, rate_out, 1, np.float32, samples)
     for start in range(0, buffer.size, BLOCK):
@@ -168,7 +166,9 @@ class EnhancedRecording:
     def blocks(self) -> Iterator[Block]:
         """The recording and its speech, both at the recording's rate, in blocks (C, T)."""
         queues = [
-            None if buffer is None else SampleQueue(_resampled(buffer, self.rate, self.source.rate, self.samples))
+            None
+            if buffer is None
+            else SampleQueue(_resampled(buffer, self.rate, self.source.rate, self.samples))
             for buffer in self.speech
         ]
         split, start = any(pair is not None for pair in self.high), 0
@@ -180,13 +180,12 @@ class EnhancedRecording:
             if not split:
                 yield Block(noisy, speech)
                 continue
-            high_noise = np.zeros_like(noisy)
-            for row, noise_row, pair in zip(speech, high_noise, self.high, strict=True):
+            high_speech, high_noise = np.zeros_like(noisy), np.zeros_like(noisy)
+            for c, pair in enumerate(self.high):
                 if pair is not None:
-                    high_noisy, high_speech = (buffer.read(start, stop) for buffer in pair)
-                    row += high_speech
-                    np.subtract(high_noisy, high_speech, out=noise_row)
-            yield Block(noisy, speech, high_noise)
+                    high_noisy, found = (buffer.read(start, stop) for buffer in pair)
+                    high_speech[c], high_noise[c] = found, high_noisy - found
+            yield Block(noisy, speech + high_speech, high_speech, high_noise)
             start = stop
 
 

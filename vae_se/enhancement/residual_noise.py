@@ -19,12 +19,13 @@ from ..signal_spec import SignalSpec
 class Block(NamedTuple):
     """A block (C, T) of the recording ``noisy`` and of its ``speech``.
 
-    ``high_noise`` (C, T): the part of the noise, noisy less speech, above the prior's band; None where the
-    bands are not treated separately.
+    ``high_speech`` and ``high_noise`` (C, T): the parts of the speech, and of the noise (noisy less speech),
+    above the prior's band; None where the bands are not treated separately.
     """
 
     noisy: np.ndarray
     speech: np.ndarray
+    high_speech: np.ndarray | None = None
     high_noise: np.ndarray | None = None
 
 
@@ -57,33 +58,25 @@ def residual_gain(output: OutputConfig, speech_level: float, noise_level: float)
 def residual_gains(output: OutputConfig, blocks: Iterable[Block], rate: int) -> ResidualGains | None:
     """Gains of the residual noise; None where the settings keep no noise.
 
-    The noise in and above the prior's band is measured separately, each against the whole speech: noise that is
-    loud in one band does not take away what is quiet in the other. ``blocks``: the recording from the first
-    sample to the last, at ``rate`` Hz.
+    The noise above the prior's band is measured against the speech there, and the other noise against the whole
+    speech. ``blocks``: the recording from the first sample to the last, at ``rate`` Hz.
     """
     if not keeps_noise(output):
         return None
-    speech_meters: list[LevelMeter] = []
-    noise_meters: list[LevelMeter] = []
-    high_meters: list[LevelMeter] = []
-    split = False
+    low: list[_Levels] = []
+    high: list[_Levels] = []
     for block in blocks:
-        if not speech_meters:
-            speech_meters, noise_meters, high_meters = (
-                [LevelMeter(rate) for _ in block.noisy] for _ in range(3)
-            )
+        low = low or [_Levels(rate) for _ in block.noisy]
         noise = block.noisy - block.speech
-        if block.high_noise is not None:
-            noise, split = noise - block.high_noise, True
-            _push(high_meters, block.high_noise)
-        _push(noise_meters, noise)
-        _push(speech_meters, block.speech)
-    levels = [meter.active_rms() for meter in speech_meters]
-    low, high = (
-        np.array([residual_gain(output, level, noise.rms()) for level, noise in zip(levels, noises, strict=True)])
-        for noises in (noise_meters, high_meters)
+        if block.high_speech is not None and block.high_noise is not None:
+            high = high or [_Levels(rate) for _ in block.noisy]
+            noise = noise - block.high_noise
+            _push(high, block.high_speech, block.high_noise)
+        _push(low, block.speech, noise)
+    return ResidualGains(
+        np.array([[levels.gain(output)] for levels in low]),
+        np.array([[levels.gain(output)] for levels in high]) if high else None,
     )
-    return ResidualGains(low[:, None], high[:, None] if split else None)
 
 
 def add_residual_noise(
@@ -103,9 +96,21 @@ def add_residual_noise(
         yield output, noise
 
 
-def _push(meters: list[LevelMeter], block: np.ndarray) -> None:
-    for meter, row in zip(meters, block, strict=True):
-        meter.push(row)
+class _Levels:
+    """Meters of the speech and of the noise of a channel."""
+
+    def __init__(self, rate: int) -> None:
+        self.speech, self.noise = LevelMeter(rate), LevelMeter(rate)
+
+    def gain(self, output: OutputConfig) -> float:
+        """Gain of the residual noise."""
+        return residual_gain(output, self.speech.active_rms(), self.noise.rms())
+
+
+def _push(levels: list[_Levels], speech: np.ndarray, noise: np.ndarray) -> None:
+    for channel, speech_row, noise_row in zip(levels, speech, noise, strict=True):
+        channel.speech.push(speech_row)
+        channel.noise.push(noise_row)
 
 
 class RunningResidual:

@@ -21,16 +21,18 @@ class HighBandDecoder(nn.Module):
     the gain, so p(s_high | z) depends on z through the spectrum that z means in the low band. Two hidden layers
     see ``context`` frames on each side.
 
-    ``signal``: rate, STFT and level of the low band.
+    ``signal``: rate, STFT and level of the low band, by default those of the shipped priors.
     """
 
-    def __init__(self, context: int = 3, hidden: int = 128, signal: SignalSpec = SignalSpec()) -> None:
+    def __init__(self, context: int = 3, hidden: int = 128, signal: SignalSpec | None = None) -> None:
         super().__init__()
-        self.context, self.hidden, self.signal = context, hidden, signal
+        self.context, self.hidden, self.signal = context, hidden, signal or SignalSpec()
         width = LOW_BANDS * (2 * context + 1)
         self.net = nn.Sequential(
-            nn.Linear(width, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, HIGH_BANDS)
-        )
+            nn.Linear(width, hidden), nn.SiLU(),
+            nn.Linear(hidden, hidden), nn.SiLU(),
+            nn.Linear(hidden, HIGH_BANDS),
+        )  # fmt: skip
         self.register_buffer("mean", torch.zeros(LOW_BANDS))
         self.register_buffer("deviation", torch.ones(LOW_BANDS))
 

@@ -31,14 +31,15 @@ class HighBandEM:
     """
 
     iterations: int = 12
-    own: int = 2
-    concentration: float = 10.0
-    response_concentration: float = 200.0
+    own: int = 1
+    concentration: float = 3.0
+    response_concentration: float = 100.0
 
     def __post_init__(self) -> None:
         if self.iterations < 1 or self.own < 1:
             raise UsageError(
-                f"{self.iterations} iterations and {self.own} noise spectra of the high band", "1 or more of each"
+                f"{self.iterations} iterations and {self.own} noise spectra of the high band",
+                "1 or more of each",
             )
 
     def filter(
@@ -50,8 +51,8 @@ class HighBandEM:
     ) -> torch.Tensor:
         """The posterior filter (N, F): E[s | x] = filter * x.
 
-        ``power`` (N, F) of the recording; ``log_variance`` (N, B) of the speech, from the decoder; ``triangles``
-        (B, F); ``activations`` (N, K) of the noise in the low band, or None.
+        ``power`` (N, F) of the recording; ``log_variance`` (N, B) of the speech, from the decoder;
+        ``triangles`` (B, F); ``activations`` (N, K) of the noise in the low band, or None.
         """
         power = power + VARIANCE_FLOOR
         speech = log_variance.exp()
@@ -65,7 +66,8 @@ class HighBandEM:
 
         def of_block(frames: slice) -> None:
             part = bands[frames] @ triangles
-            torch.div(part, (state.h[frames] @ state.w).clamp_(min=VARIANCE_FLOOR).add_(part), out=wiener[frames])
+            noise = (state.h[frames] @ state.w).clamp_(min=VARIANCE_FLOOR)
+            torch.div(part, noise.add_(part), out=wiener[frames])
 
         each(of_block, frame_blocks(power[None, None]))
         return wiener
@@ -103,7 +105,7 @@ class HighBandEM:
     def _initial_noise(
         self, power: torch.Tensor, activations: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """W (K, F) at the spectrum that a bin exceeds in four frames of five, H (N, K) with columns of mean 1."""
+        """W (K, F) at the power that a bin exceeds in four frames of five; H (N, K), columns of mean 1."""
         rank = max(1, round(0.2 * len(power)))
         quiet = (power.kthvalue(rank, dim=0).values / 0.2231).clamp(min=VARIANCE_FLOOR)
         columns = [torch.ones(len(power), self.own, dtype=power.dtype)]

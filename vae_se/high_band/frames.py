@@ -59,7 +59,7 @@ class AlignedSTFT:
         return int(starts[0]), int(starts[-1]) + self.window
 
     def transform(self, samples: np.ndarray, first: int, last: int) -> torch.Tensor:
-        """Complex spectra (N, F) of frames ``first`` to ``last``; ``samples`` (T,) are those of :meth:`span`."""
+        """Complex spectra (N, F) of frames ``first`` to ``last``, from the ``samples`` (T,) of :meth:`span`."""
         starts = self.starts(first, last)
         windows = np.lib.stride_tricks.sliding_window_view(samples, self.window)
         return torch.fft.rfft(torch.from_numpy(windows[starts - starts[0]] * self._taper()))

@@ -32,7 +32,8 @@ def band_limited(waveform: np.ndarray, rate: int, low: float, high: float) -> np
 def _check(pair: Pair, low: float, high: float) -> None:
     """Raise CannotScore for a recording without the band."""
     if pair.rate / 2 - low < _LEAST_PART * (high - low):
-        raise CannotScore(f"a recording of {pair.rate} Hz has nothing from {low / 1000:g} to {high / 1000:g} kHz")
+        band = f"{low / 1000:g} to {high / 1000:g} kHz"
+        raise CannotScore(f"a recording of {pair.rate} Hz has nothing from {band}")
 
 
 def band_si_sdr(pair: Pair, low: float, high: float) -> float:

@@ -112,7 +112,9 @@ def metric(
     """Decorator that registers a function of a :class:`Pair` as a metric."""
 
     def register(function: Callable[[Pair], float]) -> Callable[[Pair], float]:
-        made = Metric(name, function, unit, source, better, needs_noise, package, extra, needs_reference, listed)
+        made = Metric(
+            name, function, unit, source, better, needs_noise, package, extra, needs_reference, listed
+        )
         METRICS.add(name)(made)
         return function
 
