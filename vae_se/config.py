@@ -20,6 +20,7 @@ from .deprecated import current_name
 from .errors import UsageError, nearest
 
 __all__ = [
+    "BANDS",
     "METHODS",
     "PRESETS",
     "RENAMED_KEYS",
@@ -264,6 +265,10 @@ class InferenceConfig:
     )
 
 
+#: Values of ``output.band``.
+BANDS = ("full", "8k")
+
+
 @dataclasses.dataclass(frozen=True)
 class OutputConfig:
     """How much noise stays in the output. Of the three settings the one that leaves the most applies."""
@@ -277,6 +282,11 @@ class OutputConfig:
         "recordings stay as they are, and the noise that is left masks artefacts. Not for baselines.",
         "dB",
         range=Range(0, math.inf),
+    )
+    band: str = setting(
+        "full",
+        "`full`: the whole band of a recording is enhanced; `8k`: the prior's band alone, and what lies above "
+        "it counts as noise. Not for baselines.",
     )
     dry: float = setting(
         0.0, "Part of the noise that stays, 0 to 1: a mix with the noisy recording.", range=Range(0, 1)
@@ -390,6 +400,7 @@ TEXTBOOK: dict[str, Any] = {
     "inference.iterations": 100,
     "inference.averaging": 25,
     "output.floor_db": math.inf,
+    "output.band": "8k",
 }
 
 

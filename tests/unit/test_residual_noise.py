@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import speech_like
 from vae_se.audio.level import active_rms
 from vae_se.config import OutputConfig
-from vae_se.enhancement.residual_noise import add_residual_noise, residual_gains
+from vae_se.enhancement.residual_noise import Block, add_residual_noise, residual_gains
 
 RATE = 16000
 
@@ -22,28 +22,48 @@ def test_noise_ends_up_at_the_floor(snr, floor, expected, scale):
     noise = np.random.default_rng(0).standard_normal(speech.size)
     noise *= active_rms(speech, RATE) / np.sqrt(np.mean(noise**2)) * 10 ** (-snr / 20)
     noisy = speech + noise
-    left = residual_gains(OutputConfig(floor_db=floor), [(noisy[None], speech[None])], RATE)
-    assert left.shape == (1, 1)
-    assert 20 * math.log10(left[0, 0]) == pytest.approx(expected, abs=0.1)
+    left = residual_gains(OutputConfig(floor_db=floor), [Block(noisy[None], speech[None])], RATE)
+    assert left.low.shape == (1, 1)
+    assert left.high is None
+    assert 20 * math.log10(left.low[0, 0]) == pytest.approx(expected, abs=0.1)
 
 
 def test_channels_are_apart_and_the_most_of_all_settings_counts():
     speech = np.stack([speech_like(1.0), np.zeros(RATE)])
     noise = np.stack([1e-6 * np.ones(RATE), np.ones(RATE)])
     output = OutputConfig(floor_db=40, atten_lim_db=20)
-    blocks = [(speech + noise, speech)]
-    np.testing.assert_allclose(residual_gains(output, blocks, RATE), [[1.0], [0.1]])
-    np.testing.assert_allclose(residual_gains(OutputConfig(dry=0.3, floor_db=math.inf), blocks, RATE), 0.3)
-    assert np.isfinite(residual_gains(output, [(speech, speech)], RATE)).all()
+    blocks = [Block(speech + noise, speech)]
+    np.testing.assert_allclose(residual_gains(output, blocks, RATE).low, [[1.0], [0.1]])
+    np.testing.assert_allclose(residual_gains(OutputConfig(dry=0.3, floor_db=math.inf), blocks, RATE).low, 0.3)
+    assert np.isfinite(residual_gains(output, [Block(speech, speech)], RATE).low).all()
 
 
 def test_levels_do_not_depend_on_the_blocks_and_no_noise_means_no_gain():
     speech, rng = speech_like(1.0)[None], np.random.default_rng(0)
     noisy = speech + 0.01 * rng.standard_normal(speech.shape)
-    whole = residual_gains(OutputConfig(), [(noisy, speech)], RATE)
-    blocks = [(noisy[:, s : s + 700], speech[:, s : s + 700]) for s in range(0, RATE, 700)]
-    np.testing.assert_array_equal(residual_gains(OutputConfig(), blocks, RATE), whole)
+    whole = residual_gains(OutputConfig(), [Block(noisy, speech)], RATE)
+    blocks = [Block(noisy[:, s : s + 700], speech[:, s : s + 700]) for s in range(0, RATE, 700)]
+    np.testing.assert_array_equal(residual_gains(OutputConfig(), blocks, RATE).low, whole.low)
     assert residual_gains(OutputConfig(floor_db=math.inf), blocks, RATE) is None
     (heard, noise), *_ = add_residual_noise(blocks, None)
     assert heard is blocks[0][1]
     np.testing.assert_array_equal(noise, noisy[:, :700] - speech[:, :700])
+
+
+def test_each_band_has_a_gain_of_its_own():
+    """The noise above the prior's band is measured against the speech there."""
+    speech, rng = speech_like(1.0)[None], np.random.default_rng(0)
+    high = 0.01 * speech_like(1.0, seed=1)[None]
+    level = active_rms(high[0], RATE)
+    noises = [level * 10 ** (-db / 20) * rng.standard_normal(speech.shape) for db in (-20, 30)]
+    block = Block(speech + high + sum(noises), speech + high, high, noises[1])
+    gains = residual_gains(OutputConfig(floor_db=40), [block], RATE)
+    assert 20 * math.log10(gains.high[0, 0]) == pytest.approx(-10, abs=0.1)
+    assert gains.low[0, 0] == pytest.approx(
+        10**-2 * active_rms(block.speech[0], RATE) / np.sqrt(np.mean(noises[0] ** 2)), rel=1e-6
+    )
+    ((heard, noise),) = add_residual_noise([block], gains)
+    np.testing.assert_allclose(
+        heard, speech + high + gains.low * noises[0] + gains.high * noises[1], atol=1e-12
+    )
+    np.testing.assert_allclose(noise, sum(noises), atol=1e-12)

@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from ..audio import paths, tags
-from ..config import PRESETS, RENAMED_PRESETS, Config
+from ..config import BANDS, PRESETS, RENAMED_PRESETS, Config
 from ..errors import UsageError
 from ..execution import Died, Executor, Shard, reports
 from ..execution.local import Processes, Serial
@@ -38,7 +38,7 @@ PROCESS_SECONDS = 60.0
 #: Sections of ``--help``, and the options in each.
 SECTIONS = {
     "Most used": ["output", "preset", "noise", "atten_lim", "overwrite"],
-    "What is written": ["name", "save_noise", "draws", "plot", "vad", "clip", "dry"],
+    "What is written": ["name", "save_noise", "draws", "plot", "vad", "clip", "dry", "band"],
     "Model and noise": ["method", "prior", "estep", "noise_from", "noise_group", "seed"],
     "Long recordings": ["segment", "overlap"],
     "Many files": ["jobs", "threads", "batch", "device", "executor", "address", "slurm", "shard"],
@@ -118,6 +118,11 @@ SECTIONS = {
 )
 @click.option(
     "--dry", type=click.FloatRange(0, 1), metavar="0..1", help="Fraction of the noisy recording in the output."
+)
+@click.option(
+    "--band",
+    type=Choice(list(BANDS)),
+    help="Enhance the whole band of the recording, or the speech band below 8 kHz alone.  [default: full]",
 )
 @click.option(
     "--segment",
@@ -244,6 +249,7 @@ def settings_from(preset: str, config_file: str | None, assignments: tuple[str, 
         **_noise(options["noise"], options["noise_from"]),
         "output.atten_lim_db": options["atten_lim"],
         "output.dry": options["dry"],
+        "output.band": options["band"],
         "inference.segment": options["segment"],
         "inference.overlap": options["overlap"],
         "seed": options["seed"],

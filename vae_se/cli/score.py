@@ -63,7 +63,10 @@ def _metrics(chosen: str | None, with_noisy: bool) -> list[str]:
     """The metrics of ``--metrics``, or all that can be computed; says which package is missing for others."""
     from ..metrics import METRICS
 
-    names = list(METRICS) if chosen is None else [name.strip() for name in chosen.split(",") if name.strip()]
+    if chosen is None:
+        names = [name for name in METRICS if METRICS[name].listed]
+    else:
+        names = [name.strip() for name in chosen.split(",") if name.strip()]
     if not names:
         raise UsageError("--metrics names none", "for example --metrics pesq_wb,estoi")
     possible = []

@@ -10,6 +10,7 @@ import torch
 from ..numerics import SILENCE_RMS
 from ..signal_spec import SignalSpec
 from ..stft import STFT
+from .high_band import HighSamples
 from .sample_buffer import SampleBuffer
 
 
@@ -27,6 +28,7 @@ def power_of(spectrum: torch.Tensor) -> torch.Tensor:
 class Channel:
     """Samples at the prior's rate that are ``scale`` times louder than the prior's speech.
 
+    ``high``: what the recording has above the prior's band, where that is enhanced too.
     Spectra are computed on demand: the spectrogram of an hour takes gigabytes.
     """
 
@@ -34,6 +36,7 @@ class Channel:
     scale: float
     stft: STFT
     device: torch.device
+    high: HighSamples | None = None
 
     @property
     def frames(self) -> int:

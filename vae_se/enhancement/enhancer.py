@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import time
 from collections.abc import Sequence
@@ -14,20 +15,22 @@ import torch
 
 from .. import assemble
 from ..audio import files
-from ..config import Config, OutputConfig, effective
+from ..config import BANDS, Config, OutputConfig, effective
 from ..device import choose_device, factor_type, usual_torch
 from ..errors import AudioError, OutputError, PriorError, UsageError, nearest
 from ..extras import missing
+from ..high_band.store import load_high_band
 from ..inference.monte_carlo_em import MonteCarloEM
 from ..priors import SpeechPrior, load_prior
 from ..signal_spec import SignalSpec
 from ..threads import dividing_work
 from .arrays import as_channels, checked_rate, like
+from .high_band import HighBandFilter
 from .long_file import enhance_long, is_long
 from .pipeline import ArraySource, EnhancedRecording, enhance_recordings
 from .posterior_draws import check_draws, drawn_recordings
 from .progress import reporting
-from .residual_noise import add_residual_noise, residual_gains
+from .residual_noise import ResidualGains, add_residual_noise, residual_gains
 from .results import ChannelInfo, Factors, Info
 from .sample_buffer import MemoryBuffer
 from .segmented_em import ProgressCallback, SegmentedEM
@@ -52,6 +55,8 @@ class Enhancer:
         :meth:`from_pretrained`."""
         if threads is not None and threads < 1:
             raise UsageError(f"{threads} threads", "give 1 or more")
+        if config.output.band not in BANDS:
+            raise UsageError(f"output.band = {config.output.band!r}", nearest(config.output.band, BANDS))
         self.config = config = effective(config)
         self.threads = threads
         self.device = device
@@ -133,7 +138,21 @@ class Enhancer:
         return SegmentedEM(
             self.em, self.signal, self.device, self.config.seed, settings.segment, settings.overlap,
             self.config.noise.noise_segment, self.threads,
+            self._high_band if self._whole_band else None,
         )  # fmt: skip
+
+    @property
+    def _whole_band(self) -> bool:
+        """Whether what lies above the prior's band is enhanced: the decoder of it is for one rate and STFT."""
+        return self.config.output.band == "full" and self.signal == SignalSpec()
+
+    def _high_band(self) -> HighBandFilter:
+        """The filter of what lies above the prior's band; it is loaded when a recording first needs it."""
+        return self._loaded_high_band
+
+    @functools.cached_property
+    def _loaded_high_band(self) -> HighBandFilter:
+        return HighBandFilter(load_high_band(self.device))
 
     def enhance(
         self,
@@ -358,7 +377,7 @@ def _collect(
 
 
 def _output(
-    recording: EnhancedRecording, gains: np.ndarray | None, noise: np.ndarray | None = None
+    recording: EnhancedRecording, gains: ResidualGains | None, noise: np.ndarray | None = None
 ) -> np.ndarray:
     """The output (C, T) with its residual noise; writes the estimated noise to ``noise`` (C, T)."""
     speech = np.empty((recording.source.channels, recording.samples), recording.source.dtype)

@@ -1,7 +1,8 @@
 """Files longer than memory: read, enhanced and written in blocks, with the same result as in one piece.
 
 The file is read four times, which costs little compared with EM: to resample it and measure its level; after
-EM, to measure the levels of speech and noise; to measure the peak of the output; to write the output.
+EM, to measure the levels of speech and noise; to measure the peak of the output; to write the output. A file of
+more than 16 kHz is read once more, to split it into bands.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ def enhance_long(
     ``output``: settings of the residual noise. ``clip``: see :class:`~vae_se.audio.writer.Limiter`. ``raw``:
     format of a file without a header. ``label``: name of the file in messages. ``comment``: a tag of the
     outputs. ``speech_presence``: also return the probability of speech. Meanwhile the folder of ``target``
-    holds 8 to 12 bytes per sample and channel at the prior's rate, and 4 at the file's where ffmpeg decodes it.
+    holds 8 to 12 bytes per sample and channel at the prior's rate, 8 at the file's where that is higher and the
+    whole band is enhanced, and 4 more where ffmpeg decodes it.
     The files written are the same, to the last bit, as those of
     :meth:`~vae_se.enhancement.enhancer.Enhancer.enhance` and :func:`vae_se.audio.files.write`.
 

@@ -19,11 +19,13 @@ from ..audio.files import peak
 from ..audio.level import LevelMeter
 from ..audio.reader import BLOCK
 from ..audio.resample import Resampler
+from ..high_band.frames import AlignedSTFT
 from ..inference.diagnostics import Diagnostics
 from ..signal_spec import SignalSpec
 from .activity import audible
 from .channel import Channel, level_scale
-from .residual_noise import NoisyAndSpeech
+from .high_band import HighSamples
+from .residual_noise import Block
 from .results import ChannelInfo
 from .sample_buffer import NewBuffer, SampleBuffer
 from .segmented_em import ProgressCallback, SegmentedEM
@@ -69,9 +71,17 @@ class PreparedRecording:
 
     @classmethod
     def of(
-        cls, source: SampleSource, signal: SignalSpec, device: torch.device, new_buffer: NewBuffer
+        cls,
+        source: SampleSource,
+        signal: SignalSpec,
+        device: torch.device,
+        new_buffer: NewBuffer,
+        high_band: bool = False,
     ) -> PreparedRecording:
-        """Resample a recording, and measure the active level of its channels."""
+        """Resample a recording, and measure the active level of its channels.
+
+        ``high_band``: also keep what lies above the prior's band, where the recording's rate has such a band.
+        """
         buffers = [new_buffer(source.dtype, 0) for _ in range(source.channels)]
         meters = [LevelMeter(signal.rate) for _ in range(source.channels)]
         resampler = Resampler(source.rate, signal.rate, source.channels, source.dtype)
@@ -91,7 +101,43 @@ class PreparedRecording:
             None if scale is None else Channel(buffer, scale, signal.stft, device)
             for buffer, scale in zip(buffers, scales, strict=True)
         ]
+        if high_band and source.rate > signal.rate:
+            channels = _with_high_band(source, channels, samples, signal, new_buffer)
         return cls(source, channels, samples, highest)
+
+
+def _with_high_band(
+    source: SampleSource,
+    channels: Sequence[Channel | None],
+    samples: int,
+    signal: SignalSpec,
+    new_buffer: NewBuffer,
+) -> list[Channel | None]:
+    """The channels with the rest of ``source`` above the band of their samples."""
+    stft = AlignedSTFT(signal, source.rate)
+    highs = [None if one is None else HighSamples(new_buffer(np.float32, 0), stft) for one in channels]
+    queues = [
+        None if one is None else SampleQueue(_resampled(one.samples, signal.rate, source.rate, samples))
+        for one in channels
+    ]
+    for block in source.blocks():
+        for row, queue, high in zip(block, queues, highs, strict=True):
+            if queue is not None and high is not None:
+                # In double precision, so that the same sound gives the same result in single and double.
+                rest = np.subtract(row, queue.take(row.size), dtype=np.float64)
+                high.samples.append(rest.astype(np.float32))
+    return [
+        None if one is None else dataclasses.replace(one, high=high)
+        for one, high in zip(channels, highs, strict=True)
+    ]
+
+
+def _resampled(buffer: SampleBuffer, rate_in: int, rate_out: int, samples: int) -> Iterator[np.ndarray]:
+    """A buffer at ``rate_in`` Hz in blocks (T,) at ``rate_out`` Hz, ``samples`` in all."""
+    resampler = Resampler(rate_in, rate_out, 1, np.float32, samples)
+    for start in range(0, buffer.size, BLOCK):
+        yield resampler.push(buffer.read(start, start + BLOCK)[None])[0]
+    yield resampler.finish()[0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +145,8 @@ class EnhancedRecording:
     """The speech of a recording.
 
     ``speech``: per channel samples at ``rate`` Hz; None for a silent channel, which is its own speech.
+    ``high``: per channel what the recording has above the band of ``rate``, and the speech in it, at the
+    recording's rate; None where there is no such band or it is not enhanced: it then counts as noise.
     ``samples``: T at the recording's rate. ``peak``: largest magnitude of the recording. ``diagnostics``: of
     all segments and channels. ``posteriors`` and ``presence``: of the channels that are not silent, where they
     were requested.
@@ -113,23 +161,32 @@ class EnhancedRecording:
     posteriors: list[ChannelInfo] = dataclasses.field(default_factory=list)
     presence: list[torch.Tensor] = dataclasses.field(default_factory=list)
     warnings: list[str] = dataclasses.field(default_factory=list)
+    high: list[tuple[SampleBuffer, SampleBuffer] | None] = dataclasses.field(default_factory=list)
 
-    def blocks(self) -> Iterator[NoisyAndSpeech]:
+    def blocks(self) -> Iterator[Block]:
         """The recording and its speech, both at the recording's rate, in blocks (C, T)."""
-        queues = [None if buffer is None else SampleQueue(self._resampled(buffer)) for buffer in self.speech]
+        queues = [
+            None
+            if buffer is None
+            else SampleQueue(_resampled(buffer, self.rate, self.source.rate, self.samples))
+            for buffer in self.speech
+        ]
+        split, start = any(pair is not None for pair in self.high), 0
         for noisy in self.source.blocks():
-            speech = noisy.copy()
+            speech, stop = noisy.copy(), start + noisy.shape[1]
             for row, queue in zip(speech, queues, strict=True):
                 if queue is not None:
                     row[:] = queue.take(row.size)
-            yield noisy, speech
-
-    def _resampled(self, speech: SampleBuffer) -> Iterator[np.ndarray]:
-        """One channel at the recording's rate, in blocks (T,), T samples in all."""
-        resampler = Resampler(self.rate, self.source.rate, 1, np.float32, self.samples)
-        for start in range(0, speech.size, BLOCK):
-            yield resampler.push(speech.read(start, start + BLOCK)[None])[0]
-        yield resampler.finish()[0]
+            if not split:
+                yield Block(noisy, speech)
+                continue
+            high_speech, high_noise = np.zeros_like(noisy), np.zeros_like(noisy)
+            for c, pair in enumerate(self.high):
+                if pair is not None:
+                    high_noisy, found = (buffer.read(start, stop) for buffer in pair)
+                    high_speech[c], high_noise[c] = found, high_noisy - found
+            yield Block(noisy, speech + high_speech, high_speech, high_noise)
+            start = stop
 
 
 class SampleQueue:
@@ -162,7 +219,10 @@ def enhance_recordings(
     ``names``: of the recordings; with the seed they select the random streams. ``new_buffer``: makes the
     buffers that hold samples in between.
     """
-    recordings = [PreparedRecording.of(source, em.signal, em.device, new_buffer) for source in sources]
+    recordings = [
+        PreparedRecording.of(source, em.signal, em.device, new_buffer, em.high_band is not None)
+        for source in sources
+    ]
     channels = [channel for recording in recordings for channel in recording.channels if channel is not None]
     keys = [
         name
@@ -195,6 +255,12 @@ def enhance_recordings(
                     if estimate.presence is not None
                 ],
                 warnings=[silent_channel(c) for c, estimate in enumerate(found) if estimate is None],
+                high=[
+                    None
+                    if channel is None or channel.high is None or estimate is None or estimate.high is None
+                    else (channel.high.samples, estimate.high)
+                    for channel, estimate in zip(recording.channels, found, strict=True)
+                ],
             )
         )
     return results

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,8 +15,25 @@ from ..config import OutputConfig
 from ..numerics import SILENCE_RMS
 from ..signal_spec import SignalSpec
 
-#: A block (C, T) of the recording, and of its speech.
-NoisyAndSpeech = tuple[np.ndarray, np.ndarray]
+
+class Block(NamedTuple):
+    """A block (C, T) of the recording ``noisy`` and of its ``speech``.
+
+    ``high_speech`` and ``high_noise`` (C, T): the parts of the speech, and of the noise (noisy less speech),
+    above the prior's band; None where the bands are not treated separately.
+    """
+
+    noisy: np.ndarray
+    speech: np.ndarray
+    high_speech: np.ndarray | None = None
+    high_noise: np.ndarray | None = None
+
+
+class ResidualGains(NamedTuple):
+    """Gains (C, 1) of the residual noise: in the prior's band, and above it (None as in :class:`Block`)."""
+
+    low: np.ndarray
+    high: np.ndarray | None = None
 
 
 def keeps_noise(output: OutputConfig) -> bool:
@@ -37,33 +55,62 @@ def residual_gain(output: OutputConfig, speech_level: float, noise_level: float)
     return max(least, min(1.0, speech_level / noise_level * 10 ** (-output.floor_db / 20)))
 
 
-def residual_gains(output: OutputConfig, blocks: Iterable[NoisyAndSpeech], rate: int) -> np.ndarray | None:
-    """Gain of the residual noise per channel, (C, 1); None where the settings keep no noise.
+def residual_gains(output: OutputConfig, blocks: Iterable[Block], rate: int) -> ResidualGains | None:
+    """Gains of the residual noise; None where the settings keep no noise.
 
-    ``blocks``: the recording and its speech from the first sample to the last, at ``rate`` Hz.
+    The noise above the prior's band is measured against the speech there, and the other noise against the whole
+    speech. ``blocks``: the recording from the first sample to the last, at ``rate`` Hz.
     """
     if not keeps_noise(output):
         return None
-    meters: list[tuple[LevelMeter, LevelMeter]] = []
-    for noisy, speech in blocks:
-        meters = meters or [(LevelMeter(rate), LevelMeter(rate)) for _ in noisy]
-        for (speech_meter, noise_meter), speech_row, noise_row in zip(
-            meters, speech, noisy - speech, strict=True
-        ):
-            speech_meter.push(speech_row)
-            noise_meter.push(noise_row)
-    gains = [residual_gain(output, speech.active_rms(), noise.rms()) for speech, noise in meters]
-    return np.array(gains)[:, None]
+    low: list[_Levels] = []
+    high: list[_Levels] = []
+    for block in blocks:
+        low = low or [_Levels(rate) for _ in block.noisy]
+        noise = block.noisy - block.speech
+        if block.high_speech is not None and block.high_noise is not None:
+            high = high or [_Levels(rate) for _ in block.noisy]
+            noise = noise - block.high_noise
+            _push(high, block.high_speech, block.high_noise)
+        _push(low, block.speech, noise)
+    return ResidualGains(
+        np.array([[levels.gain(output)] for levels in low]),
+        np.array([[levels.gain(output)] for levels in high]) if high else None,
+    )
 
 
-def add_residual_noise(blocks: Iterable[NoisyAndSpeech], gains: np.ndarray | None) -> Iterator[NoisyAndSpeech]:
-    """The output (speech and residual noise) and the estimated noise, block by block.
+def add_residual_noise(
+    blocks: Iterable[Block], gains: ResidualGains | None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The output (speech and residual noise) and the estimated noise, (C, T) each, block by block.
 
-    ``gains``: of :func:`residual_gains`, (C, 1) or None.
+    ``gains``: of :func:`residual_gains`.
     """
-    for noisy, speech in blocks:
-        noise = noisy - speech
-        yield (speech if gains is None else noise * gains.astype(noise.dtype) + speech), noise
+    for block in blocks:
+        noise = block.noisy - block.speech
+        output = block.speech
+        if gains is not None:
+            output = noise * gains.low.astype(noise.dtype) + block.speech
+            if gains.high is not None and block.high_noise is not None:
+                output = output + block.high_noise * (gains.high - gains.low).astype(noise.dtype)
+        yield output, noise
+
+
+class _Levels:
+    """Meters of the speech and of the noise of a channel."""
+
+    def __init__(self, rate: int) -> None:
+        self.speech, self.noise = LevelMeter(rate), LevelMeter(rate)
+
+    def gain(self, output: OutputConfig) -> float:
+        """Gain of the residual noise."""
+        return residual_gain(output, self.speech.active_rms(), self.noise.rms())
+
+
+def _push(levels: list[_Levels], speech: np.ndarray, noise: np.ndarray) -> None:
+    for channel, speech_row, noise_row in zip(levels, speech, noise, strict=True):
+        channel.speech.push(speech_row)
+        channel.noise.push(noise_row)
 
 
 class RunningResidual:

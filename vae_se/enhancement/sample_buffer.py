@@ -119,5 +119,5 @@ class DiskBuffer:
     def _failure(self, error: OSError) -> OutputError:
         return OutputError(
             f"cannot write temporary samples to {self._folder}: {error.strerror or error}",
-            "a long recording needs 12 bytes per sample and channel there while it is enhanced",
+            "a long recording needs 12 to 20 bytes per sample and channel there while it is enhanced",
         )

@@ -20,6 +20,7 @@ from ..rng import Streams
 from ..signal_spec import SignalSpec
 from ..threads import dividing_work
 from .channel import Channel
+from .high_band import HighBandFilter
 from .results import ChannelInfo, Factors
 from .sample_buffer import NewBuffer, SampleBuffer
 from .segments import Segment, batches, crossfade, cut
@@ -35,13 +36,15 @@ FRAME_BUDGET = 8192
 @dataclasses.dataclass(frozen=True)
 class ChannelEstimate:
     """What EM estimates for one channel: its ``speech`` (as long as the channel and on its scale), the
-    ``diagnostics`` of its segments, and its ``posterior`` and the ``presence`` of speech (N,) where those were
-    requested."""
+    ``diagnostics`` of its segments, its ``posterior`` and the ``presence`` of speech (N,) where those were
+    requested, and the speech above the prior's band, ``high``, at the recording's rate, where that is
+    enhanced."""
 
     speech: SampleBuffer
     diagnostics: list[Diagnostics] = dataclasses.field(default_factory=list)
     posterior: ChannelInfo | None = None
     presence: torch.Tensor | None = None
+    high: SampleBuffer | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +55,8 @@ class SegmentedEM:
     segments in seconds. The noise of a segment starts from the spectra that the segment before it ended with.
     ``noise_segment``: time range of the recording that holds noise alone, from which its spectra are learnt; or
     None. ``seed``: of all random streams. ``threads``: threads that divide the work; None: as many as torch is
-    set to use (:mod:`vae_se.threads`).
+    set to use (:mod:`vae_se.threads`). ``high_band`` gives the filter of what lies above the prior's band, and
+    is called for channels that have such a part; None: the channels are prepared without one.
     """
 
     em: MonteCarloEM
@@ -63,6 +67,7 @@ class SegmentedEM:
     overlap: float = 2.0
     noise_segment: str | None = None
     threads: int | None = None
+    high_band: Callable[[], HighBandFilter] | None = None
 
     def run(
         self,
@@ -110,6 +115,8 @@ class SegmentedEM:
                 weight = crossfade(segments[segment.item], segment.index, overlap, self.device)
                 wiener = weight.unsqueeze(-1) * estimate.wiener[row, : segment.frames]
                 found.speech.add(*channel.filtered(segment.start, segment.stop, wiener))
+                if found.high is not None:
+                    found.high.add(*self._high_speech(channel, segment, weight, estimate, factors, row))
                 if found.posterior is not None:
                     _add(found.posterior, channel.scale, segment, weight, estimate, factors, row)
                 summary = Diagnostics.of_trace(
@@ -147,6 +154,30 @@ class SegmentedEM:
             em, power, mask, streams, lambda noise: start_from_spectra(noise, known, mask), progress, presence
         )
 
+    def _high_speech(
+        self,
+        channel: Channel,
+        segment: Segment,
+        weight: torch.Tensor,
+        estimate: Estimate,
+        factors: tuple[torch.Tensor, torch.Tensor] | None,
+        row: int,
+    ) -> tuple[int, np.ndarray]:
+        """The contribution of a segment to the speech above the prior's band: first sample, and samples."""
+        assert channel.high is not None, "the channel has no high band"
+        assert self.high_band is not None, "a channel has a high band, and there is no filter for it"
+        power = channel.power(segment.start, segment.stop)
+        speech = estimate.wiener[row, : segment.frames].square() * power
+        speech += estimate.variance[row, : segment.frames]
+        return self.high_band().filtered(
+            channel.high,
+            channel.scale,
+            slice(segment.start, segment.stop),
+            weight,
+            speech,
+            None if factors is None else factors[1][row, : segment.frames],
+        )
+
     def _empty_estimate(
         self, channel: Channel, new_buffer: NewBuffer, keep_posterior: bool, keep_presence: bool
     ) -> ChannelEstimate:
@@ -154,8 +185,9 @@ class SegmentedEM:
         if keep_posterior:
             posterior = ChannelInfo.zeros(channel.frames, channel.stft.bins, self.em.calibration)
         presence = torch.zeros(channel.frames, device="cpu") if keep_presence else None
+        high = None if channel.high is None else new_buffer(np.float32, channel.high.samples.size)
         return ChannelEstimate(
-            new_buffer(np.float32, channel.samples.size), posterior=posterior, presence=presence
+            new_buffer(np.float32, channel.samples.size), posterior=posterior, presence=presence, high=high
         )
 
     def _batches(self, segments: Sequence[Sequence[Segment]]) -> itertools.chain[list[Segment]]:

@@ -4,7 +4,7 @@
 ['cbak', 'covl', 'csig']
 """
 
-from . import bss, composite, dnsmos, intelligibility, perceptual, ratios, segmental  # noqa: F401 - they register
+from . import bands, bss, composite, dnsmos, intelligibility, perceptual, ratios, segmental  # noqa: F401 - they register
 from .base import METRICS, CannotScore, Metric, Pair, Score
 from .pool import ScorePool, score
 from .scoring import refused

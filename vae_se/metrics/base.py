@@ -79,6 +79,7 @@ class Metric:
 
     ``package``: the package that the metric needs beyond those that every metric needs, and the ``extra`` of
     vae-se that installs it. ``needs_reference``: false for a metric that looks at the estimate alone.
+    ``listed``: false for a metric that is computed where it is asked for by name only.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Metric:
     package: str = ""
     extra: str = "metrics"
     needs_reference: bool = True
+    listed: bool = True
 
 
 METRICS: Registry[Metric] = Registry("metric")
@@ -105,11 +107,14 @@ def metric(
     package: str = "",
     extra: str = "metrics",
     needs_reference: bool = True,
+    listed: bool = True,
 ) -> Callable[[Callable[[Pair], float]], Callable[[Pair], float]]:
     """Decorator that registers a function of a :class:`Pair` as a metric."""
 
     def register(function: Callable[[Pair], float]) -> Callable[[Pair], float]:
-        made = Metric(name, function, unit, source, better, needs_noise, package, extra, needs_reference)
+        made = Metric(
+            name, function, unit, source, better, needs_noise, package, extra, needs_reference, listed
+        )
         METRICS.add(name)(made)
         return function
 

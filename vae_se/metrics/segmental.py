@@ -62,6 +62,11 @@ def lsd(pair: Pair) -> float:
     Hann frames of 32 ms with an overlap of one half; both power spectra have a floor 80 dB below the
     reference's maximum.
     """
+    return log_spectral_distance(pair, 0.0, pair.rate)
+
+
+def log_spectral_distance(pair: Pair, low: float, high: float) -> float:
+    """:func:`lsd` over the bins from ``low`` to below ``high`` Hz, with the floor of the whole spectrum."""
     length = round(_LSD_FRAME_SECONDS * pair.rate)
     taper = np.hanning(length + 2)[1:-1]
     power = [
@@ -69,5 +74,9 @@ def lsd(pair: Pair) -> float:
         for x in (pair.reference, pair.estimate)
     ]
     floor = _LSD_FLOOR * float(power[0].max())
+    hertz = np.arange(length // 2 + 1) * (pair.rate / length)
+    inside = (hertz >= low) & (hertz < high)
+    if not inside.all():
+        power = [part[:, inside] for part in power]
     difference = 10.0 * np.log10(np.maximum(power[0], floor) / np.maximum(power[1], floor))
     return float(np.mean(np.sqrt(np.mean(np.square(difference), axis=1))))

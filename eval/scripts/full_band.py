@@ -1,0 +1,265 @@
+"""The whole band of 48 kHz recordings: quality by band, clean speech, gain in pauses, and cost.
+
+    python eval/scripts/full_band.py ../data-more/fullband/valid eval/results/full-band
+    python eval/scripts/full_band.py cost
+
+Mixtures of two native speakers whom no training has heard (rhasspy nathalie, VCTK p225) with noise simulated at
+48 kHz, at 0 to 15 dB over the whole band. Methods: the noisy recording; the low band alone (``--band 8k``); the
+whole band; and two simpler filters of the high band. ``tracked``: a Wiener filter with the decision-directed
+SNR, the noise by an MMSE tracker. ``presence``: the same times the probability of speech in the low band.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vae_se.audio import files
+from vae_se.audio.level import active_rms
+from vae_se.audio.resample import resample
+from vae_se.enhancement.enhancer import Enhancer
+from vae_se.enhancement.high_band import HighBandFilter
+from vae_se.high_band.em import HighBandEM
+from vae_se.metrics import METRICS
+from vae_se.metrics.bands import band_lsd, band_si_sdr
+from vae_se.metrics.base import CannotScore, Pair
+from vae_se.noise.tracking import mmse_tracker
+from vae_se.noisy_encoder.simulation.classes import simulate
+from vae_se.noisy_encoder.simulation.primitives import shaped_noise, unit_power
+
+RATE = 48000
+NOISES = (
+    "hiss", "tilted", "fan", "rain", "clatter", "scrape", "gravel", "crackle", "applause", "music", "hum",
+    "typing",
+)  # fmt: skip
+SNRS = (0, 5, 10, 15)
+BANDS = {"0-4": (0, 4e3), "4-8": (4e3, 8e3), "8-16": (8e3, 16e3), "16-24": (16e3, 24e3), "8-20": (8e3, 20e3)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixture:
+    """Clean speech and noise (T,) at 48 kHz, and where they come from."""
+
+    speaker: str
+    noise_name: str
+    snr: float
+    clean: np.ndarray
+    noise: np.ndarray
+
+    @property
+    def noisy(self) -> np.ndarray:
+        """Their sum."""
+        return self.clean + self.noise
+
+
+def clean_speech(folder: Path, count: int) -> list[tuple[str, np.ndarray]]:
+    """``count`` utterances of 2 to 6 s, the speakers in turn, spread over their files."""
+    found = []
+    speakers = {path.name: sorted(path.glob("*")) for path in sorted(folder.iterdir())}
+    for number in range(count):
+        name = sorted(speakers)[number % len(speakers)]
+        paths = speakers[name]
+        start = (number // len(speakers)) * len(paths) // (count // len(speakers) + 1)
+        for path in paths[start:]:
+            recording = files.read(path)
+            if 2 <= recording.seconds <= 6 and recording.rate >= 44100:
+                samples = resample(recording.samples[0].astype(np.float64), recording.rate, RATE)
+                found.append((name, samples * 0.05 / active_rms(samples, RATE)))
+                break
+    return found
+
+
+def noise_of(name: str, samples: int, seed: int) -> np.ndarray:
+    """Noise (samples,) of unit power at 48 kHz."""
+    random = np.random.default_rng([seed, NOISES.index(name)])
+    if name == "hiss":
+        return unit_power(shaped_noise(random, samples, RATE, np.zeros(8)))
+    if name == "tilted":
+        return unit_power(shaped_noise(random, samples, RATE, np.linspace(0, -25, 64)))
+    return simulate(name, samples, RATE, random)
+
+
+def mixtures(folder: Path, count: int = 24) -> list[Mixture]:
+    """Speech and noise in turn, at the SNR in turn; the SNR is that of the active speech in the whole band."""
+    made = []
+    for number, (speaker, clean) in enumerate(clean_speech(folder, count)):
+        name, snr = NOISES[number % len(NOISES)], SNRS[(number + number // len(NOISES)) % len(SNRS)]
+        noise = noise_of(name, clean.size, number)
+        noise = noise * active_rms(clean, RATE) * 10 ** (-snr / 20)
+        made.append(Mixture(speaker, name, snr, clean, noise))
+    return made
+
+
+class TrackedFilter(HighBandEM):
+    """A gain from tracked noise: Ephraim and Malah's decision-directed SNR in a Wiener filter."""
+
+    def filter(
+        self,
+        power: torch.Tensor,
+        log_variance: torch.Tensor,
+        triangles: torch.Tensor,
+        activations: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        noisy = power.double().numpy()
+        noise = mmse_tracker(noisy, 0.016) + 1e-12
+        out, last = np.empty_like(noisy), np.zeros(noisy.shape[1])
+        for n in range(len(noisy)):
+            snr = 0.94 * last / noise[n] + 0.06 * np.maximum(noisy[n] / noise[n] - 1, 0)
+            out[n] = np.maximum(snr, 0.003) / (1 + np.maximum(snr, 0.003))
+            last = np.square(out[n]) * noisy[n]
+        return torch.from_numpy(out.astype(np.float32))
+
+
+class PresenceFilter(HighBandFilter):
+    """The tracked gain times the part of the low band (2 to 8 kHz) that is speech, frame by frame."""
+
+    def filtered(self, high, scale, frames, weight, speech_power, activations):  # type: ignore[no-untyped-def]
+        level = speech_power[:, 128:].mean(-1)
+        presence = level / (level + 10 ** (-4.5))
+        return super().filtered(high, scale, frames, weight * presence, speech_power, activations)
+
+
+def enhancers() -> dict[str, Enhancer]:
+    """The methods by name."""
+    made = {"low band": Enhancer.from_pretrained(threads=1, output__band="8k")}
+    for name in ("whole band", "tracked", "presence"):
+        made[name] = Enhancer.from_pretrained(threads=1)
+    decoder = made["whole band"]._high_band().decoder
+    made["tracked"].__dict__["_loaded_high_band"] = HighBandFilter(decoder, TrackedFilter())
+    made["presence"].__dict__["_loaded_high_band"] = PresenceFilter(decoder, TrackedFilter())
+    return made
+
+
+def band_scores(clean: np.ndarray, estimate: np.ndarray) -> dict[str, float]:
+    """SI-SDR and LSD by band, and PESQ-wb of the 16 kHz version."""
+    pair, scores = Pair(clean, estimate, RATE), {}
+    for name, (low, high) in BANDS.items():
+        for kind, function in (("si_sdr", band_si_sdr), ("lsd", band_lsd)):
+            try:
+                scores[f"{kind} {name}"] = function(pair, low, high)
+            except CannotScore:
+                scores[f"{kind} {name}"] = float("nan")
+    scores["pesq_wb"] = METRICS["pesq_wb"].function(pair)
+    return scores
+
+
+def frame_levels(samples: np.ndarray, low: float = 8e3) -> np.ndarray:
+    """Level in dB above ``low`` Hz of frames of 20 ms."""
+    size = RATE // 50
+    cut = samples[: samples.size // size * size].reshape(-1, size) * np.hanning(size)
+    power = np.square(np.abs(np.fft.rfft(cut)))[:, int(low * size / RATE) :].sum(1)
+    return np.asarray(10 * np.log10(power + 1e-14))
+
+
+def pause_gain(mixture: Mixture, estimate: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation in dB of the gain above 8 kHz in pauses of the speech."""
+    clean = frame_levels(mixture.clean, 0)
+    pauses = clean < clean.max() - 45
+    if pauses.sum() < 8:
+        return float("nan"), float("nan")
+    gain = (frame_levels(estimate) - frame_levels(mixture.noisy))[pauses]
+    return float(gain.mean()), float(gain.std())
+
+
+def study(folder: str, target: str, count: str = "24") -> None:
+    torch.set_num_threads(1)
+    methods, rows = enhancers(), []
+    for number, mixture in enumerate(mixtures(Path(folder), int(count))):
+        about = {"speaker": mixture.speaker, "noise": mixture.noise_name, "snr": mixture.snr}
+        noisy = mixture.noisy.astype(np.float32)
+        rows.append({"method": "noisy", **about, **band_scores(mixture.clean, noisy.astype(np.float64))})
+        for name, enhancer in methods.items():
+            speech = enhancer.enhance(noisy, RATE).astype(np.float64)
+            mean, spread = pause_gain(mixture, speech)
+            rows.append(
+                {"method": name, **about, **band_scores(mixture.clean, speech),
+                 "pause gain": mean, "pause gain sd": spread}
+            )  # fmt: skip
+        if number % 2 == 0 and number < 16:
+            clean = mixture.clean.astype(np.float32)
+            for name in ("low band", "whole band"):
+                speech = methods[name].enhance(clean, RATE).astype(np.float64)
+                rows.append({"method": f"clean in, {name}", **about, **band_scores(mixture.clean, speech)})
+        print(number, flush=True)
+    write(rows, Path(target))
+
+
+def write(rows: list[dict[str, object]], target: Path) -> None:
+    """The CSV of all rows, and the Markdown of their means."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    with target.with_suffix(".csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({k: f"{v:.3f}" if isinstance(v, float) else v for k, v in row.items()})
+    target.with_suffix(".md").write_text(summary(rows))
+
+
+def summary(rows: list[dict[str, object]]) -> str:
+    """Means over the mixtures, as Markdown."""
+    names = list(dict.fromkeys(str(row["method"]) for row in rows))
+
+    def mean(name: str, column: str) -> str:
+        values = [float(row.get(column, np.nan)) for row in rows if row["method"] == name]  # type: ignore[arg-type]
+        values = [value for value in values if np.isfinite(value)]
+        return f"{np.mean(values):.1f}" if values else ""
+
+    lines = [
+        "# The whole band",
+        "",
+        "`python eval/scripts/full_band.py ../data-more/fullband/valid eval/results/full-band`: "
+        f"{sum(row['method'] == 'noisy' for row in rows)} mixtures of {len({row['speaker'] for row in rows})} "
+        "speakers with simulated noise at 48 kHz, 0 to 15 dB; [full_band.py](../scripts/full_band.py) describes"
+        " the methods. Means over mixtures, in dB; bands in kHz. [docs/full-band.md](../../docs/full-band.md) "
+        "explains the model.",
+    ]
+    titles = {"si_sdr": "SI-SDR by band", "lsd": "Log-spectral distance by band (lower is better)"}
+    for kind, title in titles.items():
+        lines += [
+            "",
+            f"## {title}",
+            "",
+            "| method | " + " | ".join(BANDS) + " |",
+            "|---|" + "---|" * len(BANDS),
+        ]
+        lines += [
+            f"| {name} | " + " | ".join(mean(name, f"{kind} {band}") for band in BANDS) + " |" for name in names
+        ]
+    lines += [
+        "", "## Low band, and the gain above 8 kHz in pauses", "",
+        "The gain in pauses (frames of 20 ms, 45 dB below the loudest): its mean says how much of the noise is "
+        "left, its standard deviation within a recording how steady that is.", "",
+        "| method | PESQ-wb (16 kHz) | mean gain in pauses | standard deviation |", "|---|---|---|---|",
+    ]  # fmt: skip
+    for name in names:
+        values = [float(row["pesq_wb"]) for row in rows if row["method"] == name]  # type: ignore[arg-type]
+        gains = mean(name, "pause gain"), mean(name, "pause gain sd")
+        lines.append(f"| {name} | {np.mean(values):.2f} | {gains[0]} | {gains[1]} |")
+    return "\n".join(lines) + "\n"
+
+
+def cost() -> None:
+    """Seconds for the same sound at 16 and 48 kHz, alternately: the ratio of the medians."""
+    random = np.random.default_rng(0)
+    enhancer = Enhancer.from_pretrained(threads=1)
+    wide = (0.1 * random.standard_normal(12 * RATE)).astype(np.float32)
+    narrow = resample(wide, RATE, 16000)
+    times: dict[int, list[float]] = {16000: [], RATE: []}
+    for _ in range(5):
+        for rate, samples in ((16000, narrow), (RATE, wide)):
+            started = time.process_time()
+            enhancer.enhance(samples, rate)
+            times[rate].append(time.process_time() - started)
+    medians = {rate: float(np.median(values[1:])) for rate, values in times.items()}
+    low, high = medians[16000], medians[RATE]
+    print(f"16 kHz {low:.2f} s, 48 kHz {high:.2f} s, ratio {high / low:.2f}")
+
+
+if __name__ == "__main__":
+    cost() if sys.argv[1] == "cost" else study(*sys.argv[1:])
