@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.conftest import noisy_like
+from vae_se.config import Config
 from vae_se.enhancement import live_channel
 from vae_se.enhancement.enhancer import Enhancer
 from vae_se.enhancement.live import LiveEnhancer
@@ -86,6 +87,15 @@ def test_frames_that_nothing_changed_give_the_delayed_input(latency, signal):
 def test_a_synthesis_window_that_cannot_be(span):
     with pytest.raises(UsageError, match="synthesis window"):
         synthesis_window(STFT(), span)
+
+
+@pytest.mark.parametrize(
+    ("latency", "given", "taken"),
+    [(0.064, "auto", "causal"), (0.304, "auto", "auto"), (0.064, "my-folder", "my-folder")],
+)
+def test_a_short_latency_takes_the_causal_noisy_encoder(latency, given, taken):
+    config = Config().override({"inference.noisy_encoder": given})
+    assert LiveEnhancer.adapted(config, latency=latency).inference.noisy_encoder == taken
 
 
 def test_64_ms_are_64_ms(enhancer, monkeypatch):
