@@ -14,6 +14,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -30,6 +31,8 @@ RENAMED = {
 COPIED = ("eval/README.md", "eval/experiments.md", "eval/results/*.md", "eval/results/*.png", "examples/*.png",
           "examples/*.wav")  # fmt: skip
 
+#: $$ an equation on a line of its own $$, or $one in the text$.
+_EQUATION = re.compile(r"\$\$(.+?)\$\$|\$([^$\n]+?)\$", re.DOTALL)
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 
 
@@ -133,11 +136,17 @@ def from_notebook(notebook: dict[str, Any]) -> str:
     for cell in notebook["cells"]:
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
-            parts.append(source)
+            parts.append(_EQUATION.sub(_mathml, source))
             continue
         parts.append(f"```python\n{source}\n```")
         parts += [shown for output in cell.get("outputs", []) if (shown := _output(output))]
     return "\n\n".join(parts) + "\n"
+
+
+def _mathml(match: re.Match[str]) -> str:
+    """An equation as MathML, which browsers show without a script."""
+    alone, inline = match.groups()
+    return convert(alone or inline, display="block" if alone else "inline")
 
 
 def _output(output: dict[str, Any]) -> str:
