@@ -30,11 +30,12 @@ def positive_stable(index: float, streams: Streams, bins: int, dtype: torch.dtyp
 def positive_stable_at(index: float, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """What :func:`positive_stable` makes of two uniform numbers in [0, 1), in float64."""
     a = index
+    first, second = torch.broadcast_tensors(first, second)
     # U away from 0 and pi where the sines vanish: powers of 1 / a would overflow.
     u = math.pi * first.clamp(1e-9, 1 - 1e-9)
     e = torch.log1p(-second).neg().clamp(min=1e-12)
     log_phi = torch.log(torch.sin(a * u)) - torch.log(torch.sin(u)) / a
-    log_phi = log_phi + (1 - a) / a * (torch.log(torch.sin((1 - a) * u)) - torch.log(e))
+    log_phi += (1 - a) / a * (torch.log(torch.sin((1 - a) * u)) - torch.log(e))
     return log_phi.exp().clamp(1e-6, 1e6)
 
 
