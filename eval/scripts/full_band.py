@@ -7,8 +7,8 @@
 Mixtures of speakers whom the training of the high band has not heard (rhasspy nathalie, VCTK p225 to p227) with
 noise simulated at 48 kHz, at 0 to 15 dB over the whole band. Methods: the noisy recording; the low band alone
 (``--band 8k``); the whole band; and two simpler filters of the high band. ``tracked``: a Wiener filter with the
-decision-directed SNR, the noise by an MMSE tracker. ``presence``: the same times a probability of speech from the
-low band.
+decision-directed SNR, the noise by an MMSE tracker. ``presence``: the same times a probability of speech from
+the low band.
 """
 
 from __future__ import annotations
