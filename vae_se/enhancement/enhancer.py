@@ -148,6 +148,7 @@ class Enhancer:
 
     def _high_band(self) -> HighBandFilter:
         """The filter of what lies above the prior's band; it is loaded when a recording first needs it."""
+        self._loaded_high_band.decoder.to(self.device)  # the enhancer may have moved since
         return self._loaded_high_band
 
     @functools.cached_property

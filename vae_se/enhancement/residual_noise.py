@@ -58,8 +58,9 @@ def residual_gain(output: OutputConfig, speech_level: float, noise_level: float)
 def residual_gains(output: OutputConfig, blocks: Iterable[Block], rate: int) -> ResidualGains | None:
     """Gains of the residual noise; None where the settings keep no noise.
 
-    The noise above the prior's band is measured against the speech there, and the other noise against the whole
-    speech. ``blocks``: the recording from the first sample to the last, at ``rate`` Hz.
+    The noise above the prior's band is measured against the speech there; the gain of the other noise is that
+    of all the noise against all the speech. ``blocks``: the recording from the first sample to the last, at
+    ``rate`` Hz.
     """
     if not keeps_noise(output):
         return None
@@ -67,12 +68,10 @@ def residual_gains(output: OutputConfig, blocks: Iterable[Block], rate: int) -> 
     high: list[_Levels] = []
     for block in blocks:
         low = low or [_Levels(rate) for _ in block.noisy]
-        noise = block.noisy - block.speech
+        _push(low, block.speech, block.noisy - block.speech)
         if block.high_speech is not None and block.high_noise is not None:
             high = high or [_Levels(rate) for _ in block.noisy]
-            noise = noise - block.high_noise
             _push(high, block.high_speech, block.high_noise)
-        _push(low, block.speech, noise)
     return ResidualGains(
         np.array([[levels.gain(output)] for levels in low]),
         np.array([[levels.gain(output)] for levels in high]) if high else None,
