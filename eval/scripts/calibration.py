@@ -16,7 +16,7 @@ mean power of the clean speech. Quantities:
   lies within 30 dB of the mean; for E-steps with a Gaussian q(z)
 
 "before" is without calibration (inference.calibrate=false), "after" with it; both are of one run of EM. Also
-the model's estimate of SI-SDR against the true one. Takes five minutes on one idle core.
+the model's estimate of SI-SDR against the true one. Takes a minute on one idle core.
 """
 
 from __future__ import annotations
