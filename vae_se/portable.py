@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 
+#: Whether workers can be processes: they get an open pipe and a mask of signals, which Windows does not know.
+WORKER_PROCESSES = os.name == "posix"
+
 
 def usable_cores() -> int:
     """Number of CPU cores that this process may use; all of the machine's where the system does not tell

@@ -9,7 +9,8 @@ import pytest
 
 from vae_se import portable
 from vae_se.benchmark.rows import RowFile
-from vae_se.errors import OutputError
+from vae_se.errors import OutputError, UsageError
+from vae_se.execution.local import Processes
 
 
 def test_the_usable_cores_are_those_of_this_process_where_the_system_tells(monkeypatch):
@@ -34,3 +35,10 @@ def test_without_file_locks_results_are_written_all_the_same(tmp_path, monkeypat
     file.append({"id": "a", "method": "mcem"})
     file.close()
     assert (tmp_path / "rows.jsonl").read_text().count("\n") == 1
+
+
+def test_windows_is_told_that_it_has_no_workers(monkeypatch):
+    monkeypatch.setattr(portable, "WORKER_PROCESSES", False)
+    with pytest.raises(UsageError, match="Linux or macOS") as error:
+        Processes(2).run(lambda: list, [])
+    assert "-j 1" in error.value.hint

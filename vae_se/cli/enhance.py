@@ -15,13 +15,13 @@ from typing import Any
 
 import click
 
+from .. import portable
 from ..audio import paths, tags
 from ..config import BANDS, PRESETS, RENAMED_PRESETS, Config
 from ..errors import UsageError
 from ..execution import Died, Executor, Shard, reports
 from ..execution.local import Processes, Serial
 from ..extras import need
-from ..portable import usable_cores
 from .batching import Length, batches, measure
 from .common import Choice, complain, raw_format, raw_options, say
 from .engine import CountOrAuto, chosen_executor, engine_options, threads_of_worker
@@ -357,11 +357,12 @@ def _executor(
     jobs: int | None = options["jobs"]
     named = options["executor"] or options["address"] or options["slurm"]
     if jobs is None and options["executor"] in (None, "processes"):
-        jobs = max(1, usable_cores() // (options["threads"] or 1))
+        jobs = max(1, portable.usable_cores() // (options["threads"] or 1))
         if not named:
             seconds = sum(lengths[job].seconds for batch in todo for job in batch if job in lengths)
             # One process keeps a GPU busy, and starting a process takes seconds.
-            jobs = 1 if _on_gpu(options["device"]) else min(jobs, max(1, int(seconds / PROCESS_SECONDS)))
+            alone = _on_gpu(options["device"]) or not portable.WORKER_PROCESSES
+            jobs = 1 if alone else min(jobs, max(1, int(seconds / PROCESS_SECONDS)))
     if not named and min(jobs or 1, len(todo)) < 2:
         return Serial()
     return chosen_executor(options["executor"], jobs, options["address"], options["slurm"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 
+from .. import portable
+from ..errors import UsageError
 from .base import Make, Results, Tasks
 from .pool import Pool
 from .process import Process
@@ -36,5 +38,7 @@ class Processes:
 
     def run(self, make: Make, tasks: Tasks) -> Results:
         """See :class:`~vae_se.execution.base.Executor`."""
+        if not portable.WORKER_PROCESSES:
+            raise UsageError("workers as processes need Linux or macOS", "give -j 1")
         start = functools.partial(Process, make, self.take_report)
         return Pool(start, self.jobs, timeout=self.timeout).run(tasks)
