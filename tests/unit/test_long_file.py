@@ -88,7 +88,7 @@ def test_a_full_disk(tmp_path, monkeypatch):
     buffer = DiskBuffer(tmp_path, np.float32)
     with pytest.raises(OutputError, match="No space left") as error:
         buffer.append(np.zeros(5))
-    assert "12 bytes" in error.value.hint
+    assert "bytes per sample" in error.value.hint
 
 
 @pytest.mark.parametrize("kind", ["disk", "memory"])

@@ -93,7 +93,8 @@ class HighBandEM:
             return activations.T @ above, activations.T @ below
 
         sums = each(of_block, frame_blocks(power[None, None]))
-        w = state.w * _ratio(sum(above for above, _ in sums), sum(below for _, below in sums))
+        above, below = (torch.stack(parts).sum(0) for parts in zip(*sums, strict=True))
+        w = state.w * _ratio(above, below)
         share = state.gain * speech
         response = _mode(
             state.response, (share * up).sum(0), (share * down).sum(0), self.response_concentration

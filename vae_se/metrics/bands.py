@@ -54,7 +54,6 @@ def band_lsd(pair: Pair, low: float, high: float) -> float:
 
 
 def _register(low: int, high: int) -> None:
-    edges = {"low": 1000.0 * low, "high": 1000.0 * high}
     where = f"limited to {low} to {high} kHz"
     for name, function, source, better in (
         ("si_sdr", band_si_sdr, "J. Le Roux et al., SDR - half-baked or well done?, ICASSP 2019", "higher"),
@@ -63,7 +62,7 @@ def _register(low: int, high: int) -> None:
         metric(
             f"{name}_{low}_{high}k", "dB", f"{source}; {where}",
             better="lower" if better == "lower" else "higher", listed=False,
-        )(functools.partial(function, **edges))  # fmt: skip
+        )(functools.partial(function, low=1000.0 * low, high=1000.0 * high))  # fmt: skip
 
 
 for _low, _high in BANDS:
