@@ -23,12 +23,16 @@ def test_a_shipped_card_is_what_the_code_writes(name: str, tmp_path: Path) -> No
     assert (tmp_path / "README.md").read_text() == card(tmp_path.name, config)
 
 
-def test_so_is_the_card_of_the_noisy_encoder() -> None:
-    folder = noisy_encoder_store.folder_beside(store.locate("default"))
+@pytest.mark.parametrize(
+    ("name", "causal"), [(noisy_encoder_store.FOLDER, False), (noisy_encoder_store.CAUSAL_FOLDER, True)]
+)
+def test_so_is_the_card_of_the_noisy_encoder(name: str, causal: bool) -> None:
+    folder = store.locate("default") / name
     config = noisy_encoder_store.read_config(folder)
     history = noisy_encoder_card.history_of(folder, config)
     assert (folder / "README.md").read_text() == noisy_encoder_card.card(config, history)
-    assert "--out pretrained/default/noisy_encoder " in config["training"]["command"]
+    assert f"--out pretrained/default/{name} " in config["training"]["command"]
+    assert config["model"]["causal"] is causal
 
 
 def test_missing_information_is_stated() -> None:

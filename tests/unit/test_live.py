@@ -98,6 +98,13 @@ def test_a_short_latency_takes_the_causal_noisy_encoder(latency, given, taken):
     assert LiveEnhancer.adapted(config, latency=latency).inference.noisy_encoder == taken
 
 
+def test_the_shipped_prior_has_a_causal_noisy_encoder_for_calls():
+    network = LiveEnhancer.from_pretrained(16000).enhancer.em.noisy_encoder
+    assert isinstance(network, ConvolutionalNoisyEncoder)
+    assert network.causal
+    assert not LiveEnhancer.from_pretrained(16000, latency=0.304).enhancer.em.noisy_encoder.causal
+
+
 def test_64_ms_are_64_ms(enhancer, monkeypatch):
     """With a filter of 1 the output is the input, and every sample comes 64 ms after it at the latest."""
     live = LiveEnhancer(enhancer, 16000)
