@@ -379,7 +379,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 #: Presets of release 0.1.0 that are no more, and what replaces them. ``best`` took ten times as long as
-#: ``default`` and was no better (eval/results/validation.md).
+#: ``default`` and was no better (eval/experiments.md).
 RENAMED_PRESETS = {"best": "default"}
 
 
