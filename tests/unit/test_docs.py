@@ -162,7 +162,8 @@ def test_the_changes_by_snr_in_the_readme_are_those_of_the_table_of_validation()
         ("ESTOI", "estoi", 3),
     ):
         known = {float(row["value"]): float(row["vs_noisy_mean"]) for row in rows if row["metric"] == metric}
-        cells = [f"{known[snr]:+.{digits}f}".replace("0.", ".") for snr in (-5.0, 0.0, 5.0, 10.0, 15.0)]
+        cells = [f"{known[snr]:+.{digits}f}" for snr in (-5.0, 0.0, 5.0, 10.0, 15.0)]
+        cells = [re.sub(r"^([+-])0\.", r"\1.", cell) for cell in cells]
         assert f"| {heading} | {' | '.join(cells)} |" in text
 
 

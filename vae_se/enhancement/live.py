@@ -33,7 +33,7 @@ class LiveEnhancer(Stream):
     """
 
     #: The iterations of a block are all that its frames get.
-    settings: ClassVar[Mapping[str, Any]] = {"inference.iterations": 5, "inference.averaging": 3}
+    settings: ClassVar[Mapping[str, Any]] = {"inference.iterations": 3, "inference.averaging": 2}
 
     @usual_torch()
     def __init__(
