@@ -69,8 +69,8 @@ def main() -> None:
     gain, distance = (found[best][f"valid_{name}"] for name in ("gain_db", "distance"))
     note = (
         f"The weights are {best:g} times those at the end of this training and {1 - best:g} times those that "
-        f"it started from, by `eval/scripts/average_noisy_encoder.py`. Validation loss by the weight of the end: "
-        f"{tried}. The average has a gain of {gain:.2f} dB and a distance of {distance:.4f}."
+        f"it started from, by `eval/scripts/average_noisy_encoder.py`. Validation loss by the weight of the "
+        f"end: {tried}. The average has a gain of {gain:.2f} dB and a distance of {distance:.4f}."
     )
     training = config["training"] | {"note": note, "average": best}
     given.out.mkdir(parents=True, exist_ok=True)
