@@ -31,7 +31,7 @@ STREAMS = (
     ("64 ms, two-way", 0.064, "pretrained/default/noisy_encoder"),
     ("96 ms, causal", 0.096, "causal"),
     ("304 ms, causal", 0.304, "causal"),
-    ("304 ms, two-way", 0.304, "auto"),
+    ("304 ms, two-way", 0.304, "pretrained/default/noisy_encoder"),
 )
 
 Method = Callable[[np.ndarray, int], tuple[np.ndarray, float]]

@@ -89,20 +89,16 @@ def test_a_synthesis_window_that_cannot_be(span):
         synthesis_window(STFT(), span)
 
 
-@pytest.mark.parametrize(
-    ("latency", "given", "taken"),
-    [(0.064, "auto", "causal"), (0.304, "auto", "auto"), (0.064, "my-folder", "my-folder")],
-)
-def test_a_short_latency_takes_the_causal_noisy_encoder(latency, given, taken):
+@pytest.mark.parametrize(("given", "taken"), [("auto", "causal"), ("my-folder", "my-folder"), (None, None)])
+def test_a_live_stream_takes_the_causal_noisy_encoder(given, taken):
     config = Config().override({"inference.noisy_encoder": given})
-    assert LiveEnhancer.adapted(config, latency=latency).inference.noisy_encoder == taken
+    assert LiveEnhancer.adapted(config).inference.noisy_encoder == taken
 
 
 def test_the_shipped_prior_has_a_causal_noisy_encoder_for_calls():
     network = LiveEnhancer.from_pretrained(16000).enhancer.em.noisy_encoder
     assert isinstance(network, ConvolutionalNoisyEncoder)
     assert network.causal
-    assert not LiveEnhancer.from_pretrained(16000, latency=0.304).enhancer.em.noisy_encoder.causal
 
 
 def test_64_ms_are_64_ms(enhancer, monkeypatch):

@@ -14,9 +14,6 @@ from .stream import Stream
 #: Largest delay in seconds, unless another is asked for.
 LATENCY = 0.064
 
-#: Latency in seconds from which the look-ahead is long enough for a two-way noisy encoder.
-TWO_WAY_FROM = 0.15
-
 
 class LiveEnhancer(Stream):
     """Enhances a stream within a given latency: ``push(samples)`` returns the speech that is complete.
@@ -57,9 +54,9 @@ class LiveEnhancer(Stream):
         ]  # fmt: skip
 
     @classmethod
-    def adapted(cls, config: Config, *, latency: float = LATENCY, **options: Any) -> Config:
-        """Below a latency of :data:`TWO_WAY_FROM` the noisy encoder ``auto`` is the causal one."""
-        if latency < TWO_WAY_FROM and config.inference.noisy_encoder == "auto":
+    def adapted(cls, config: Config) -> Config:
+        """The noisy encoder ``auto`` is the causal one: a two-way one reads a window again for every block."""
+        if config.inference.noisy_encoder == "auto":
             return config.override({"inference.noisy_encoder": "causal"})
         return config
 
