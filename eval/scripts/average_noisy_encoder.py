@@ -23,7 +23,6 @@ from vae_se.noisy_encoder.simulation.pool import open_pool
 from vae_se.noisy_encoder.store import load_noisy_encoder, read_config, save_noisy_encoder
 from vae_se.priors import load_prior
 from vae_se.training.noisy_encoder_card import write_card
-from vae_se.training.noisy_encoder_data import TrainingData
 from vae_se.training.noisy_encoder_options import NoisyEncoderOptions
 from vae_se.training.noisy_encoder_trainer import validate
 from vae_se.training.pool_mixtures import PoolMixtures
@@ -56,12 +55,12 @@ def main() -> None:
     end = {name: value.clone() for name, value in model.state_dict().items()}
     start = first_values(end, load_noisy_encoder(Path(options.start), prior).state_dict())
     speech = [(load_waveforms(scan(given.valid), prior.signal, given.cache), 1.0)]
-    source = PoolMixtures(speech, open_pool(given.valid_pool), prior, options.seconds)
-    data, seed = TrainingData(source, source, {}, ()), config["training"]["seed"]
+    mixtures = PoolMixtures(speech, open_pool(given.valid_pool), prior, options.seconds)
+    seed = config["training"]["seed"]
     found = {}
     for weight in given.weights:
         model.load_state_dict({name: torch.lerp(start[name], end[name], weight) for name in end})
-        found[weight] = validate(model, prior, data, seed, options, torch.device("cpu"))
+        found[weight] = validate(model, prior, mixtures, seed, options, torch.device("cpu"))
         print(weight, {name: found[weight][name] for name in SHOWN}, flush=True)
     best = min(found, key=lambda weight: found[weight]["valid_loss"])
     model.load_state_dict({name: torch.lerp(start[name], end[name], best) for name in end})

@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 
 from ..errors import PriorError
-from ..priors.store import pretrained_folder
+from ..priors.store import pretrained_folder, stored_tensors, weights_misfit
 from ..signal_spec import SignalSpec
 from ..storage.atomic import write_atomically
 from ..storage.untrusted import load_json, load_tensors
@@ -26,17 +26,13 @@ FOLDER, DESCRIPTION = "high-band", "decoder.json"
 def save_high_band(decoder: HighBandDecoder, folder: Path, **extra: Any) -> None:
     """Write weights.safetensors (matrices in float16) and decoder.json, which includes ``extra``."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        name: (tensor.half() if tensor.ndim > 1 else tensor).detach().cpu().contiguous()
-        for name, tensor in decoder.state_dict().items()
-    }
     described = {
         "format": FORMAT,
         "model": decoder.config(),
         "signal": dataclasses.asdict(decoder.signal),
         **extra,
     }
-    write_atomically(folder / "weights.safetensors", safetensors.torch.save(tensors))
+    write_atomically(folder / "weights.safetensors", safetensors.torch.save(stored_tensors(decoder)))
     write_atomically(folder / DESCRIPTION, (json.dumps(described, indent=2) + "\n").encode())
 
 
@@ -60,8 +56,5 @@ def load_high_band(device: str | torch.device = "cpu", folder: str | Path | None
             decoder = HighBandDecoder(**described["model"], signal=SignalSpec(**described["signal"]))
         decoder.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     except Exception as error:  # constructors raise many types for arguments of a wrong type
-        reason = " ".join(line.strip() for line in str(error).splitlines()[:2])
-        raise PriorError(
-            f"the weights in {folder} do not fit their description: {reason}", "fetch them again"
-        ) from None
+        raise weights_misfit(folder, error) from None
     return decoder.to(device).eval().requires_grad_(False)

@@ -11,7 +11,7 @@ import torch
 from ..deprecated import warn
 from ..errors import PriorError, VaeSeError
 from ..priors.base import SpeechPrior
-from ..priors.store import WEIGHTS, current_keywords, read_weights, write_config
+from ..priors.store import WEIGHTS, current_keywords, read_weights, weights_misfit, write_config
 from ..priors.thin_layers import weights_digest
 from ..storage.atomic import write_atomically
 from ..storage.untrusted import load_json
@@ -143,8 +143,5 @@ def load_noisy_encoder(
     except VaeSeError as error:
         raise PriorError(f"bad configuration in {folder}: {error.message}", error.hint) from None
     except Exception as error:  # constructors raise many types for arguments of a wrong type
-        reason = " ".join(line.strip() for line in str(error).splitlines()[:2])
-        raise PriorError(
-            f"the weights in {folder} do not fit their config: {reason}", "fetch it again"
-        ) from None
+        raise weights_misfit(folder, error) from None
     return model.to(device).eval().requires_grad_(False)

@@ -8,6 +8,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
+from torch import nn
 
 from ..audio.resample import check_rate
 from ..deprecated import warn
@@ -82,6 +83,13 @@ def read_weights(folder: Path) -> dict[str, torch.Tensor]:
         return load_tensors(path)
     except (OSError, ValueError) as error:
         raise PriorError(f"cannot read {path}: {error}", "is the file complete?") from None
+
+
+def weights_misfit(folder: Path, error: Exception) -> PriorError:
+    """The error for weights in ``folder`` that the network of their configuration does not take; ``error``: of
+    its constructor or of ``load_state_dict``, of which the first two lines are quoted."""
+    reason = " ".join(line.strip() for line in str(error).splitlines()[:2])
+    return PriorError(f"the weights in {folder} do not fit their config: {reason}", "fetch it again")
 
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:
@@ -200,7 +208,7 @@ def store_thin_layers(folder: str | Path, error: float) -> int | None:
     return len(layers.inward)
 
 
-def stored_tensors(prior: SpeechPrior) -> dict[str, torch.Tensor]:
+def stored_tensors(model: SpeechPrior | nn.Module) -> dict[str, torch.Tensor]:
     """The tensors of weights.safetensors, on the CPU: weight matrices in float16, all others as they are.
 
     Half precision halves the size; :func:`load_prior` converts back to float32. Biases and buffers
@@ -208,9 +216,9 @@ def stored_tensors(prior: SpeechPrior) -> dict[str, torch.Tensor]:
     the largest error, and a standard deviation must not round to 0. So does a matrix with a value beyond the
     range of float16.
     """
-    matrices = {name for name, parameter in prior.named_parameters() if parameter.ndim > 1}
+    matrices = {name for name, parameter in model.named_parameters() if parameter.ndim > 1}
     tensors = {}
-    for name, tensor in prior.state_dict().items():
+    for name, tensor in model.state_dict().items():
         tensor = tensor.detach().cpu()
         half = tensor.half()
         fits = name in matrices and bool(half.isfinite().all())

@@ -18,7 +18,7 @@ from .averaged import Averaged
 from .checkpoint import Progress
 from .job import Identity
 from .loop import Figures, StepSize, Trainer, adamw
-from .mixtures import MixtureBatch
+from .mixtures import MixtureBatch, Mixtures
 from .noisy_encoder_data import TrainingData
 from .noisy_encoder_loss import FIGURES, loss_of, power_of
 from .noisy_encoder_options import NoisyEncoderOptions
@@ -103,7 +103,7 @@ class NoisyEncoderTrainer(Trainer[MixtureBatch, Averaged[AnyNoisyEncoder]]):
 
     def validate(self) -> Figures:
         """See :func:`validate`."""
-        return validate(self.model.average, self.prior, self.data, self.seed, self.options, self.device)
+        return validate(self.model.average, self.prior, self.data.valid, self.seed, self.options, self.device)
 
     def validation_loss(self, figures: Figures) -> float:
         """The objective."""
@@ -122,12 +122,12 @@ class NoisyEncoderTrainer(Trainer[MixtureBatch, Averaged[AnyNoisyEncoder]]):
 def validate(
     model: AnyNoisyEncoder,
     prior: SpeechPrior,
-    data: TrainingData,
+    mixtures: Mixtures,
     seed: int,
     options: NoisyEncoderOptions,
     device: torch.device,
 ) -> Figures:
-    """The terms of the loss on fixed mixtures, the gain in SNR of the network alone, and its calibration.
+    """The terms of the loss on fixed ``mixtures``, the gain in SNR of the network alone, and its calibration.
 
     - ``valid_gain_db``: SNR after the Wiener filter v / (v + n), with the speech variance v at the mean of q
       and the network's noise variance n, less the SNR of the mixture; in dB.
@@ -136,7 +136,7 @@ def validate(
     """
     sums, gains, inside = torch.zeros(len(FIGURES)), [], []
     for number in range(_VALID_BATCHES):
-        batch = data.valid.draw(seed, "valid", number, options.batch).to(device)
+        batch = mixtures.draw(seed, "valid", number, options.batch).to(device)
         mixture = batch.speech + batch.noise
         power = power_of(mixture)
         encoding = model(power, torch.ones_like(power[..., 0]))
