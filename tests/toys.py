@@ -52,6 +52,9 @@ class LinearPrior:
     def log_prior(self, z):
         return standard_normal_log_prob(z)
 
+    def conditional_prior(self, z):
+        return None
+
     def generate(self, z, mask=None):
         return self.decode(z), self.log_prior(z)
 
@@ -135,10 +138,20 @@ class ChainPrior(LinearPrior):
         self.rate = rate
 
     def log_prior(self, z):
+        return gaussian_log_prob(z, *self.moments_before(z))
+
+    def moments_before(self, z):
         before = torch.nn.functional.pad(z, (0, 0, 1, 0))[..., :-1, :]
         variance = torch.full((z.shape[-2], 1), 1 - self.rate**2, dtype=z.dtype)
         variance[0] = 1
-        return gaussian_log_prob(z, self.rate * before, variance.log())
+        return self.rate * before, variance.log().expand_as(z)
+
+
+class KnownChainPrior(ChainPrior):
+    """The same, with p(z_n | z_{n-1}) in closed form."""
+
+    def conditional_prior(self, z):
+        return self.moments_before(z)
 
 
 def chain_target(frames: int = 6, seed: int = 3):

@@ -73,10 +73,11 @@ def _noisy_encoder(config: Config, prior: Any) -> NoisyEncoderNetwork | None:
     device = next(prior.parameters()).device
     if chosen not in ("auto", "causal"):
         return load_noisy_encoder(Path(chosen), prior, device)
-    beside = locate(config.prior)
-    folders = [folder_beside(beside)]
+    # The default prior's network also serves a prior with the same latents.
+    places = [locate(config.prior), locate(Config().prior)]
+    folders = [folder_beside(place) for place in places]
     if chosen == "causal":
-        folders.insert(0, beside / CAUSAL_FOLDER)
+        folders = [place / CAUSAL_FOLDER for place in places] + folders
     for folder in folders:
         # A caller may bring a prior of its own, whatever the configuration calls it.
         if belongs(folder, prior):

@@ -11,19 +11,21 @@ from vae_se.likelihood import LOG_PI
 from vae_se.numerics import POWER_FLOOR
 from vae_se.priors import PRIORS
 from vae_se.priors.dynamical import Dynamical
-from vae_se.priors.dynamical.sequences import reversed_in_time, run, shifted, step
+from vae_se.priors.dynamical.linear_recurrence import linear_recurrence
+from vae_se.priors.dynamical.sequences import CELLS, recurrent, reversed_in_time, run, shifted, step
 
 KINDS = {
     "dkf": {}, "dkf-driven": {}, "storn": {}, "vrnn": {}, "srnn": {}, "rvae": {},
-    "rvae-noncausal": {"causal": False}, "dsae": {"static": 1},
+    "rvae-noncausal": {"causal": False}, "dsae": {"static": 1}, "latent-rnn": {},
 }  # fmt: skip
 CAUSAL = [kind for kind in KINDS if kind not in ("rvae-noncausal", "dsae")]
 AUTOREGRESSIVE = ["storn", "vrnn", "srnn"]
 FRAMES = 7
 
 
-def make(kind, latent_dim=3, hidden=(6, 12), hidden_size=5, spread=0.15):
+def make(kind, latent_dim=3, hidden=(6, 12), hidden_size=5, spread=0.15, **more):
     settings = dict(KINDS[kind], hidden=hidden, latent_dim=latent_dim, hidden_size=hidden_size, signal=SIGNAL)
+    settings |= more
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         prior = PRIORS[kind.removesuffix("-noncausal")](**settings).double()
@@ -58,14 +60,44 @@ def prior(kind):
     return make(kind)
 
 
-def test_a_step_is_what_the_whole_layer_does():
-    layer = torch.nn.GRU(4, 3, batch_first=True).double()
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_step_is_what_the_whole_layer_does(cell):
+    layer = recurrent(cell, 4, 3).double()
     sequence = torch.randn(2, 6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     state, found = torch.zeros(2, 3, dtype=torch.float64), []
     for now in sequence.unbind(1):
         state = step(layer, now, state)
         found.append(state)
     torch.testing.assert_close(torch.stack(found, 1), run(layer, sequence))
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 7, 16, 30])
+def test_a_linear_recurrence_is_a_loop_over_frames(frames):
+    generator = torch.Generator().manual_seed(0)
+    shape = (2, frames, 3)
+    decay = torch.rand(shape, generator=generator, dtype=torch.float64, requires_grad=True)
+    inputs = torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
+    state, states = torch.zeros(2, 3, dtype=torch.float64), []
+    for n in range(frames):
+        state = decay[:, n] * state + inputs[:, n]
+        states.append(state)
+    torch.testing.assert_close(linear_recurrence(decay, inputs), torch.stack(states, 1))
+    assert torch.autograd.gradcheck(linear_recurrence, (decay, inputs))
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_without_a_chain_no_step_of_the_posterior_depends_on_another(kind):
+    """Then all steps are computed at once, and each depends on the whole recording."""
+    prior = make(kind, cell="mingru", chained=False)
+    power = speech(1)
+    posterior, z = prior.encode(power), latents(prior)
+    other = z.clone()
+    other[..., 3, :] += 1
+    differs = moved(posterior.log_prob(z).unsqueeze(-1), posterior.log_prob(other).unsqueeze(-1))
+    assert differs.tolist() == [n == 3 for n in range(FRAMES)]
+    drawn, log_q = posterior.rsample(2, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(posterior.log_prob(drawn), log_q)
+    assert torch.isfinite(prior.reconstruct(power, torch.Generator().manual_seed(0)).kl).all()
 
 
 def test_sequences_are_turned_round_within_their_length():
@@ -96,7 +128,11 @@ def test_the_posterior_depends_on_earlier_latents(prior, kind):
     other[..., 3, :] += 1
     differs = moved(posterior.log_prob(z).unsqueeze(-1), posterior.log_prob(other).unsqueeze(-1))
     assert not differs[:3].any()
-    assert differs[3:5].all()
+    assert differs[3]
+    if kind == "latent-rnn":  # not chained
+        assert not differs[4:].any()
+        return
+    assert differs[4]
     if kind in ("dkf", "dkf-driven", "srnn"):  # Markov
         assert not differs[5:].any()
     else:
@@ -111,7 +147,7 @@ def test_dependencies_of_a_frame_s_spectrum(prior, kind):
     assert differs[3]
     if kind in CAUSAL or kind == "dsae":
         assert not differs[:3].any()
-    assert differs[4:].any() == (kind not in ("dkf", "dkf-driven", "dsae"))
+    assert differs[4:].any() == (kind not in ("dkf", "dkf-driven", "dsae", "latent-rnn"))
     if kind == "rvae-noncausal":
         assert differs.all()
     if kind == "dsae":  # the first frame's static latent is the voice of all; later ones are empty
@@ -184,7 +220,7 @@ def test_the_bound_given_the_activity_is_reported_apart():
 #: In dsae it need not, given v and z_1..n-1, but does: it shares its context with q(v | s_1..N).
 USES_THE_PAST = {
     "dkf": False, "dkf-driven": False, "rvae": False, "rvae-noncausal": True, "storn": True, "vrnn": True,
-    "srnn": True, "dsae": True,
+    "srnn": True, "dsae": True, "latent-rnn": True,
 }  # fmt: skip
 
 

@@ -1,9 +1,11 @@
 """Kernels on a prior that ties the frames together: a state-space model with a known smoother."""
 
+import dataclasses
+
 import pytest
 import torch
 
-from tests.toys import ChainPrior, chain_target
+from tests.toys import ChainPrior, KnownChainPrior, chain_target
 from vae_se.inference.estep import ESTEPS, chain
 from vae_se.rng import Streams
 
@@ -87,8 +89,9 @@ def test_one_decision_for_a_trajectory():
     assert 0.3 < taken[..., 0].double().mean() < 0.7
 
 
-def run_to_the_end(name, steps, **settings):
+def run_to_the_end(name, steps, prior=None, **settings):
     target, mean, covariance = chain_target(FRAMES)
+    target = dataclasses.replace(target, prior=prior(target.prior.matrix)) if prior else target
     kernel = ESTEPS[name](**settings)
     streams = Streams([torch.Generator().manual_seed(2)], [FRAMES])
     state = kernel.init(target, target.power, streams)
@@ -123,3 +126,16 @@ def test_variational_mean_field():
     precision = torch.linalg.inv(covariance)
     divergence = 0.5 * (precision.diagonal().log().sum() - torch.logdet(precision))
     assert bound * FRAMES == pytest.approx((evidence - divergence).item(), abs=0.1)
+
+
+def test_variational_with_earlier_latents_at_their_means():
+    """The mean is the smoother's as well. A frame's variance is that given the frame before it and its data;
+    the later frames do not count."""
+    settings = {"draws": 8, "learning_rate": 0.02, "prior": KnownChainPrior}
+    parameters, _, target, mean, _ = run_to_the_end("vem", 1500, **settings)
+    assert ((parameters[0, 0] - mean).abs() < 0.05).all()
+    a, rate = target.prior.matrix, target.prior.rate
+    own = torch.full((FRAMES, 1), 1 / (1 - rate**2), dtype=a.dtype)
+    own[0] = 1
+    variance = 1 / (own + (a.T @ a).diagonal() / target.std**2)
+    assert (parameters[1, 0].exp() / variance - 1).abs().max() < 0.1

@@ -74,6 +74,9 @@ class ContextualPrior(nn.Module, LatentPrior):
     def log_prior(self, z: torch.Tensor) -> torch.Tensor:
         return self.base.log_prior(z)
 
+    def conditional_prior(self, z: torch.Tensor) -> None:
+        return None
+
     def generate(self, z: torch.Tensor, mask: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         return self.decode(z, mask), self.log_prior(z)
 

@@ -11,6 +11,7 @@ import torch
 from ..deprecated import warn
 from ..errors import PriorError, VaeSeError
 from ..priors.base import SpeechPrior
+from ..priors.dynamical.latent_rnn import LatentRNN
 from ..priors.store import WEIGHTS, current_keywords, read_weights, weights_misfit, write_config
 from ..priors.thin_layers import weights_digest
 from ..storage.atomic import write_atomically
@@ -50,8 +51,11 @@ def folder_beside(prior_folder: Path) -> Path:
 
 
 def prior_digest(prior: SpeechPrior) -> str:
-    """Digest of the prior's weights as loaded. The latents of other weights have another meaning."""
-    return weights_digest(prior)
+    """Digest of the prior's weights as loaded. The latents of other weights have another meaning.
+
+    That of a ``latent-rnn`` is the digest of its frames: dynamics do not change what the latents mean.
+    """
+    return weights_digest(prior.frames() if isinstance(prior, LatentRNN) else prior)
 
 
 def architecture_of(model: AnyNoisyEncoder) -> str:

@@ -48,6 +48,12 @@ class LatentPrior(Protocol):
     def log_prior(self, z: torch.Tensor) -> torch.Tensor:
         """log p(z_n | z_1..n-1), (B, R, N): the terms of the chain rule, which sum to log p(z)."""
 
+    def conditional_prior(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Mean and log-variance of p(z_n | z_1..n-1), (B, R, N, L) each, of latents z (B, R, N, L).
+
+        None where it is N(0, I), where it is no Gaussian, and where it takes a roll-out of the decoder.
+        """
+
     def generate(self, z: torch.Tensor, mask: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """The results of ``decode`` and ``log_prior``, in one pass."""
 
@@ -154,6 +160,10 @@ class PriorModule(nn.Module, SpeechPrior):
     def driven_by(self, drive: torch.Tensor) -> Self:
         """Not available: the prior does not condition on speech activity."""
         raise NotImplementedError(f"{type(self).__name__} does not condition on speech activity")
+
+    def conditional_prior(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """None: p(z_n | z_1..n-1) is N(0, I), or no Gaussian in closed form."""
+        return None
 
     def compress(self, error: float) -> int | None:
         """None: there is no cheaper form of the decoder."""

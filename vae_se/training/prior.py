@@ -33,7 +33,7 @@ from .recipes import Recipe
 from .report import CURVES, HISTORY, TensorBoard, plot_curves, write_history
 from .resynthesis import METRICS as SCORES
 from .resynthesis import score_prior
-from .start import set_first_values, take_layers
+from .start import keep_frames, set_first_values, start_from
 
 _START_FRAMES = 4096  # training frames for the initial values, and for the parameters fitted after training
 
@@ -157,7 +157,9 @@ def _untrained(recipe: Recipe, frames: FrameSet) -> TrainablePrior:
     """The model before training: with the statistics of the data, or with the layers of another prior."""
     model: TrainablePrior = PRIORS[recipe.architecture](**recipe.model, signal=recipe.signal)
     if recipe.train.start:
-        take_layers(model, load_prior(recipe.train.start))
+        start_from(model, load_prior(recipe.train.start))
+        if recipe.train.only_dynamics:
+            keep_frames(model)
         return model
     mean, std = log_power_statistics(frames, POWER_FLOOR)
     model.set_statistics(torch.from_numpy(mean).float(), torch.from_numpy(std).float())

@@ -46,7 +46,9 @@ class TrainOptions:
     initial_log_variance  of q(z | s) before training
     fitted_start        initialise hidden layers as orthogonal matrices, the first one scaled to the data,
                         and the output's bias at the mean power
-    start               a trained ffvae (name or folder) from whose layers a dynamical prior starts, or ""
+    start               a trained prior (name or folder) of the same architecture and sizes, or an ffvae for a
+                        dynamical prior, from whose layers training starts, or ""
+    only_dynamics       train only p(z) of a dynamical prior; encoder and decoder stay those of start
     patience            epochs without a better validation ELBO before training stops
     checkpoint_steps    steps between two checkpoints (there is one after every epoch as well)
     """
@@ -70,6 +72,7 @@ class TrainOptions:
     initial_log_variance: float = 0.0
     fitted_start: bool = False
     start: str = ""
+    only_dynamics: bool = False
     patience: int = 6
     checkpoint_steps: int = 500
 
@@ -86,6 +89,8 @@ class TrainOptions:
                 raise UsageError(f"train.{name} = {values[name]}", "it must not be negative")
         if self.own_past > 1:
             raise UsageError(f"train.own_past = {self.own_past}", "it is a probability")
+        if self.only_dynamics and not self.start:
+            raise UsageError("train.only_dynamics without train.start", "encoder and decoder must be trained")
 
 
 @dataclasses.dataclass(frozen=True)

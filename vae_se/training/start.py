@@ -56,6 +56,31 @@ def set_first_values(model: SpeechPrior, power: torch.Tensor, options: TrainOpti
     model.output.bias.copy_(power.double().mean(0).add(POWER_FLOOR).log())
 
 
+def start_from(model: SpeechPrior, donor: SpeechPrior) -> None:
+    """Initialise ``model`` with the weights of ``donor``, a prior of its architecture and sizes, or else by
+    :func:`take_layers`."""
+    if type(model) is type(donor) and isinstance(model, FeedForward | Dynamical):
+        if (model.config(), model.signal) != (donor.config(), donor.signal):
+            raise UsageError(
+                f"train.start: the prior to start from has other sizes ({donor.config()})", _AFRESH
+            )
+        model.load_state_dict(donor.state_dict())
+    else:
+        take_layers(model, donor)
+
+
+def keep_frames(model: SpeechPrior) -> None:
+    """Exclude encoder and decoder of a dynamical prior from training (``only_dynamics``).
+
+    Raises UsageError for another prior, and for one whose p(z) is fixed.
+    """
+    if not isinstance(model, Dynamical) or model.standard_normal:
+        raise UsageError("train.only_dynamics: this prior has no dynamics of latents", "use latent-rnn or dkf")
+    frames = (model.encoder_parameters(), model.decoder.parameters(), model.output.parameters())
+    for parameter in itertools.chain.from_iterable(frames):
+        parameter.requires_grad_(False)
+
+
 @torch.no_grad()
 def take_layers(model: SpeechPrior, donor: SpeechPrior) -> None:
     """Initialise a dynamical prior from ``donor``, an ``ffvae``, so that both are the same function at first.
@@ -67,7 +92,7 @@ def take_layers(model: SpeechPrior, donor: SpeechPrior) -> None:
     """
     if not (isinstance(model, Dynamical) and isinstance(donor, FFVAE)):
         raise UsageError(
-            "train.start: only a dynamical prior can start from another, and from an ffvae", _AFRESH
+            "train.start: a prior starts from one of its own kind, or a dynamical one from an ffvae", _AFRESH
         )
     more = model.latent_dim - donor.latent_dim
     ours = model.hidden, model.activation, model.signal

@@ -14,7 +14,7 @@ from ..frame import EULER
 from ..layers import stack
 from .base import Dynamical, Transition
 from .posterior import reparameterised
-from .sequences import shifted
+from .sequences import recurrent, shifted
 
 #: A function from the mean and log-variance of p(z_n | ...), (M, L) each, to z_n (M, L).
 Choice = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -49,7 +49,7 @@ class AutoRegressive(Dynamical):
         """``hear``, a layer on the spectrum of the previous frame, and the recurrent network after it."""
         self.hear = stack([self.signal.stft.bins, self.hidden_size], self.activation)
         size = self.hidden_size + (self.latent_dim if self.driven else 0)
-        self.recurrent = nn.GRU(size, self.hidden_size, batch_first=True)
+        self.recurrent = recurrent(self.cell, size, self.hidden_size)
 
     def past(self, features: torch.Tensor) -> torch.Tensor:
         """The output of ``hear`` (M, N, E) for the frame before each; zeros before the first frame."""

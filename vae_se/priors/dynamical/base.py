@@ -27,7 +27,7 @@ from ..layers import stack
 from ..statistics import Standardising
 from ..stored import StoredPrior
 from .posterior import LatentRecursion, SequencePosterior, Trajectory
-from .sequences import run, run_backwards
+from .sequences import Recurrent, recurrent, run, run_backwards
 
 #: Mean and log-variance of p(z_n | s_1..n-1, z_1..n-1), each (M, N, L); None for N(0, I).
 Transition = tuple[torch.Tensor, torch.Tensor] | None
@@ -39,7 +39,7 @@ class Dynamical(Standardising, StoredPrior):
     Girin, Leglaive, Bie, Diard, Hueber and Alameda-Pineda, Dynamical variational autoencoders: a
     comprehensive review, 2021 ("the review"): ch. 4 for the model, the bound, the names, and the posterior,
     whose structure follows from d-separation. Speech s_n is a complex Gaussian frame, as in ``ffvae``; the
-    encoder's input is its standardised log-power. Departure from the review: GRU in place of LSTM.
+    encoder's input is its standardised log-power. Departure from the review: GRU or minGRU in place of LSTM.
 
     A subclass defines :meth:`make_parts`, :meth:`given` and, where its posterior differs from the one here,
     ``encode``. The layers (their names are part of the stored weights):
@@ -53,7 +53,9 @@ class Dynamical(Standardising, StoredPrior):
     - ``decoder`` and ``output``: from latents and recurrent states to log-variances.
 
     ``hidden``: sizes of the decoder's layers, and in reverse of the encoder's; ``latent_dim``: L;
-    ``hidden_size``: units of each recurrent network.
+    ``hidden_size``: units of each recurrent network; ``cell``: its kind, "gru" or "mingru"
+    (:mod:`.linear_recurrence`); ``chained``: whether q(z_n | ...) depends on the earlier latents, as in the
+    table of docs/dynamical.md. Otherwise it is q(z_n | s_1..N), which needs no loop over frames.
     """
 
     factorised = False
@@ -71,9 +73,12 @@ class Dynamical(Standardising, StoredPrior):
         latent_dim: int = 16,
         hidden_size: int = 128,
         activation: str = "silu",
+        cell: str = "gru",
+        chained: bool = True,
         signal: SignalSpec | None = None,
     ) -> None:
         super().__init__()
+        self.cell, self.chained = cell, chained
         for name, value in (("latent_dim", latent_dim), ("hidden_size", hidden_size)):
             if not isinstance(value, int) or value < 1:
                 raise UsageError(f"{name} = {value!r} of a prior", "it is a whole number above 0")
@@ -83,21 +88,22 @@ class Dynamical(Standardising, StoredPrior):
         bins = self.signal.stft.bins
         self.listen = stack([bins, *reversed(self.hidden)], activation)
         context_input = self.hidden[0] + self.context_states * hidden_size
-        self.backward_context = nn.GRU(context_input, hidden_size, batch_first=True)
-        self.forward_context: nn.GRU | None = None
-        if self.both_ways:
-            self.forward_context = nn.GRU(context_input, hidden_size, batch_first=True)
-        context = self.hidden[0] + hidden_size * (2 if self.both_ways else 1)
+        self.backward_context = recurrent(cell, context_input, hidden_size)
+        both_ways = self.both_ways or not chained
+        self.forward_context = recurrent(cell, context_input, hidden_size) if both_ways else None
+        context = self.hidden[0] + hidden_size * (2 if both_ways else 1)
         self.outer = nn.Linear(context, hidden_size)
         nn.init.xavier_normal_(self.outer.weight, gain=1.4)
         self.direct = moments_layer(context, latent_dim)
-        self.inner = nn.Linear(hidden_size if self.tracked else latent_dim, hidden_size, bias=False)
+        self.inner: nn.Linear | None = None
+        if chained:
+            self.inner = nn.Linear(hidden_size if self.tracked else latent_dim, hidden_size, bias=False)
         self.head = moments_layer(hidden_size, latent_dim)
         self.decoder = stack([latent_dim + self.decoder_states * hidden_size, *self.hidden], activation)
         self.output = nn.Linear(self.hidden[-1], bins)
         self.register_buffer("log_power_mean", torch.zeros(bins))
         self.register_buffer("log_power_std", torch.ones(bins))
-        self.follow: nn.GRU | None = None
+        self.follow: Recurrent | None = None
         self.make_parts()
 
     def make_parts(self) -> None:
@@ -105,7 +111,7 @@ class Dynamical(Standardising, StoredPrior):
         raise NotImplementedError
 
     @property
-    def tracker(self) -> nn.GRU | None:
+    def tracker(self) -> Recurrent | None:
         """Recurrent network over the earlier latents for q; None: q(z_n | ...) depends on z_{n-1} alone."""
         return self.follow
 
@@ -154,6 +160,16 @@ class Dynamical(Standardising, StoredPrior):
         """Log-variances (B, R, N, F) and log p(z_n | ...) (B, R, N) of latents (B, R, N, L), without speech."""
         eta, transition = self.without_speech(z.flatten(0, 1), _repeated(mask, z.shape[1]))
         return eta.view(*z.shape[:3], -1), _log_prior(z.flatten(0, 1), transition).view(z.shape[:3])
+
+    def moments_before(self, z: torch.Tensor) -> Transition:
+        """Mean and log-variance of p(z_n | z_1..n-1), (M, N, L) each, for latents (M, N, L); here None, for
+        models in which it is N(0, I) or depends on speech."""
+        return None
+
+    def conditional_prior(self, z: torch.Tensor) -> Transition:
+        """As :meth:`moments_before`, for latents (B, R, N, L)."""
+        moments = self.moments_before(z.flatten(0, 1))
+        return None if moments is None else (moments[0].view_as(z), moments[1].view_as(z))
 
     def without_speech(self, z: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tensor, Transition]:
         """As :meth:`given`, for unknown speech; here for models that do not condition on its past."""
@@ -242,7 +258,7 @@ class Dynamical(Standardising, StoredPrior):
         """Keywords of the constructor without ``signal``, JSON-able."""
         return {
             "hidden": list(self.hidden), "latent_dim": self.latent_dim, "hidden_size": self.hidden_size,
-            "activation": self.activation,
+            "activation": self.activation, "cell": self.cell, "chained": self.chained,
         }  # fmt: skip
 
 

@@ -36,7 +36,15 @@ class DKF(Dynamical):
 
     def with_inputs(self, z: torch.Tensor, drive: torch.Tensor) -> tuple[torch.Tensor, Transition]:
         """Log-variances and p(z_n | z_{n-1}, u_n) under inputs u (M, N, U)."""
-        return self.emit(z), moments(self.transition(torch.cat([shifted(z), drive], -1)))
+        return self.emit(z), self._moments_under(z, drive)
+
+    def _moments_under(self, z: torch.Tensor, drive: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Moments of p(z_n | z_{n-1}, u_n)."""
+        return moments(self.transition(torch.cat([shifted(z), drive], -1)))
+
+    def moments_before(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """All steps at once, for unknown speech."""
+        return self._moments_under(z, self.drive_of(z))
 
     def drive_of(self, z: torch.Tensor) -> torch.Tensor:
         """The inputs (M, N, U) for unknown speech; here U = 0."""

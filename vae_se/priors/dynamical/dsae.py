@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
 
 from ...errors import UsageError
 from ...signal_spec import SignalSpec
 from ..base import PRIORS
 from .base import Dynamical, Transition, transition_net
 from .posterior import SequencePosterior, moments, reparameterised
-from .sequences import run, shifted, step
+from .sequences import recurrent, run, shifted, step
 
 
 @PRIORS.add("dsae")
@@ -38,19 +37,21 @@ class DSAE(Dynamical):
         latent_dim: int = 16,
         hidden_size: int = 128,
         activation: str = "silu",
+        cell: str = "gru",
+        chained: bool = True,
         static: int = 4,
         signal: SignalSpec | None = None,
     ) -> None:
         self.static = static
-        super().__init__(hidden, latent_dim, hidden_size, activation, signal)
+        super().__init__(hidden, latent_dim, hidden_size, activation, cell, chained, signal)
 
     def make_parts(self) -> None:
         """``follow``, over v and z_1..n-1 for the posterior, and the transition of z."""
         moving = self.latent_dim - self.static if isinstance(self.static, int) else 0
         if not 0 < moving < self.latent_dim:
             raise UsageError(f"static = {self.static!r} of a prior", f"it is from 1 to {self.latent_dim - 1}")
-        self.follow = nn.GRU(self.latent_dim, self.hidden_size, batch_first=True)
-        self.dynamics = nn.GRU(moving, self.hidden_size, batch_first=True)
+        self.follow = recurrent(self.cell, self.latent_dim, self.hidden_size) if self.chained else None
+        self.dynamics = recurrent(self.cell, moving, self.hidden_size)
         self.transition = transition_net(self.hidden_size, self.hidden_size, moving, self.activation)
 
     def encode(self, power: torch.Tensor, mask: torch.Tensor | None = None) -> SequencePosterior:
@@ -64,12 +65,14 @@ class DSAE(Dynamical):
         self, z: torch.Tensor, features: torch.Tensor, mask: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, Transition]:
         """All steps at once; the model does not condition on the past of the speech."""
-        moving = z[..., self.static :]
         voice = z[:, :1, : self.static].expand(-1, z.shape[1], -1)
-        mean, log_variance = moments(self.transition(run(self.dynamics, shifted(moving))))
-        nothing = torch.zeros_like(voice)
-        prior = torch.cat([nothing, mean], -1), torch.cat([nothing, log_variance], -1)
-        return self.emit(torch.cat([voice, moving], -1)), prior
+        return self.emit(torch.cat([voice, z[..., self.static :]], -1)), self.moments_before(z)
+
+    def moments_before(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """All steps at once; N(0, 1) for v, and where it does not exist."""
+        mean, log_variance = moments(self.transition(run(self.dynamics, shifted(z[..., self.static :]))))
+        nothing = torch.zeros_like(z[..., : self.static])
+        return torch.cat([nothing, mean], -1), torch.cat([nothing, log_variance], -1)
 
     def ancestral(self, epsilon: torch.Tensor) -> torch.Tensor:
         """Step by step; v needs no transformation."""

@@ -13,7 +13,7 @@ from torch.nn import functional
 from ...deprecated import renamed_attribute
 from ...likelihood import gaussian_log_prob
 from ..posterior import standard_normal
-from .sequences import run, shifted, step
+from .sequences import Recurrent, run, shifted, step
 
 if TYPE_CHECKING:
     from ...rng import Streams
@@ -36,11 +36,12 @@ class LatentRecursion:
     """The layers by which the posterior of step n depends on the latents before n.
 
     ``tracker``: recurrent network over z_1..n-1, of whose state d_n the moments are a function; None: d_n is
-    z_{n-1}. ``inner``: d_n to the hidden layer; ``head``: hidden layer to 2 L moments.
+    z_{n-1}. ``inner``: d_n to the hidden layer, or None: the steps do not depend on each other; ``head``:
+    hidden layer to 2 L moments.
     """
 
-    tracker: nn.GRU | None
-    inner: nn.Linear
+    tracker: Recurrent | None
+    inner: nn.Linear | None
     head: nn.Linear
 
     @property
@@ -69,8 +70,10 @@ class SequencePosterior:
     def along(self, epsilon: torch.Tensor) -> Trajectory:
         """The reparameterised trajectory of standard normal numbers (M, N, L), M = B R.
 
-        It is computed step by step, since each mean depends on the draw before it.
+        It is computed step by step where each mean depends on the draw before it.
         """
+        if self.recursion.inner is None:
+            return self._at_once(epsilon)
         tracker, draws = self.recursion.tracker, len(epsilon) // len(self.context)
         context, direct = (t.repeat_interleave(draws, 0) for t in (self.context, self.direct))
         past = None if self.past is None else self.past.repeat_interleave(draws, 0)
@@ -87,11 +90,19 @@ class SequencePosterior:
             steps.append(torch.stack([z, mean, log_variance]))
         return Trajectory(*torch.stack(steps, 2))
 
+    def _at_once(self, epsilon: torch.Tensor) -> Trajectory:
+        """The trajectory of steps that do not depend on each other."""
+        draws = len(epsilon) // len(self.context)
+        moments = self._moments(self.context, self.direct, None, slice(None))
+        mean, log_variance = (values.repeat_interleave(draws, 0) for values in moments)
+        return Trajectory(reparameterised(mean, log_variance, epsilon), mean, log_variance)
+
     def _moments(
-        self, context: torch.Tensor, direct: torch.Tensor, state: torch.Tensor, at: int | slice
+        self, context: torch.Tensor, direct: torch.Tensor, state: torch.Tensor | None, at: int | slice
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and log-variance at the steps ``at``, given d_n = ``state``."""
-        hidden = functional.silu(context + self.recursion.inner(state))
+        """Mean and log-variance at the steps ``at``, given d_n = ``state``, or None without ``inner``."""
+        inner = self.recursion.inner
+        hidden = functional.silu(context if inner is None or state is None else context + inner(state))
         mean, log_variance = moments(direct + self.recursion.head(hidden))
         if self.present is not None:
             mean, log_variance = mean * self.present[at], log_variance * self.present[at]
@@ -114,7 +125,10 @@ class SequencePosterior:
         """log q(z_n | z_1..n-1, x) of z (B, R, N, L), (B, R, N): all steps at once."""
         tracker, draws, before = self.recursion.tracker, z.shape[1], shifted(z.flatten(0, 1))
         context, direct = (t.repeat_interleave(draws, 0) for t in (self.context, self.direct))
-        if tracker is None:
+        state: torch.Tensor | None
+        if self.recursion.inner is None:
+            state = None
+        elif tracker is None:
             state = before
         elif self.past is None:
             state = run(tracker, before)

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
 
 from ...signal_spec import SignalSpec
 from ..base import PRIORS
 from .base import Dynamical, Transition
-from .sequences import run, run_backwards
+from .sequences import recurrent, run, run_backwards
 
 
 @PRIORS.add("rvae")
@@ -31,19 +30,21 @@ class RVAE(Dynamical):
         latent_dim: int = 16,
         hidden_size: int = 128,
         activation: str = "silu",
+        cell: str = "gru",
+        chained: bool = True,
         causal: bool = True,
         signal: SignalSpec | None = None,
     ) -> None:
         self.causal, self.both_ways, self.decoder_states = causal, not causal, 1 if causal else 2
-        super().__init__(hidden, latent_dim, hidden_size, activation, signal)
+        super().__init__(hidden, latent_dim, hidden_size, activation, cell, chained, signal)
 
     def make_parts(self) -> None:
         """``follow``, over z_1..n-1 for the posterior, and the decoder's recurrent networks."""
-        self.follow = nn.GRU(self.latent_dim, self.hidden_size, batch_first=True)
-        self.onwards = nn.GRU(self.latent_dim, self.hidden_size, batch_first=True)
+        self.follow = recurrent(self.cell, self.latent_dim, self.hidden_size) if self.chained else None
+        self.onwards = recurrent(self.cell, self.latent_dim, self.hidden_size)
         self.backwards = None
         if not self.causal:
-            self.backwards = nn.GRU(self.latent_dim, self.hidden_size, batch_first=True)
+            self.backwards = recurrent(self.cell, self.latent_dim, self.hidden_size)
 
     def given(
         self, z: torch.Tensor, features: torch.Tensor, mask: torch.Tensor | None = None

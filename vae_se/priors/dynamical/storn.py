@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
 
 from ..base import PRIORS
 from .autoregressive import AutoRegressive, Choice
 from .base import Transition
-from .sequences import run, step
+from .sequences import recurrent, run, step
 
 
 @PRIORS.add("storn")
@@ -27,7 +26,7 @@ class STORN(AutoRegressive):
     def make_parts(self) -> None:
         """``follow``, over z_1..n-1 for the posterior."""
         super().make_parts()
-        self.follow = nn.GRU(self.latent_dim, self.hidden_size, batch_first=True)
+        self.follow = recurrent(self.cell, self.latent_dim, self.hidden_size) if self.chained else None
 
     def given(
         self, z: torch.Tensor, features: torch.Tensor, mask: torch.Tensor | None = None

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
 
 from ..base import PRIORS
 from .autoregressive import AutoRegressive, Choice
 from .base import Transition, transition_net
 from .posterior import SequencePosterior, moments
-from .sequences import run, shifted, step
+from .sequences import Recurrent, run, shifted, step
 
 
 @PRIORS.add("vrnn")
@@ -30,7 +29,7 @@ class VRNN(AutoRegressive):
         self.transition = transition_net(self.hidden_size, self.hidden_size, self.latent_dim, self.activation)
 
     @property
-    def tracker(self) -> nn.GRU:
+    def tracker(self) -> Recurrent:
         """The recurrent network of the model, shared with the posterior."""
         return self.recurrent
 
