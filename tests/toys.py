@@ -35,7 +35,7 @@ def model_power(prior, batch: int, frames: int, seed: int = 0, noise: float = 0.
 class LinearPrior:
     """decode(z) = A z; the encoder is a wide Gaussian around the origin, so that it covers any posterior."""
 
-    factorised = standard_normal = True
+    factorised = standard_normal = frame_decoder = True
     takes_activity = False
 
     def __init__(self, matrix: torch.Tensor, proposal_std: float = 1.3) -> None:

@@ -55,10 +55,14 @@ def build_em(config: Config, prior: SpeechPrior) -> MonteCarloEM:
 
 
 def _check_fit(name: str, estep: EStep[Any], prior: SpeechPrior) -> None:
-    """Raise UsageError for an E-step that treats frames as independent, and a prior that does not."""
-    if prior.factorised or estep.trajectories:
+    """Raise UsageError for an E-step that treats frames in a way that the prior does not allow."""
+
+    def fits(kernel: type[EStep[Any]]) -> bool:
+        return kernel.trajectories and (prior.frame_decoder or not kernel.by_frame)
+
+    if prior.factorised or fits(type(estep)):
         return
-    fitting = [other for other in ESTEPS if ESTEPS[other].trajectories]
+    fitting = [other for other in ESTEPS if fits(ESTEPS[other])]
     raise UsageError(
         f"the E-step {name} treats frames as independent, and the prior ties them together",
         "give --estep " + ", ".join(fitting),

@@ -62,10 +62,21 @@ def test_the_objective_rises(prior, estep):
     assert objective[-10:].mean() > objective[:3].mean()
 
 
-@pytest.mark.parametrize("estep", [name for name in ESTEPS if name not in KERNELS])
-def test_other_kernels_raise_an_error_for_priors_that_tie_frames(estep):
+@pytest.mark.parametrize("architecture", ["dkf", "latent-rnn"])
+def test_a_covariance_per_frame_with_memory(architecture):
+    """vem-full takes priors with memory that decode frame by frame; a ragged batch equals its files."""
+    prior = small_prior(architecture)
+    test_ragged_batch_equals_one_by_one(prior, "vem-full")
+    test_the_objective_rises(prior, "vem-full")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "estep"),
+    [("dkf", name) for name in ESTEPS if name not in (*KERNELS, "vem-full")] + [("rvae", "vem-full")],
+)
+def test_other_kernels_raise_an_error_for_priors_that_tie_frames(architecture, estep):
     with pytest.raises(UsageError, match="treats frames as independent") as caught:
-        loop(small_prior("dkf"), estep)
+        loop(small_prior(architecture), estep)
     assert "vem" in caught.value.hint
 
 

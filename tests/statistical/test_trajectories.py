@@ -139,3 +139,20 @@ def test_variational_with_earlier_latents_at_their_means():
     own[0] = 1
     variance = 1 / (own + (a.T @ a).diagonal() / target.std**2)
     assert (parameters[1, 0].exp() / variance - 1).abs().max() < 0.1
+
+
+def test_full_covariance_of_a_frame_given_the_one_before():
+    """The mean is the smoother's, the precision the sum of those of p(z_n | z_{n-1}) and of the data."""
+    target, mean, _ = chain_target(FRAMES)
+    target = dataclasses.replace(target, prior=KnownChainPrior(target.prior.matrix))
+    kernel = ESTEPS["vem-full"](draws=2)
+    streams = Streams([torch.Generator().manual_seed(2)], [FRAMES])
+    state = kernel.init(target, target.power, streams)
+    for _ in range(200):
+        state, info = kernel.step(target, state, streams)
+    torch.testing.assert_close(state.q.mean[0], mean, atol=0.02, rtol=0)
+    a, rate = target.prior.matrix, target.prior.rate
+    precision = torch.linalg.inv(state.q.root[0, 1] @ state.q.root[0, 1].T)
+    own = torch.eye(len(precision), dtype=a.dtype) / (1 - rate**2)
+    torch.testing.assert_close(precision, own + a.T @ a / target.std**2, atol=1e-3, rtol=1e-3)
+    assert torch.isfinite(info.objective)

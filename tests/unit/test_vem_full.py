@@ -36,7 +36,8 @@ def test_precision_is_the_gauss_newton_matrix():
         torch.testing.assert_close(found @ precision, torch.eye(4, dtype=torch.float64), rtol=0, atol=0.02)
 
 
-def test_prior_with_memory_is_refused():
-    target = make_target(8, factorised=False)
-    with pytest.raises(UsageError, match="of independent"):
+@pytest.mark.parametrize("lacks", ["frame_decoder", "standard_normal"])
+def test_a_prior_without_gaussian_latents_frame_by_frame_is_refused(lacks):
+    target = make_target(8, **{lacks: False})
+    with pytest.raises(UsageError, match="decodes frame by frame"):
         gauss_newton(target, torch.zeros(1, 8, 4, dtype=torch.float64))

@@ -42,7 +42,7 @@ class ContextualPrior(nn.Module, LatentPrior):
     decoder. Shapes as in :class:`~vae_se.priors.base.SpeechPrior`, with u for z.
     """
 
-    standard_normal, factorised = True, True
+    standard_normal = factorised = frame_decoder = True
 
     def __init__(self, base: LatentPrior, context: Context) -> None:
         super().__init__()

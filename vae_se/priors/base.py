@@ -35,6 +35,7 @@ class LatentPrior(Protocol):
     latent_dim: int
     factorised: bool
     standard_normal: bool
+    frame_decoder: bool
 
     def encode(self, power: torch.Tensor, mask: torch.Tensor | None = None) -> Posterior:
         """q(z | s) for ``power`` (B, N, F) of speech."""
@@ -75,6 +76,7 @@ class SpeechPrior(LatentPrior, Protocol):
     - ``factorised``: frames are independent given the model. Otherwise the latents of a recording are one
       trajectory;
     - ``standard_normal``: p(z) = N(0, I);
+    - ``frame_decoder``: the log-variance of a frame depends on the latents of that frame alone;
     - ``takes_activity``: the prior conditions on speech activity, see :meth:`activity` and :meth:`driven_by`;
     - ``summary``, ``caution``: sentences for the model card: the kind of model, and a warning about its figures
       (or "");

@@ -40,7 +40,7 @@ class FramePrior(StoredPrior, Generic[Q]):
     ``Q`` is the type of the posterior.
     """
 
-    factorised = True
+    factorised = frame_decoder = True
     standard_normal = True
     signal: SignalSpec
     latent_dim: int

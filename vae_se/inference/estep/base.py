@@ -47,6 +47,8 @@ class EStep(Protocol[S]):
     #: Whether the kernel can move the latents of a recording as a whole, as a prior that ties the frames
     #: together requires.
     trajectories: ClassVar[bool] = False
+    #: Whether the kernel decodes the latents of single frames (``SpeechPrior.frame_decoder``).
+    by_frame: ClassVar[bool] = False
     #: Whether the kernel works with a prior of the latents that comes from a noisy encoder.
     contextual: ClassVar[bool] = True
 

@@ -7,11 +7,12 @@ from typing import ClassVar
 
 import torch
 
-from ...likelihood import gaussian_entropy, gaussian_kl, gaussian_kl_between
+from ...likelihood import gaussian_entropy
 from ...rng import Streams
 from ..draws import Draws, frame_mean
 from ..target import Target
 from .base import ESTEPS, EStep, EStepInfo
+from .divergence import divergence_from_prior
 from .gradient import Adam, joint_point, likelihood_point
 
 _LOG_VARIANCE_RANGE = (-12.0, 2.0)
@@ -36,11 +37,8 @@ class Variational(EStep[VariationalState]):
     """Gradient ascent on E_q[log p(x | z)] - KL(q || p(z)) with reparameterised draws, frame by frame.
 
     The divergence is in closed form if p(z) = N(0, I). If the prior ties the frames together, q is still a
-    product over frames (mean field), and the gradient of every frame depends on all frames. Where p(z_n |
-    z_1..n-1) is a Gaussian in closed form, the divergence is the sum of KL(q(z_n) || p(z_n | m_1..n-1)), with
-    the earlier latents at their means m. Under the exact divergence a frame pays for the spread of the frames
-    before it, which q cannot correlate with its own; that favours stretches without dynamics, such as silence
-    (docs/dynamical.md). Otherwise log p(z) is evaluated at the draws.
+    product over frames (mean field), and the gradient of every frame depends on all frames; the divergence is
+    that of :mod:`.divergence` where it exists, otherwise log p(z) is evaluated at the draws.
 
     ``draws``: R; ``steps``: gradient steps per E-step; ``learning_rate``: step size of Adam. The encoder only
     initialises q, so the shared model does not change. The gradient of the likelihood by the decoder's output
@@ -69,7 +67,7 @@ class Variational(EStep[VariationalState]):
         """``steps`` gradient steps; the draws are those of the last one."""
         adam = state.adam
         for _ in range(self.steps):
-            parameters, divergence = adam.parameters, _divergence(target, adam.parameters)
+            parameters, divergence = adam.parameters, divergence_from_prior(target, adam.parameters)
             at = joint_point if divergence is None else likelihood_point
             point = at(target, parameters, lambda leaf: self._draw(leaf, streams))
             gradient = point.gradient / self.draws
@@ -91,22 +89,3 @@ class Variational(EStep[VariationalState]):
         mean, log_variance = parameters
         epsilon = streams.normal_draws(self.draws, mean.shape[-1], dtype=mean.dtype)
         return mean.unsqueeze(1) + torch.exp(0.5 * log_variance).unsqueeze(1) * epsilon
-
-
-def _divergence(target: Target, parameters: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """KL(q || p(z)) of every frame (B, N) and its gradient by the parameters (2, B, N, L); None where the prior
-    has no closed form. Earlier latents are at their means."""
-    mean, log_variance = parameters
-    if target.prior.standard_normal:
-        gradient = torch.stack([mean, 0.5 * (log_variance.exp() - 1)])
-        return gaussian_kl(mean, log_variance), gradient
-    with torch.enable_grad():
-        leaf = parameters.detach().requires_grad_()
-        prior = target.prior.conditional_prior(leaf[0].unsqueeze(1))
-        if prior is None:
-            return None
-        by_latent = gaussian_kl_between(leaf[0], leaf[1], prior[0][:, 0], prior[1][:, 0])
-        divergence = by_latent.sum(-1) * target.mask
-        total = divergence.sum()
-    (gradient,) = torch.autograd.grad(total, leaf)
-    return divergence.detach(), gradient

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import torch
 
@@ -11,7 +12,8 @@ from ...rng import Streams
 from ..draws import Draws, frame_mean
 from ..target import Target
 from .base import ESTEPS, EStep, EStepInfo
-from .gradient import Point, joint_point
+from .divergence import divergence_from_prior
+from .gradient import Point, joint_point, likelihood_point
 
 #: Step of the forward difference in z, whose prior has unit variance. In float32 the derivative has an error of
 #: about a thousandth, which is enough for the shape of a Gaussian.
@@ -44,6 +46,15 @@ class FullGaussian:
         centred = (z - self.mean.unsqueeze(1)).permute(0, 2, 3, 1)
         return torch.linalg.solve_triangular(self.root, centred, upper=True).permute(0, 3, 1, 2)
 
+    def diagonal(self) -> torch.Tensor:
+        """Mean and log-variance of each latent, (2, B, N, L)."""
+        return torch.stack([self.mean, self.root.square().sum(-1).log()])
+
+    def correlation(self) -> torch.Tensor:
+        """KL(q || the product of its latents' Gaussians), (B, N)."""
+        log_det = 2 * self.root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        return 0.5 * (self.diagonal()[1].sum(-1) - log_det)
+
     def kl(self) -> torch.Tensor:
         """KL(q || N(0, I)), (B, N).
 
@@ -56,20 +67,24 @@ class FullGaussian:
 
 
 def gauss_newton(target: Target, mean: torch.Tensor) -> FullGaussian:
-    """The Gaussian around ``mean`` (B, N, L) with precision I + J^T D J.
+    """The Gaussian around ``mean`` (B, N, L) with precision P + J^T D J.
 
-    J (F, L) is the decoder's Jacobian, D the Fisher information about its output, and I the precision of the
-    prior N(0, I). The precision is minus the Hessian of log p(x, z) without the decoder's second derivative and
-    with E|x|^2 in place of |x|^2, hence positive definite (Schraudolph, Fast curvature matrix-vector products
-    for second-order gradient descent, 2002). It costs L decodings of each frame. Raises UsageError if the
-    latents of the prior are not independent N(0, I).
+    J (F, L) is the decoder's Jacobian, D the Fisher information about its output, and P the precision of the
+    prior: I for N(0, I), and that of p(z_n | mean_1..n-1) for a prior that ties the frames together. The
+    precision is minus the Hessian of log p(x, z) without the decoder's second derivative and with E|x|^2 in
+    place of |x|^2, hence positive definite (Schraudolph, Fast curvature matrix-vector products for second-order
+    gradient descent, 2002). It costs L decodings of each frame. Raises UsageError where frames are not decoded
+    one by one, and where p(z) is no Gaussian in closed form.
     """
-    if target.tied or not target.prior.standard_normal:
+    conditional = target.prior.conditional_prior(mean.unsqueeze(1))
+    if not target.prior.frame_decoder or (conditional is None and not target.prior.standard_normal):
         raise UsageError(
-            "a covariance per frame needs a prior of independent N(0, I) latents", "choose another E-step"
+            "a covariance per frame needs a prior with Gaussian latents that decodes frame by frame",
+            "choose another E-step",
         )
     latent = mean.shape[-1]
     eye = torch.eye(latent, dtype=mean.dtype, device=mean.device)
+    own = eye if conditional is None else torch.diag_embed(torch.exp(-conditional[1][:, 0]))
     weight = target.fisher(target.decode(mean.unsqueeze(1)))[:, 0].sqrt_()
     precision = torch.empty(*mean.shape, latent, dtype=mean.dtype, device=mean.device)
     for start in range(0, mean.shape[1], _FRAMES):
@@ -77,7 +92,7 @@ def gauss_newton(target: Target, mean: torch.Tensor) -> FullGaussian:
         z = mean[:, here].unsqueeze(2)
         moved = target.decode_directions(z + _DIFFERENCE * eye, here)
         jacobian = (moved - target.decode_directions(z, here)).mul_(weight[:, here].unsqueeze(2) / _DIFFERENCE)
-        precision[:, here] = jacobian @ jacobian.transpose(-1, -2) + eye
+        precision[:, here] = jacobian @ jacobian.transpose(-1, -2) + (own if own is eye else own[:, here])
     lower = torch.linalg.cholesky(precision)
     # precision = C C^T, so root = C^-T.
     inverse = torch.linalg.solve_triangular(lower, eye.expand_as(lower), upper=False)
@@ -98,6 +113,9 @@ class FullState:
 class FullVariational(EStep[FullState]):
     """q(z_n) = N(m, S), S^-1 = I + J^T D J (Gauss-Newton), m <- m + rate * S * mean_r grad log p(x, z^(r)).
 
+    If the prior ties the frames together, q is a product over frames, its divergence from p(z) is that of
+    :mod:`.divergence`, and the precision of p(z_n | m_1..n-1) stands for I.
+
     This is natural-gradient variational inference with a Gauss-Newton matrix at the mean in place of the
     expected Hessian: Khan et al., Fast and scalable Bayesian deep learning by weight-perturbation in Adam,
     2018. A frame has few latents, so the full matrix is affordable, and the scale of every frame and direction
@@ -108,6 +126,8 @@ class FullVariational(EStep[FullState]):
     limited to ``sqrt(L)`` standard deviations of q.
     """
 
+    trajectories: ClassVar[bool] = True
+    by_frame: ClassVar[bool] = True
     draws: int = 2
     steps: int = 1
     learning_rate: float = 0.3
@@ -136,7 +156,7 @@ class FullVariational(EStep[FullState]):
             if done & (done - 1) == 0:
                 q = gauss_newton(target, q.mean)
             drawn = q
-            point = joint_point(target, q.draw(self.draws, streams))
+            point = _point(target, q, q.draw(self.draws, streams))
             q, done = self.ascend(q, point), done + 1
         return q, done, drawn, point
 
@@ -148,6 +168,26 @@ class FullVariational(EStep[FullState]):
         return FullGaussian(q.mean + q.spread(move.unsqueeze(1))[:, 0], q.root)
 
 
+def _point(target: Target, q: FullGaussian, z: torch.Tensor) -> Point:
+    """log p(x, z) at the draws z of q, and its gradient.
+
+    If the prior ties the frames together: log p(x | z), and the gradient of the bound.
+    """
+    if not target.tied:
+        return joint_point(target, z)
+    point = likelihood_point(target, z, lambda leaf: leaf)
+    return dataclasses.replace(point, gradient=point.gradient - _divergence(target, q)[1][0].unsqueeze(1))
+
+
+def _divergence(target: Target, q: FullGaussian) -> tuple[torch.Tensor, torch.Tensor]:
+    """That of the product of q's latents, which exists where :func:`gauss_newton` does."""
+    found = divergence_from_prior(target, q.diagonal())
+    assert found is not None
+    return found
+
+
 def _bound(target: Target, q: FullGaussian, point: Point) -> torch.Tensor:
     """The evidence lower bound of every frame, (B, N), from draws of q."""
+    if target.tied:
+        return point.value.mean(1) - _divergence(target, q)[0] - q.correlation()
     return (point.value - target.prior.log_prior(point.z)).mean(1) - q.kl()

@@ -58,7 +58,7 @@ class Dynamical(Standardising, StoredPrior):
     table of docs/dynamical.md. Otherwise it is q(z_n | s_1..N), which needs no loop over frames.
     """
 
-    factorised = False
+    factorised = frame_decoder = False
     standard_normal = False
     #: Whether the posterior's context covers the speech before a frame as well as the speech after it.
     both_ways = False
@@ -177,7 +177,7 @@ class Dynamical(Standardising, StoredPrior):
 
     def decode(self, z: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """Log-variances (B, R, N, F) of latents (B, R, N, L)."""
-        return self.generate(z, mask)[0]
+        return self.emit(z) if self.frame_decoder else self.generate(z, mask)[0]
 
     def log_prior(self, z: torch.Tensor) -> torch.Tensor:
         """log p(z_n | z_1..n-1), (B, R, N)."""

@@ -20,6 +20,7 @@ class DKF(Dynamical):
     """
 
     summary = "A deep Kalman filter"
+    frame_decoder = True
     #: U, the number of external inputs of the transition.
     inputs = 0
 

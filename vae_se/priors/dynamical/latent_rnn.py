@@ -25,7 +25,7 @@ class LatentRNN(Dynamical):
     """
 
     summary = "A variational autoencoder with recurrent dynamics of the latents"
-    tracked = True
+    tracked = frame_decoder = True
 
     def __init__(
         self,
