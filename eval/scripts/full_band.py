@@ -43,6 +43,7 @@ NOISES = (
     "typing",
 )  # fmt: skip
 SNRS = (0, 5, 10, 15)
+LEAST_GAIN = -30.0  # dB, of a frame in a pause
 COLOURS = 16  # of the picture's palette, for a file below 60 kB
 BANDS = {"0-4": (0, 4e3), "4-8": (4e3, 8e3), "8-16": (8e3, 16e3), "16-24": (16e3, 24e3), "8-20": (8e3, 20e3)}
 
@@ -165,15 +166,17 @@ def frame_levels(samples: np.ndarray, low: float = 8e3) -> np.ndarray:
 def pause_gain(mixture: Mixture, estimate: np.ndarray) -> tuple[float, float]:
     """Mean and standard deviation in dB of the gain above 8 kHz in pauses of the speech.
 
-    Levels more than 60 dB below that of the speech are inaudible beside it, and count as 60 dB below.
+    The gain of a frame is the level of the estimate less that of the noisy recording, at least
+    :data:`LEAST_GAIN`: noise that is 30 dB down is gone, by how much makes no difference. Frames whose noise
+    lies more than 60 dB below the speech are inaudible at any gain and do not count. A constant gain has a
+    standard deviation of 0.
     """
-    clean = frame_levels(mixture.clean, 0)
-    pauses = clean < clean.max() - 45
+    clean, noisy = frame_levels(mixture.clean, 0), frame_levels(mixture.noisy)
+    speech = np.median(clean[clean > clean.max() - 25])
+    pauses = (clean < clean.max() - 45) & (noisy > speech - 60)
     if pauses.sum() < 8:
         return float("nan"), float("nan")
-    least = np.median(clean[clean > clean.max() - 25]) - 60
-    after, before = (np.maximum(frame_levels(x), least) for x in (estimate, mixture.noisy))
-    gain = (after - before)[pauses]
+    gain = np.maximum(frame_levels(estimate) - noisy, LEAST_GAIN)[pauses]
     return float(gain.mean()), float(gain.std())
 
 
@@ -244,8 +247,8 @@ def summary(rows: list[dict[str, object]]) -> str:
     lines += [
         "", "## Low band, and the gain above 8 kHz in pauses", "",
         "The gain in pauses (frames of 20 ms, 45 dB below the loudest): its mean says how much of the noise is "
-        "left, its standard deviation within a recording how steady that is. Levels more than 60 dB below the "
-        "speech count as 60 dB below.", "",
+        "left, its standard deviation within a recording how steady that is. A gain below -30 dB counts as "
+        "-30 dB. A constant gain has a standard deviation of 0.", "",
         "| method | PESQ-wb (16 kHz) | mean gain in pauses | standard deviation |", "|---|---|---|---|",
     ]  # fmt: skip
     for name in names:
