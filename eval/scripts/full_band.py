@@ -4,19 +4,23 @@
     python eval/scripts/full_band.py cost
     python eval/scripts/full_band.py picture ../data-more/fullband/valid docs/full-band.png
 
-Mixtures of speakers whom the training of the high band has not heard (rhasspy nathalie, VCTK p225 to p227) with
-noise simulated at 48 kHz, at 0 to 15 dB over the whole band. Methods: the noisy recording; the low band alone
-(``--band 8k``); the whole band; and two simpler filters of the high band. ``tracked``: a Wiener filter with the
-decision-directed SNR, the noise by an MMSE tracker. ``presence``: the same times a probability of speech from
-the low band.
+Mixtures of speakers whom the training of the high band has not heard with noise simulated at 48 kHz, at 0 to
+15 dB over the whole band. Constants were chosen on the first sentences of rhasspy nathalie and on VCTK p225
+(:func:`mixtures`, for high_band_variants.py); the study has later sentences of nathalie, VCTK p226 and p227,
+and other seeds (:func:`fresh_mixtures`). Methods: the noisy recording; the low band alone (``--band 8k``); the
+whole band; both as a stream; two simpler filters of the high band; and the ideal filter. ``tracked``: a Wiener
+filter with the decision-directed SNR, the noise by an MMSE tracker. ``presence``: the same times a probability of
+speech from the low band. ``ideal filter``: the Wiener filter of the true powers, bin by bin.
 """
 
 from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +29,10 @@ import torch
 from vae_se.audio import files
 from vae_se.audio.level import active_rms
 from vae_se.audio.resample import resample
+from vae_se.config import Config
 from vae_se.enhancement.enhancer import Enhancer
 from vae_se.enhancement.high_band import HighBandFilter
+from vae_se.enhancement.online import OnlineEnhancer
 from vae_se.high_band.em import HighBandEM
 from vae_se.metrics import METRICS
 from vae_se.metrics.bands import band_lsd, band_si_sdr
@@ -43,6 +49,8 @@ NOISES = (
     "typing",
 )  # fmt: skip
 SNRS = (0, 5, 10, 15)
+TUNED = "nl_rhasspy_588"  # the last sentence of nathalie, by name, on which constants were chosen
+FRESH_SPEAKERS, FRESH_SEED = ("nathalie", "p226", "p227"), 1000
 LEAST_GAIN = -30.0  # dB, of a frame in a pause
 COLOURS = 16  # of the picture's palette, for a file below 60 kB
 BANDS = {"0-4": (0, 4e3), "4-8": (4e3, 8e3), "8-16": (8e3, 16e3), "16-24": (16e3, 24e3), "8-20": (8e3, 20e3)}
@@ -91,12 +99,39 @@ def noise_of(name: str, samples: int, seed: int) -> np.ndarray:
     return simulate(name, samples, RATE, random)
 
 
+def fresh_speech(folder: Path, count: int) -> list[tuple[str, np.ndarray]]:
+    """``count`` utterances of 2 to 9 s on which nothing was tuned, the speakers in turn."""
+    readings = {}
+    for speaker in FRESH_SPEAKERS:
+        paths = sorted(path for path in (folder / speaker).glob("*") if path.stem > TUNED)
+        recordings = (files.read(path) for path in paths[:: max(1, len(paths) // count)])
+        readings[speaker] = [one for one in recordings if 2 <= one.seconds <= 9 and one.rate >= 44100]
+    found = []
+    for number in range(count):
+        speaker = FRESH_SPEAKERS[number % len(FRESH_SPEAKERS)]
+        own = readings[speaker]
+        recording = own[number // len(FRESH_SPEAKERS) % len(own)]
+        samples = resample(recording.samples[0].astype(np.float64), recording.rate, RATE)
+        found.append((speaker, samples * 0.05 / active_rms(samples, RATE)))
+    return found
+
+
 def mixtures(folder: Path, count: int = 12) -> list[Mixture]:
+    """The mixtures on which constants of the high band were chosen."""
+    return mixed(clean_speech(folder, count), 0)
+
+
+def fresh_mixtures(folder: Path, count: int = 24) -> list[Mixture]:
+    """Mixtures on which nothing was tuned."""
+    return mixed(fresh_speech(folder, count), FRESH_SEED)
+
+
+def mixed(speech: list[tuple[str, np.ndarray]], seed: int) -> list[Mixture]:
     """Speech and noise in turn, at the SNR in turn; the SNR is that of the active speech in the whole band."""
     made = []
-    for number, (speaker, clean) in enumerate(clean_speech(folder, count)):
+    for number, (speaker, clean) in enumerate(speech):
         name, snr = NOISES[number % len(NOISES)], SNRS[(number + number // len(NOISES)) % len(SNRS)]
-        noise = noise_of(name, clean.size, number)
+        noise = noise_of(name, clean.size, seed + number)
         noise = noise * active_rms(clean, RATE) * 10 ** (-snr / 20)
         made.append(Mixture(speaker, name, snr, clean, noise))
     return made
@@ -142,6 +177,30 @@ def enhancers() -> dict[str, Enhancer]:
     return made
 
 
+def streams() -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Functions (noisy (T,)) -> speech (T,) of streams by name."""
+
+    def stream(band: str) -> Callable[[np.ndarray], np.ndarray]:
+        config = Config().override({**OnlineEnhancer.settings, "output.band": band})
+        enhancer = OnlineEnhancer.from_pretrained(RATE, config=config, threads=1).enhancer
+
+        def enhanced(noisy: np.ndarray) -> np.ndarray:
+            online = OnlineEnhancer(enhancer, RATE)
+            return np.concatenate([online.push(noisy), online.flush()[0]])
+
+        return enhanced
+
+    return {"stream, low band": stream("8k"), "stream, whole band": stream("full")}
+
+
+def ideal(mixture: Mixture) -> np.ndarray:
+    """The noisy recording through the Wiener filter of the true powers."""
+    stft = STFT(window=3072, hop=768)
+    clean, noise = (stft.analyse(torch.from_numpy(x)) for x in (mixture.clean, mixture.noise))
+    wiener = clean.abs().square() / (clean.abs().square() + noise.abs().square() + 1e-20)
+    return stft.synthesise(wiener * (clean + noise), mixture.clean.size).numpy()
+
+
 def band_scores(clean: np.ndarray, estimate: np.ndarray) -> dict[str, float]:
     """SI-SDR and LSD by band, and PESQ-wb of the 16 kHz version."""
     pair, scores = Pair(clean, estimate, RATE), {}
@@ -180,24 +239,28 @@ def pause_gain(mixture: Mixture, estimate: np.ndarray) -> tuple[float, float]:
     return float(gain.mean()), float(gain.std())
 
 
-def study(folder: str, target: str, count: str = "12") -> None:
+def study(folder: str, target: str, count: str = "24") -> None:
     torch.set_num_threads(1)
-    methods, rows = enhancers(), []
-    for number, mixture in enumerate(mixtures(Path(folder), int(count))):
+    methods: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        name: functools.partial(enhancer.enhance, rate=RATE) for name, enhancer in enhancers().items()
+    }
+    methods |= streams()
+    rows: list[dict[str, object]] = []
+    for number, mixture in enumerate(fresh_mixtures(Path(folder), int(count))):
         about = {"speaker": mixture.speaker, "noise": mixture.noise_name, "snr": mixture.snr}
-        noisy = mixture.noisy.astype(np.float32)
-        rows.append({"method": "noisy", **about, **band_scores(mixture.clean, noisy.astype(np.float64))})
-        for name, enhancer in methods.items():
-            speech = enhancer.enhance(noisy, RATE).astype(np.float64)
+        noisy, clean = mixture.noisy.astype(np.float32), mixture.clean.astype(np.float32)
+        found = {name: method(noisy).astype(np.float64) for name, method in methods.items()}
+        found["ideal filter"] = ideal(mixture)
+        rows.append({"method": "noisy", **about, **band_scores(mixture.clean, mixture.noisy)})
+        for name, speech in found.items():
             mean, spread = pause_gain(mixture, speech)
             rows.append(
                 {"method": name, **about, **band_scores(mixture.clean, speech),
                  "pause gain": mean, "pause gain sd": spread}
             )  # fmt: skip
         if number % 4 == 0:
-            clean = mixture.clean.astype(np.float32)
-            for name in ("low band", "whole band"):
-                speech = methods[name].enhance(clean, RATE).astype(np.float64)
+            for name in ("low band", "whole band", "stream, whole band"):
+                speech = methods[name](clean).astype(np.float64)
                 rows.append({"method": f"clean in, {name}", **about, **band_scores(mixture.clean, speech)})
         print(number, flush=True)
         write(rows, Path(target))
@@ -259,20 +322,27 @@ def summary(rows: list[dict[str, object]]) -> str:
 
 
 def cost() -> None:
-    """Seconds for the same sound at 16 and 48 kHz, alternately: the ratio of the medians."""
+    """Processor seconds for the same sound at 16 and 48 kHz, alternately: the ratio of the medians."""
     random = np.random.default_rng(0)
-    enhancer = Enhancer.from_pretrained(threads=1)
     wide = (0.1 * random.standard_normal(8 * RATE)).astype(np.float32)
-    narrow = resample(wide, RATE, 16000)
-    times: dict[int, list[float]] = {16000: [], RATE: []}
-    for _ in range(4):
-        for rate, samples in ((16000, narrow), (RATE, wide)):
-            started = time.process_time()
-            enhancer.enhance(samples, rate)
-            times[rate].append(time.process_time() - started)
-    medians = {rate: float(np.median(values[1:])) for rate, values in times.items()}
-    low, high = medians[16000], medians[RATE]
-    print(f"16 kHz {low:.2f} s, 48 kHz {high:.2f} s, ratio {high / low:.2f}")
+    sounds = {16000: resample(wide, RATE, 16000), RATE: wide}
+    whole = Enhancer.from_pretrained(threads=1)
+    online = OnlineEnhancer.from_pretrained(RATE, threads=1).enhancer
+
+    def streamed(samples: np.ndarray, rate: int) -> None:
+        stream = OnlineEnhancer(online, rate)
+        stream.push(samples)
+        stream.flush()
+
+    for name, method in (("recording", whole.enhance), ("stream", streamed)):
+        times: dict[int, list[float]] = {rate: [] for rate in sounds}
+        for _ in range(4):
+            for rate, samples in sounds.items():
+                started = time.process_time()
+                method(samples, rate)
+                times[rate].append(time.process_time() - started)
+        low, high = (float(np.median(times[rate][1:])) for rate in sounds)
+        print(f"{name}: 16 kHz {low:.2f} s, 48 kHz {high:.2f} s, ratio {high / low:.2f}")
 
 
 def picture(folder: str, target: str, number: str = "2") -> None:

@@ -9,7 +9,9 @@ import torch
 from tests.conftest import noisy_like
 from tests.unit.test_full_band import band, level, like, wide
 from vae_se.audio.resample import resample
+from vae_se.config import Config
 from vae_se.enhancement.enhancer import Enhancer
+from vae_se.enhancement.live import LiveEnhancer
 from vae_se.enhancement.online import OnlineEnhancer
 from vae_se.high_band.bands import HIGH_BANDS, triangles
 from vae_se.high_band.em import HighBandEM
@@ -21,6 +23,14 @@ QUICK = {"inference__iterations": 1, "inference__averaging": 1, "device": "cpu",
 @pytest.fixture(scope="module")
 def enhancer():
     return Enhancer.from_pretrained(**QUICK)
+
+
+@pytest.fixture(scope="module")
+def caller():
+    """With the causal noisy encoder of calls."""
+    changed = {key.replace("__", "."): value for key, value in QUICK.items() if "__" in key}
+    config = Config().override({**LiveEnhancer.settings, **changed})
+    return LiveEnhancer.from_pretrained(16000, config=config, threads=1).enhancer
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +60,7 @@ def test_where_all_noise_stays_nothing_changes(enhancer, rate):
     np.testing.assert_allclose(speech[inner], sound[inner], atol=2e-4 * np.abs(sound).max())
 
 
+@pytest.mark.slow
 def test_clean_speech_passes_and_a_hiss_goes(enhancer, low_band):
     clean = wide(48000)
     noisy = clean + 0.02 * np.std(clean) * np.random.default_rng(0).standard_normal(clean.size)
@@ -138,3 +149,29 @@ def test_noise_that_begins_after_silence_is_found_again():
     power[:96] = 0
     wiener = blocks(RunningHighBandEM(HighBandEM(), weights), power, torch.full((256, HIGH_BANDS), -10.0))
     assert wiener[160:].mean() < 0.1
+
+
+@pytest.mark.parametrize(("rate", "latency"), [(48000, 0.064), (44100, 0.048), (48000, 0.304)])
+def test_calls_keep_the_whole_band_within_their_latency(caller, rate, latency):
+    """With all noise kept the output is the input, a tone at 12 kHz included, no later than promised."""
+    sound = wide(rate, 0.7) + 0.01 * np.sin(2 * np.pi * 12000 / rate * np.arange(round(0.7 * rate)))
+    live = LiveEnhancer(like(caller, output__dry=1.0), rate, latency=latency)
+    parts = [live.push(sound[i : i + 441].astype(np.float32)) for i in range(0, sound.size, 441)]
+    given, came = np.cumsum([part.size for part in parts]), np.arange(441, sound.size + 441, 441)
+    assert (given >= came - round((live.latency + 0.1) * rate) - 441).all()
+    out, inner = np.concatenate([*parts, live.flush()[0]]), slice(2000, -2000)
+    np.testing.assert_allclose(out[inner], sound[inner], atol=2e-4 * np.abs(sound).max())
+
+
+@pytest.mark.slow
+def test_a_call_keeps_clean_speech_and_loses_the_hiss(caller):
+    clean = wide(48000)
+    noisy = clean + 0.02 * np.std(clean) * np.random.default_rng(0).standard_normal(clean.size)
+    late, above = slice(48000, 90000), (48000, 8500, 15000)
+    speech = [
+        np.concatenate([live.push(x.astype(np.float32)), live.flush()[0]])
+        for x in (clean, noisy)
+        for live in [LiveEnhancer(caller, 48000)]
+    ]
+    assert level(band(speech[0][late], *above)) > level(band(clean[late], *above)) - 3
+    assert level(band((speech[1] - clean)[late], *above)) < level(band((noisy - clean)[late], *above)) - 3

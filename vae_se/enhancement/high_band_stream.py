@@ -46,19 +46,14 @@ class HighBandChannel:
     """One channel above the prior's band, at the stream's rate.
 
     Blocks of frames are those of the low band. They wait until their samples have come, which the second
-    resampling delays.
+    resampling delays. ``stft``: at the stream's rate.
     """
 
     def __init__(
-        self,
-        filtering: HighBandFilter,
-        signal: SignalSpec,
-        rate: int,
-        output: OutputConfig,
-        device: torch.device,
+        self, filtering: HighBandFilter, stft: AlignedSTFT, output: OutputConfig, device: torch.device
     ) -> None:
         self._decoder, self._device = filtering.decoder, device
-        self._stft = AlignedSTFT(signal, rate)
+        self._stft, signal = stft, stft.signal
         frequencies = self._stft.frequencies
         self._lowest = int(np.searchsorted(frequencies, LOWEST))
         self._em = RunningHighBandEM(filtering.em, triangles(frequencies[self._lowest :]).to(device))
@@ -105,11 +100,14 @@ class HighBandChannel:
         if found is not None:
             spectra = self._filtered(spectra, found)
         start, samples = self._high.contribution(frames.start, frames.stop, spectra)
+        # What the synthesis does not use of the first frame is 0, and may be returned already.
+        samples, start = samples[max(0, self._complete - start) :], max(start, self._complete)
         overlap = self._speech.size - start
         self._speech.add(start, samples[:overlap])
         self._speech.append(samples[overlap:])
-        self._complete = max(0, int(self._stft.starts(frames.stop, frames.stop + 1)[0]))
-        self._noisy.discard(self._complete)
+        following = int(self._stft.starts(frames.stop, frames.stop + 1)[0])
+        self._complete = max(0, following + self._stft.unused)
+        self._noisy.discard(max(0, following))
 
     @torch.no_grad()
     def _filtered(self, spectra: torch.Tensor, found: LowBandSpeech) -> torch.Tensor:

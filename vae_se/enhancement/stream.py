@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from ..audio.resample import Resampler
 from ..config import Config
 from ..device import usual_torch
 from ..errors import AudioError, UsageError
+from ..high_band.frames import AlignedSTFT
 from ..threads import dividing_work
 from .arrays import MOST_CHANNELS, checked_rate
 from .enhancer import Enhancer
@@ -105,15 +107,26 @@ class Stream(ABC):
         self._received = self._returned = 0
         self._finished = False
 
-    def _open_high_band(self) -> list[HighBandChannel] | list[None]:
+    def _open_high_band(
+        self, span: int | None = None, iterations: int | None = None
+    ) -> list[HighBandChannel] | list[None]:
         """Also enhance what lies above the prior's band: one channel of it for each channel of the stream, or
-        None where there is no such band."""
+        None where there is no such band.
+
+        ``span``: samples of every frame at the prior's rate that the synthesis uses; None: all. ``iterations``
+        of EM on a block; None: as for a recording.
+        """
         enhancer = self.enhancer
         filtering = enhancer.high_band_at(self.rate)
         if filtering is None:
             return [None] * self.channels
+        if iterations is not None:
+            filtering = dataclasses.replace(
+                filtering, em=dataclasses.replace(filtering.em, iterations=iterations)
+            )
+        stft = AlignedSTFT(self._signal, self.rate, span)
         channels = [
-            HighBandChannel(filtering, self._signal, self.rate, enhancer.config.output, enhancer.device)
+            HighBandChannel(filtering, stft, enhancer.config.output, enhancer.device)
             for _ in range(self.channels)
         ]
         self._high = HighBandStream(channels, self._signal, self.rate)
