@@ -9,8 +9,8 @@ Mixtures of speakers whom the training of the high band has not heard with noise
 (:func:`mixtures`, for high_band_variants.py); the study has later sentences of nathalie, VCTK p226 and p227,
 and other seeds (:func:`fresh_mixtures`). Methods: the noisy recording; the low band alone (``--band 8k``); the
 whole band; both as a stream; two simpler filters of the high band; and the ideal filter. ``tracked``: a Wiener
-filter with the decision-directed SNR, the noise by an MMSE tracker. ``presence``: the same times a probability of
-speech from the low band. ``ideal filter``: the Wiener filter of the true powers, bin by bin.
+filter with the decision-directed SNR, the noise by an MMSE tracker. ``presence``: the same times a probability
+of speech from the low band. ``ideal filter``: the Wiener filter of the true powers, bin by bin.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ from vae_se.audio.resample import resample
 from vae_se.config import Config
 from vae_se.enhancement.enhancer import Enhancer
 from vae_se.enhancement.high_band import HighBandFilter
+from vae_se.enhancement.live import LiveEnhancer
 from vae_se.enhancement.online import OnlineEnhancer
+from vae_se.enhancement.stream import Stream
 from vae_se.high_band.em import HighBandEM
 from vae_se.metrics import METRICS
 from vae_se.metrics.bands import band_lsd, band_si_sdr
@@ -327,14 +329,18 @@ def cost() -> None:
     wide = (0.1 * random.standard_normal(8 * RATE)).astype(np.float32)
     sounds = {16000: resample(wide, RATE, 16000), RATE: wide}
     whole = Enhancer.from_pretrained(threads=1)
-    online = OnlineEnhancer.from_pretrained(RATE, threads=1).enhancer
 
-    def streamed(samples: np.ndarray, rate: int) -> None:
-        stream = OnlineEnhancer(online, rate)
-        stream.push(samples)
-        stream.flush()
+    def of_stream(kind: type[Stream]) -> Callable[[np.ndarray, int], np.ndarray]:
+        enhancer = kind.from_pretrained(RATE, threads=1).enhancer
 
-    for name, method in (("recording", whole.enhance), ("stream", streamed)):
+        def streamed(samples: np.ndarray, rate: int) -> np.ndarray:
+            stream = kind(enhancer, rate)
+            return np.concatenate([stream.push(samples), stream.flush()[0]])
+
+        return streamed
+
+    kinds = {"stream": of_stream(OnlineEnhancer), "call": of_stream(LiveEnhancer)}
+    for name, method in {"recording": whole.enhance, **kinds}.items():
         times: dict[int, list[float]] = {rate: [] for rate in sounds}
         for _ in range(4):
             for rate, samples in sounds.items():
