@@ -52,6 +52,7 @@ NOISES = (
 )  # fmt: skip
 SNRS = (0, 5, 10, 15)
 TUNED = "nl_rhasspy_588"  # the last sentence of nathalie, by name, on which constants were chosen
+TUNED_SPEAKERS = ("nathalie", "p225")
 FRESH_SPEAKERS, FRESH_SEED = ("nathalie", "p226", "p227"), 1000
 LEAST_GAIN = -30.0  # dB, of a frame in a pause
 COLOURS = 16  # of the picture's palette, for a file below 60 kB
@@ -75,9 +76,13 @@ class Mixture:
 
 
 def clean_speech(folder: Path, count: int) -> list[tuple[str, np.ndarray]]:
-    """``count`` utterances of 2 to 6 s, the speakers in turn, spread over their files."""
+    """``count`` utterances of 2 to 6 s on which constants were chosen, the speakers in turn, spread over their
+    files."""
     found = []
-    speakers = {path.name: sorted(path.glob("*")) for path in sorted(folder.iterdir())}
+    speakers = {
+        name: sorted(path for path in (folder / name).glob("*") if path.stem <= TUNED or name != "nathalie")
+        for name in TUNED_SPEAKERS
+    }
     for number in range(count):
         name = sorted(speakers)[number % len(speakers)]
         paths = speakers[name]
@@ -355,7 +360,7 @@ def picture(folder: str, target: str, number: str = "2") -> None:
     """Spectrograms up to 24 kHz of one mixture: noisy, low band alone, whole band, clean."""
     from PIL import Image
 
-    mixture = mixtures(Path(folder))[int(number)]
+    mixture = fresh_mixtures(Path(folder))[int(number)]
     noisy = mixture.noisy.astype(np.float32)
     methods = enhancers()
     panels = {
