@@ -356,7 +356,7 @@ def cost() -> None:
         print(f"{name}: 16 kHz {low:.2f} s, 48 kHz {high:.2f} s, ratio {high / low:.2f}")
 
 
-def picture(folder: str, target: str, number: str = "2") -> None:
+def picture(folder: str, target: str, number: str = "3") -> None:
     """Spectrograms up to 24 kHz of one mixture: noisy, low band alone, whole band, clean."""
     from PIL import Image
 
