@@ -4,19 +4,23 @@
     python eval/scripts/full_band.py cost
     python eval/scripts/full_band.py picture ../data-more/fullband/valid docs/full-band.png
 
-Mixtures of speakers whom the training of the high band has not heard (rhasspy nathalie, VCTK p225 to p227) with
-noise simulated at 48 kHz, at 0 to 15 dB over the whole band. Methods: the noisy recording; the low band alone
-(``--band 8k``); the whole band; and two simpler filters of the high band. ``tracked``: a Wiener filter with the
-decision-directed SNR, the noise by an MMSE tracker. ``presence``: the same times a probability of speech from
-the low band.
+Mixtures of speakers whom the training of the high band has not heard with noise simulated at 48 kHz, at 0 to
+15 dB over the whole band. Constants were chosen on the first sentences of rhasspy nathalie and on VCTK p225
+(:func:`mixtures`, for high_band_variants.py); the study has later sentences of nathalie, VCTK p226 and p227,
+and other seeds (:func:`fresh_mixtures`). Methods: the noisy recording; the low band alone (``--band 8k``); the
+whole band; both as a stream; two simpler filters of the high band; and the ideal filter. ``tracked``: a Wiener
+filter with the decision-directed SNR, the noise by an MMSE tracker. ``presence``: the same times a probability
+of speech from the low band. ``ideal filter``: the Wiener filter of the true powers, bin by bin.
 """
 
 from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +29,12 @@ import torch
 from vae_se.audio import files
 from vae_se.audio.level import active_rms
 from vae_se.audio.resample import resample
+from vae_se.config import Config
 from vae_se.enhancement.enhancer import Enhancer
 from vae_se.enhancement.high_band import HighBandFilter
+from vae_se.enhancement.live import LiveEnhancer
+from vae_se.enhancement.online import OnlineEnhancer
+from vae_se.enhancement.stream import Stream
 from vae_se.high_band.em import HighBandEM
 from vae_se.metrics import METRICS
 from vae_se.metrics.bands import band_lsd, band_si_sdr
@@ -43,6 +51,10 @@ NOISES = (
     "typing",
 )  # fmt: skip
 SNRS = (0, 5, 10, 15)
+TUNED = "nl_rhasspy_588"  # the last sentence of nathalie, by name, on which constants were chosen
+TUNED_SPEAKERS = ("nathalie", "p225")
+FRESH_SPEAKERS, FRESH_SEED = ("nathalie", "p226", "p227"), 1000
+LEAST_GAIN = -30.0  # dB, of a frame in a pause
 COLOURS = 16  # of the picture's palette, for a file below 60 kB
 BANDS = {"0-4": (0, 4e3), "4-8": (4e3, 8e3), "8-16": (8e3, 16e3), "16-24": (16e3, 24e3), "8-20": (8e3, 20e3)}
 
@@ -64,9 +76,13 @@ class Mixture:
 
 
 def clean_speech(folder: Path, count: int) -> list[tuple[str, np.ndarray]]:
-    """``count`` utterances of 2 to 6 s, the speakers in turn, spread over their files."""
+    """``count`` utterances of 2 to 6 s on which constants were chosen, the speakers in turn, spread over their
+    files."""
     found = []
-    speakers = {path.name: sorted(path.glob("*")) for path in sorted(folder.iterdir())}
+    speakers = {
+        name: sorted(path for path in (folder / name).glob("*") if path.stem <= TUNED or name != "nathalie")
+        for name in TUNED_SPEAKERS
+    }
     for number in range(count):
         name = sorted(speakers)[number % len(speakers)]
         paths = speakers[name]
@@ -90,12 +106,39 @@ def noise_of(name: str, samples: int, seed: int) -> np.ndarray:
     return simulate(name, samples, RATE, random)
 
 
+def fresh_speech(folder: Path, count: int) -> list[tuple[str, np.ndarray]]:
+    """``count`` utterances of 2 to 9 s on which nothing was tuned, the speakers in turn."""
+    readings = {}
+    for speaker in FRESH_SPEAKERS:
+        paths = sorted(path for path in (folder / speaker).glob("*") if path.stem > TUNED)
+        recordings = (files.read(path) for path in paths[:: max(1, len(paths) // count)])
+        readings[speaker] = [one for one in recordings if 2 <= one.seconds <= 9 and one.rate >= 44100]
+    found = []
+    for number in range(count):
+        speaker = FRESH_SPEAKERS[number % len(FRESH_SPEAKERS)]
+        own = readings[speaker]
+        recording = own[number // len(FRESH_SPEAKERS) % len(own)]
+        samples = resample(recording.samples[0].astype(np.float64), recording.rate, RATE)
+        found.append((speaker, samples * 0.05 / active_rms(samples, RATE)))
+    return found
+
+
 def mixtures(folder: Path, count: int = 12) -> list[Mixture]:
+    """The mixtures on which constants of the high band were chosen."""
+    return mixed(clean_speech(folder, count), 0)
+
+
+def fresh_mixtures(folder: Path, count: int = 24) -> list[Mixture]:
+    """Mixtures on which nothing was tuned."""
+    return mixed(fresh_speech(folder, count), FRESH_SEED)
+
+
+def mixed(speech: list[tuple[str, np.ndarray]], seed: int) -> list[Mixture]:
     """Speech and noise in turn, at the SNR in turn; the SNR is that of the active speech in the whole band."""
     made = []
-    for number, (speaker, clean) in enumerate(clean_speech(folder, count)):
+    for number, (speaker, clean) in enumerate(speech):
         name, snr = NOISES[number % len(NOISES)], SNRS[(number + number // len(NOISES)) % len(SNRS)]
-        noise = noise_of(name, clean.size, number)
+        noise = noise_of(name, clean.size, seed + number)
         noise = noise * active_rms(clean, RATE) * 10 ** (-snr / 20)
         made.append(Mixture(speaker, name, snr, clean, noise))
     return made
@@ -141,6 +184,30 @@ def enhancers() -> dict[str, Enhancer]:
     return made
 
 
+def streams() -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Functions (noisy (T,)) -> speech (T,) of streams by name."""
+
+    def stream(band: str) -> Callable[[np.ndarray], np.ndarray]:
+        config = Config().override({**OnlineEnhancer.settings, "output.band": band})
+        enhancer = OnlineEnhancer.from_pretrained(RATE, config=config, threads=1).enhancer
+
+        def enhanced(noisy: np.ndarray) -> np.ndarray:
+            online = OnlineEnhancer(enhancer, RATE)
+            return np.concatenate([online.push(noisy), online.flush()[0]])
+
+        return enhanced
+
+    return {"stream, low band": stream("8k"), "stream, whole band": stream("full")}
+
+
+def ideal(mixture: Mixture) -> np.ndarray:
+    """The noisy recording through the Wiener filter of the true powers."""
+    stft = STFT(window=3072, hop=768)
+    clean, noise = (stft.analyse(torch.from_numpy(x)) for x in (mixture.clean, mixture.noise))
+    wiener = clean.abs().square() / (clean.abs().square() + noise.abs().square() + 1e-20)
+    return stft.synthesise(wiener * (clean + noise), mixture.clean.size).numpy()
+
+
 def band_scores(clean: np.ndarray, estimate: np.ndarray) -> dict[str, float]:
     """SI-SDR and LSD by band, and PESQ-wb of the 16 kHz version."""
     pair, scores = Pair(clean, estimate, RATE), {}
@@ -165,36 +232,42 @@ def frame_levels(samples: np.ndarray, low: float = 8e3) -> np.ndarray:
 def pause_gain(mixture: Mixture, estimate: np.ndarray) -> tuple[float, float]:
     """Mean and standard deviation in dB of the gain above 8 kHz in pauses of the speech.
 
-    Levels more than 60 dB below that of the speech are inaudible beside it, and count as 60 dB below.
+    The gain of a frame is the level of the estimate less that of the noisy recording, at least
+    :data:`LEAST_GAIN`: noise that is 30 dB down is gone, by how much makes no difference. Frames whose noise
+    lies more than 60 dB below the speech are inaudible at any gain and do not count. A constant gain has a
+    standard deviation of 0.
     """
-    clean = frame_levels(mixture.clean, 0)
-    pauses = clean < clean.max() - 45
+    clean, noisy = frame_levels(mixture.clean, 0), frame_levels(mixture.noisy)
+    speech = np.median(clean[clean > clean.max() - 25])
+    pauses = (clean < clean.max() - 45) & (noisy > speech - 60)
     if pauses.sum() < 8:
         return float("nan"), float("nan")
-    least = np.median(clean[clean > clean.max() - 25]) - 60
-    after, before = (np.maximum(frame_levels(x), least) for x in (estimate, mixture.noisy))
-    gain = (after - before)[pauses]
+    gain = np.maximum(frame_levels(estimate) - noisy, LEAST_GAIN)[pauses]
     return float(gain.mean()), float(gain.std())
 
 
-def study(folder: str, target: str, count: str = "12") -> None:
+def study(folder: str, target: str, count: str = "24") -> None:
     torch.set_num_threads(1)
-    methods, rows = enhancers(), []
-    for number, mixture in enumerate(mixtures(Path(folder), int(count))):
+    methods: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        name: functools.partial(enhancer.enhance, rate=RATE) for name, enhancer in enhancers().items()
+    }
+    methods |= streams()
+    rows: list[dict[str, object]] = []
+    for number, mixture in enumerate(fresh_mixtures(Path(folder), int(count))):
         about = {"speaker": mixture.speaker, "noise": mixture.noise_name, "snr": mixture.snr}
-        noisy = mixture.noisy.astype(np.float32)
-        rows.append({"method": "noisy", **about, **band_scores(mixture.clean, noisy.astype(np.float64))})
-        for name, enhancer in methods.items():
-            speech = enhancer.enhance(noisy, RATE).astype(np.float64)
+        noisy, clean = mixture.noisy.astype(np.float32), mixture.clean.astype(np.float32)
+        found = {name: method(noisy).astype(np.float64) for name, method in methods.items()}
+        found["ideal filter"] = ideal(mixture)
+        rows.append({"method": "noisy", **about, **band_scores(mixture.clean, mixture.noisy)})
+        for name, speech in found.items():
             mean, spread = pause_gain(mixture, speech)
             rows.append(
                 {"method": name, **about, **band_scores(mixture.clean, speech),
                  "pause gain": mean, "pause gain sd": spread}
             )  # fmt: skip
         if number % 4 == 0:
-            clean = mixture.clean.astype(np.float32)
-            for name in ("low band", "whole band"):
-                speech = methods[name].enhance(clean, RATE).astype(np.float64)
+            for name in ("low band", "whole band", "stream, whole band"):
+                speech = methods[name](clean).astype(np.float64)
                 rows.append({"method": f"clean in, {name}", **about, **band_scores(mixture.clean, speech)})
         print(number, flush=True)
         write(rows, Path(target))
@@ -244,8 +317,8 @@ def summary(rows: list[dict[str, object]]) -> str:
     lines += [
         "", "## Low band, and the gain above 8 kHz in pauses", "",
         "The gain in pauses (frames of 20 ms, 45 dB below the loudest): its mean says how much of the noise is "
-        "left, its standard deviation within a recording how steady that is. Levels more than 60 dB below the "
-        "speech count as 60 dB below.", "",
+        "left, its standard deviation within a recording how steady that is. A gain below -30 dB counts as "
+        "-30 dB. A constant gain has a standard deviation of 0.", "",
         "| method | PESQ-wb (16 kHz) | mean gain in pauses | standard deviation |", "|---|---|---|---|",
     ]  # fmt: skip
     for name in names:
@@ -256,27 +329,38 @@ def summary(rows: list[dict[str, object]]) -> str:
 
 
 def cost() -> None:
-    """Seconds for the same sound at 16 and 48 kHz, alternately: the ratio of the medians."""
+    """Processor seconds for the same sound at 16 and 48 kHz, alternately: the ratio of the medians."""
     random = np.random.default_rng(0)
-    enhancer = Enhancer.from_pretrained(threads=1)
     wide = (0.1 * random.standard_normal(8 * RATE)).astype(np.float32)
-    narrow = resample(wide, RATE, 16000)
-    times: dict[int, list[float]] = {16000: [], RATE: []}
-    for _ in range(4):
-        for rate, samples in ((16000, narrow), (RATE, wide)):
-            started = time.process_time()
-            enhancer.enhance(samples, rate)
-            times[rate].append(time.process_time() - started)
-    medians = {rate: float(np.median(values[1:])) for rate, values in times.items()}
-    low, high = medians[16000], medians[RATE]
-    print(f"16 kHz {low:.2f} s, 48 kHz {high:.2f} s, ratio {high / low:.2f}")
+    sounds = {16000: resample(wide, RATE, 16000), RATE: wide}
+    whole = Enhancer.from_pretrained(threads=1)
+
+    def of_stream(kind: type[Stream]) -> Callable[[np.ndarray, int], np.ndarray]:
+        enhancer = kind.from_pretrained(RATE, threads=1).enhancer
+
+        def streamed(samples: np.ndarray, rate: int) -> np.ndarray:
+            stream = kind(enhancer, rate)
+            return np.concatenate([stream.push(samples), stream.flush()[0]])
+
+        return streamed
+
+    kinds = {"stream": of_stream(OnlineEnhancer), "call": of_stream(LiveEnhancer)}
+    for name, method in {"recording": whole.enhance, **kinds}.items():
+        times: dict[int, list[float]] = {rate: [] for rate in sounds}
+        for _ in range(4):
+            for rate, samples in sounds.items():
+                started = time.process_time()
+                method(samples, rate)
+                times[rate].append(time.process_time() - started)
+        low, high = (float(np.median(times[rate][1:])) for rate in sounds)
+        print(f"{name}: 16 kHz {low:.2f} s, 48 kHz {high:.2f} s, ratio {high / low:.2f}")
 
 
-def picture(folder: str, target: str, number: str = "2") -> None:
+def picture(folder: str, target: str, number: str = "3") -> None:
     """Spectrograms up to 24 kHz of one mixture: noisy, low band alone, whole band, clean."""
     from PIL import Image
 
-    mixture = mixtures(Path(folder))[int(number)]
+    mixture = fresh_mixtures(Path(folder))[int(number)]
     noisy = mixture.noisy.astype(np.float32)
     methods = enhancers()
     panels = {

@@ -188,3 +188,14 @@ def test_speech_comes_while_the_stream_goes_on(tiny_prior):
         run.kill()
     assert run.returncode == 0
     assert len(first) + len(rest) == len(data)
+
+
+def test_band_8k_leaves_the_high_band_out(stream):
+    hiss = 0.05 * np.random.default_rng(0).standard_normal((1, 24000))
+
+    def above(*arguments):
+        _, data = stream("-q", *QUICK, "--atten-lim", "6", *arguments, stdin=wav_bytes(hiss, 48000))
+        samples, _ = soundfile.read(io.BytesIO(data))
+        return np.mean(np.abs(np.fft.rfft(samples[2400:21600])[4000:]) ** 2)
+
+    assert above("--band", "8k") < 0.1 * above()

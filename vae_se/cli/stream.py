@@ -14,7 +14,7 @@ import click
 
 from ..audio.raw import RAW, RawFormat
 from ..audio.sound_card import check_device, sound_card
-from ..config import Config
+from ..config import BANDS, Config
 from ..errors import OutputError, UsageError
 from .common import raw_format, raw_options, say
 from .live import LevelMeter, Performance, StopSignal, ToSpeaker, from_microphone, pieces
@@ -67,6 +67,11 @@ _READ_BYTES = 1 << 16  # at most, before they are processed
 @click.option("--prior", metavar="NAME|DIR", help="The speech prior (vae-se prior list).")
 @click.option(
     "--atten-lim", type=click.FloatRange(min=0), metavar="DB", help="Largest attenuation of the noise."
+)
+@click.option(
+    "--band",
+    type=click.Choice(BANDS),
+    help="Enhance the whole band of the stream, or the speech band below 8 kHz alone.  [default: full]",
 )
 @click.option("--seed", type=int, help="Seed of the random numbers.  [default: 0]")
 @click.option("--device", default="cpu", show_default=True, metavar="auto|cpu|cuda[:i]", help="Compute device.")
@@ -167,7 +172,10 @@ def _stream(options: dict[str, Any], form: RawFormat, call: _Call) -> OnlineEnha
     """The stream that the options describe: with a latency, or with block, look-ahead and context."""
     from ..enhancement import live, online
 
-    named = {"prior": options["prior"], "seed": options["seed"], "output.atten_lim_db": options["atten_lim"]}
+    named = {
+        "prior": options["prior"], "seed": options["seed"], "output.atten_lim_db": options["atten_lim"],
+        "output.band": options["band"],
+    }  # fmt: skip
     given = {key: value for key, value in named.items() if value is not None}
     level = None if options["level"] is None else 10 ** (options["level"] / 20)
     sizes = {key: options[key] for key in ("block", "lookahead", "context") if options[key] is not None}

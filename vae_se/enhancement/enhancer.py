@@ -146,6 +146,11 @@ class Enhancer:
         """Whether what lies above the prior's band is enhanced: the decoder of it is for one rate and STFT."""
         return self.config.output.band == "full" and self.signal == SignalSpec()
 
+    def high_band_at(self, rate: int) -> HighBandFilter | None:
+        """The filter of what a recording of ``rate`` Hz has above the prior's band; None where it has nothing
+        there, or that is not enhanced (``output.band``)."""
+        return self._high_band() if self._whole_band and rate > self.signal.rate else None
+
     def _high_band(self) -> HighBandFilter:
         """The filter of what lies above the prior's band; it is loaded when a recording first needs it."""
         self._loaded_high_band.decoder.to(self.device)  # the enhancer may have moved since

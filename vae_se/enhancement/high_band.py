@@ -46,6 +46,11 @@ class HighBandFilter:
     decoder: HighBandDecoder
     em: HighBandEM = dataclasses.field(default_factory=HighBandEM)
 
+    def log_variance(self, speech_power: torch.Tensor) -> torch.Tensor:
+        """The decoder's log-variance (N, B), given E[|s|^2 | x] (N, F) in the low band."""
+        eta: torch.Tensor = self.decoder(low_band_power(speech_power))
+        return eta
+
     @torch.no_grad()
     def filtered(
         self,
@@ -69,7 +74,7 @@ class HighBandFilter:
         power = inner.real.square() + inner.imag.square()
         wiener = self.em.filter(
             power,
-            self.decoder(low_band_power(speech_power)),
+            self.log_variance(speech_power),
             triangles(frequencies[lowest:]).to(power.device),
             activations,
         )

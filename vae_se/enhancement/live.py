@@ -14,6 +14,9 @@ from .stream import Stream
 #: Largest delay in seconds, unless another is asked for.
 LATENCY = 0.064
 
+#: Iterations of EM on a block above the prior's band: a block has one or two frames.
+HIGH_BAND_ITERATIONS = 3
+
 
 class LiveEnhancer(Stream):
     """Enhances a stream within a given latency: ``push(samples)`` returns the speech that is complete.
@@ -48,9 +51,9 @@ class LiveEnhancer(Stream):
         self._streams = [
             LiveChannel(
                 enhancer.em, self._signal, enhancer.device, self.delay, enhancer.config.output,
-                enhancer.config.seed, name, level,
+                enhancer.config.seed, name, level, listener,
             )
-            for _ in range(channels)
+            for listener in self._open_high_band(self.delay.span * self._signal.hop, HIGH_BAND_ITERATIONS)
         ]  # fmt: skip
 
     @classmethod

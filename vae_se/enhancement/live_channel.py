@@ -14,6 +14,7 @@ from ..inference.monte_carlo_em import MonteCarloEM
 from ..numerics import SILENCE_RMS
 from ..signal_spec import SignalSpec
 from .channel import power_of
+from .high_band_stream import LowBandListener
 from .live_em import LiveEM
 from .live_frames import LiveFrames
 from .residual_noise import RunningResidual
@@ -59,12 +60,14 @@ class LiveDelay:
 class LiveChannel:
     """Enhances the samples of one channel, block by block (:class:`LiveEM`).
 
-    ``level``: active RMS of the recording; None for the running level of what has been received.
+    ``level``: active RMS of the recording; None for the running level of what has been received. ``listener``:
+    is told what EM finds in every block, or None.
     """
 
     def __init__(
         self, em: MonteCarloEM, signal: SignalSpec, device: torch.device, delay: LiveDelay,
         output: OutputConfig, seed: int, name: str, level: float | None = None,
+        listener: LowBandListener | None = None,
     ) -> None:  # fmt: skip
         self._signal, self._device, self._delay = signal, device, delay
         self._em = LiveEM(em, device, delay.block, delay.lookahead, seed, name)
@@ -76,6 +79,7 @@ class LiveChannel:
         # The first samples that come out lie in the zeros before the stream.
         self._skip = (delay.span - 1) * signal.hop
         self._left = 0  # samples received and not returned
+        self._listener, self._done = listener, 0  # frames that are enhanced
 
     def push(self, samples: np.ndarray) -> np.ndarray:
         """Take the next samples (T,); return the speech that is complete, in order."""
@@ -116,6 +120,10 @@ class LiveChannel:
         if len(self._spectra) < held:
             return np.zeros(0, np.float32)
         spectra = self._spectra[: self._delay.block]
+        if self._listener is not None:
+            frames = slice(self._done, self._done + self._delay.block)
+            self._listener.block(frames, None if wiener is None else self._em.found)
+        self._done += self._delay.block
         if wiener is not None:
             spectra = spectra * self._residual.applied(wiener, spectra, level)
         return self._frames.synthesise(spectra)

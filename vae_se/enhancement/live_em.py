@@ -7,6 +7,7 @@ import dataclasses
 import torch
 
 from ..errors import UsageError
+from ..high_band.bands import LOW_BANDS, low_band_power
 from ..inference.monte_carlo_em import MonteCarloEM
 from ..inference.noisy_proposal import opinion_pool, proposal_of
 from ..inference.target import Target
@@ -15,6 +16,10 @@ from ..noise.moving_window import MovingWindow
 from ..noisy_encoder.streaming import EncoderStream, encoder_stream
 from ..numerics import POWER_FLOOR
 from ..rng import Streams
+from .high_band_stream import LowBandSpeech
+
+#: Frames before a block whose speech the decoder of the high band reads, as many as its context.
+BANDS_BEFORE = 3
 
 
 class LiveEM:
@@ -46,6 +51,9 @@ class LiveEM:
         self._streams = Streams.from_seed(seed, [name], [block], device)
         self._mask = torch.ones(1, block, device=device)
         self._power = torch.zeros(1, 0, em.prior.signal.stft.bins, device=device)
+        self._bands = torch.zeros(0, LOW_BANDS, device=device)  # of the last frames
+        #: What the last block's filter says about its speech and noise.
+        self.found: LowBandSpeech | None = None
 
     @torch.no_grad()
     def next(self, power: torch.Tensor, scale: float) -> torch.Tensor | None:
@@ -66,12 +74,20 @@ class LiveEM:
         gain, noise = torch.ones_like(self._mask), self._noise.variance
         target = Target(self._em.prior, block, noise, gain, self._mask, proposal.posterior, proposal.deviation)
         total = self._run(target)
-        pooled, _ = opinion_pool(
+        pooled, variance = opinion_pool(
             (proposal.wiener, proposal.variance),
             (total.mean(), total.variance(block)),
             self._em.encoder_weight,
         )
+        self.found = self._said(pooled[0].square() * block[0] + variance[0], scale)
         return pooled[0]
+
+    def _said(self, speech: torch.Tensor, scale: float) -> LowBandSpeech:
+        """What the block's speech power (n, F) and noise are, with the frames before it."""
+        before = len(self._bands)
+        bands = torch.cat([self._bands, low_band_power(speech)])
+        self._bands = bands[-BANDS_BEFORE:]
+        return LowBandSpeech(scale, bands, before, self._noise.activations[0])
 
     def _run(self, target: Target) -> FilterMoments:
         """The moments of the filter of the block (1, n, F), after the iterations of EM on it."""

@@ -59,9 +59,9 @@ class OnlineEnhancer(Stream):
         self._streams = [
             SlidingWindow(
                 enhancer.em, self._signal, enhancer.device, self._frames, enhancer.config.output,
-                enhancer.config.seed, name, level,
+                enhancer.config.seed, name, level, listener,
             )
-            for _ in range(channels)
+            for listener in self._open_high_band()
         ]  # fmt: skip
 
     @property

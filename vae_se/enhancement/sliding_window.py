@@ -10,11 +10,15 @@ import torch
 
 from ..audio.running import RunningLevel
 from ..config import OutputConfig
+from ..high_band.bands import low_band_power
+from ..inference.averaging import Estimate
 from ..inference.monte_carlo_em import MonteCarloEM
 from ..noise.continuation import shift_window
+from ..noise.multiplicative import NMFState
 from ..rng import Streams
 from ..signal_spec import SignalSpec
 from .channel import level_scale, power_of
+from .high_band_stream import LowBandListener, LowBandSpeech
 from .residual_noise import RunningResidual
 from .sample_buffer import MemoryBuffer
 from .segmented_em import run_em
@@ -44,7 +48,8 @@ class SlidingWindow:
     Each block runs EM on its window (:class:`WindowFrames`). The noise continues from the window before,
     spectra and activations; the latents start from the encoder, which reads the new window. ``level``: active
     RMS of the recording; None for the running level of what has been received. The residual noise
-    (:mod:`vae_se.enhancement.residual_noise`) follows running levels as well.
+    (:mod:`vae_se.enhancement.residual_noise`) follows running levels as well. ``listener``: is told what EM
+    finds in every block, or None.
     """
 
     def __init__(
@@ -57,6 +62,7 @@ class SlidingWindow:
         seed: int,
         name: str,
         level: float | None = None,
+        listener: LowBandListener | None = None,
     ) -> None:
         self._em, self._signal, self._stft, self._device = em, signal, signal.stft, device
         self._frames, self._seed, self._name = frames, seed, name
@@ -70,6 +76,7 @@ class SlidingWindow:
         self._done, self._blocks = 0, 0  # frames and blocks that are enhanced
         self._residual = RunningResidual(output, signal)
         self._state: _WindowState | None = None
+        self._listener = listener
 
     def push(self, samples: np.ndarray) -> np.ndarray:
         """Take the next samples (T,); return the speech that is complete, in order."""
@@ -105,8 +112,15 @@ class SlidingWindow:
         speech, level = spectrum[block], self._level or self._meter.active_rms()
         scale = level_scale(level, self._signal)
         if scale is not None:
-            wiener = self._filter(spectrum / scale, first, scale)[block]
+            power = power_of(spectrum / scale)
+            estimate = self._estimate(power, first, scale)
+            wiener = estimate.wiener[0, block]
             speech = speech * self._residual.applied(wiener, spectrum[block], level)
+            if self._listener is not None:
+                found = _found(estimate, power, block, scale)
+                self._listener.block(slice(self._done, block_stop), found)
+        elif self._listener is not None:
+            self._listener.block(slice(self._done, block_stop), None)
         samples = self._stft.contribution(speech).cpu().numpy()
         self._speech.add(self._done * hop, samples[: self._front])
         self._speech.append(samples[self._front :])
@@ -121,9 +135,10 @@ class SlidingWindow:
         self._speech.discard(stop)
         return samples
 
-    def _filter(self, spectrum: torch.Tensor, first: int, scale: float) -> torch.Tensor:
-        """The filter (N, F) of a window (N, F) at the prior's level; keeps the state for the next window."""
-        power, before = power_of(spectrum).unsqueeze(0), self._state
+    def _estimate(self, power: torch.Tensor, first: int, scale: float) -> Estimate:
+        """What EM finds in a window of ``power`` (N, F) at the prior's level; keeps the state for the next
+        window."""
+        power, before = power.unsqueeze(0), self._state
         mask = torch.ones(power.shape[:2], device=self._device)
 
         def continued(noise: Any) -> Any:
@@ -136,4 +151,13 @@ class SlidingWindow:
         streams = Streams.from_seed(self._seed, [key], [power.shape[1]], self._device)
         estimate = run_em(self._em, power, mask, streams, continued)
         self._state = _WindowState(first, scale, estimate.state.noise)
-        return estimate.wiener[0]
+        return estimate
+
+
+def _found(estimate: Estimate, power: torch.Tensor, block: slice, scale: float) -> LowBandSpeech:
+    """What an estimate for a window of ``power`` (N, F) says about the speech and the noise of ``block``."""
+    speech = estimate.wiener[0].square() * power + estimate.variance[0]
+    noise = estimate.state.noise
+    # Other noise models start again in every window, so their spectra are others, too.
+    activations = noise.h[0, block] if isinstance(noise, NMFState) else power.new_zeros(len(power[block]), 0)
+    return LowBandSpeech(scale, low_band_power(speech), block.start, activations)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,9 +15,11 @@ from ..audio.resample import Resampler
 from ..config import Config
 from ..device import usual_torch
 from ..errors import AudioError, UsageError
+from ..high_band.frames import AlignedSTFT
 from ..threads import dividing_work
 from .arrays import MOST_CHANNELS, checked_rate
 from .enhancer import Enhancer
+from .high_band_stream import HighBandChannel, HighBandStream
 
 
 class ChannelStream(Protocol):
@@ -100,8 +103,34 @@ class Stream(ABC):
         self._signal = enhancer.signal
         self._inward = Resampler(rate, self._signal.rate, channels, np.float32)
         self._outward = Resampler(self._signal.rate, rate, channels, np.float32)
+        self._high: HighBandStream | None = None
         self._received = self._returned = 0
         self._finished = False
+
+    def _open_high_band(
+        self, span: int | None = None, iterations: int | None = None
+    ) -> list[HighBandChannel] | list[None]:
+        """Also enhance what lies above the prior's band: one channel of it for each channel of the stream, or
+        None where there is no such band.
+
+        ``span``: samples of every frame at the prior's rate that the synthesis uses; None: all. ``iterations``
+        of EM on a block; None: as for a recording.
+        """
+        enhancer = self.enhancer
+        filtering = enhancer.high_band_at(self.rate)
+        if filtering is None:
+            return [None] * self.channels
+        if iterations is not None:
+            filtering = dataclasses.replace(
+                filtering, em=dataclasses.replace(filtering.em, iterations=iterations)
+            )
+        stft = AlignedSTFT(self._signal, self.rate, span)
+        channels = [
+            HighBandChannel(filtering, stft, enhancer.config.output, enhancer.device)
+            for _ in range(self.channels)
+        ]
+        self._high = HighBandStream(channels, self._signal, self.rate)
+        return channels
 
     @usual_torch()
     def push(self, samples: Any) -> np.ndarray:
@@ -125,7 +154,11 @@ class Stream(ABC):
                 f"samples of the stream are NaN, infinite or beyond {LOUDEST:g}", "repair its source"
             )
         self._received += block.shape[1]
-        out = self._enhanced(self._inward.push(block.astype(np.float32)), last=False)
+        block = block.astype(np.float32)
+        low = self._inward.push(block)
+        if self._high is not None:
+            self._high.push(block, low)
+        out = self._enhanced(low, last=False)
         return out[0] if dimensions == 1 else out
 
     @usual_torch()
@@ -134,7 +167,10 @@ class Stream(ABC):
         if self._finished:
             return np.zeros((self.channels, 0), np.float32)
         self._finished = True
-        return self._enhanced(self._inward.finish(), last=True)
+        low = self._inward.finish()
+        if self._high is not None:
+            self._high.finish(low)
+        return self._enhanced(low, last=True)
 
     def _enhanced(self, noisy: np.ndarray, last: bool) -> np.ndarray:
         """Push samples (C, T) at the prior's rate through the channels; the speech at the stream's rate."""
@@ -149,6 +185,9 @@ class Stream(ABC):
         out = self._outward.push(np.stack(speech))
         if last:
             out = np.concatenate([out, self._outward.finish()], 1)
+        if self._high is not None:
+            out = self._high.added(out, last)
+        if last:
             # Resampling there and back may differ by a sample.
             missing = self._received - self._returned
             out = np.pad(out[:, :missing], [(0, 0), (0, max(0, missing - out.shape[1]))])

@@ -8,9 +8,9 @@ import torch
 
 from ..blocks import frame_blocks
 from ..errors import UsageError
-from ..noise.activation_penalty import minimiser
 from ..numerics import TINY, VARIANCE_FLOOR
 from ..threads import each
+from .updates import mode, own_activations, quiet_spectrum, ratio
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,33 +89,27 @@ class HighBandEM:
             torch.mm(above, triangles.T, out=up[frames])
             torch.mm(below, triangles.T, out=down[frames])
             own = state.w[free].T
-            h[frames, free] *= _ratio(above @ own, below @ own)
+            h[frames, free] *= ratio(above @ own, below @ own)
             return activations.T @ above, activations.T @ below
 
         sums = each(of_block, frame_blocks(power[None, None]))
         above, below = (torch.stack(parts).sum(0) for parts in zip(*sums, strict=True))
-        w = state.w * _ratio(above, below)
+        w = state.w * ratio(above, below)
         share = state.gain * speech
-        response = _mode(
-            state.response, (share * up).sum(0), (share * down).sum(0), self.response_concentration
-        )
+        response = mode(state.response, (share * up).sum(0), (share * down).sum(0), self.response_concentration)
         share = state.response * speech
-        gain = _mode(state.gain, share * up, share * down, self.concentration)
+        gain = mode(state.gain, share * up, share * down, self.concentration)
         return _State(response, gain, w, h)
 
     def _initial_noise(
         self, power: torch.Tensor, activations: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """W (K, F) at the power that a bin exceeds in four frames of five; H (N, K), columns of mean 1."""
-        rank = max(1, round(0.2 * len(power)))
-        quiet = (power.kthvalue(rank, dim=0).values / 0.2231).clamp(min=VARIANCE_FLOOR)
-        columns = [torch.ones(len(power), self.own, dtype=power.dtype)]
+        quiet = quiet_spectrum(power)
+        columns = [own_activations(len(power), self.own).to(power)]
         if activations is not None:
             columns.insert(0, activations / activations.mean(0).clamp(min=TINY))
         h = torch.cat(columns, 1)
-        # The own columns would stay equal if they started equal.
-        phase = torch.linspace(0, 1, len(power)).unsqueeze(1) * torch.arange(1, self.own + 1) * torch.pi
-        h[:, -self.own :] += 0.5 * torch.cos(phase)
         return quiet.expand(h.shape[1], -1) / h.shape[1], h
 
 
@@ -127,13 +121,3 @@ class _State:
     gain: torch.Tensor
     w: torch.Tensor
     h: torch.Tensor
-
-
-def _mode(value: torch.Tensor, up: torch.Tensor, down: torch.Tensor, concentration: float) -> torch.Tensor:
-    """The root of (down + c) g^2 - c g - up value^2 = 0."""
-    return minimiser(up * value.square(), down + concentration, torch.full_like(value, -concentration))
-
-
-def _ratio(above: torch.Tensor, below: torch.Tensor) -> torch.Tensor:
-    """Factor of a multiplicative update with exponent 1/2."""
-    return ((above + TINY) / (below + TINY)).sqrt_()

@@ -20,7 +20,8 @@ class AlignedSTFT:
 
     The window is a sine window of unit energy, as in :class:`~vae_se.stft.STFT`, and of the same duration or
     up to :data:`_UNIT` samples shorter. At 48 kHz the windows of 1024 samples at 16 kHz have 3072 samples, a
-    hop of 768. At 44.1 kHz they have 2816 samples and hops of 705 and 706.
+    hop of 768. At 44.1 kHz they have 2816 samples and hops of 705 and 706. ``span_used``: part of every frame
+    that the synthesis uses, in samples of ``signal``, at its end; None: all of it.
 
     >>> AlignedSTFT(SignalSpec(), 48000).window, AlignedSTFT(SignalSpec(), 44100).window
     (3072, 2816)
@@ -30,6 +31,7 @@ class AlignedSTFT:
 
     signal: SignalSpec
     rate: int
+    span_used: int | None = None
 
     @property
     def window(self) -> int:
@@ -64,30 +66,48 @@ class AlignedSTFT:
         windows = np.lib.stride_tricks.sliding_window_view(samples, self.window)
         return torch.fft.rfft(torch.from_numpy(windows[starts - starts[0]] * self._taper()))
 
+    @property
+    def unused(self) -> int:
+        """Samples at the beginning of every frame that the synthesis does not use."""
+        used = self.signal.window if self.span_used is None else self.span_used
+        return round(self.window * (1 - used / self.signal.window))
+
     def contribution(self, spectra: torch.Tensor, first: int, last: int) -> np.ndarray:
         """Contribution of frames ``first`` to ``last`` (N, F) to the samples of :meth:`span`.
 
         Synthesis divides by the sum of the squared windows of all frames: Griffin and Lim, Signal estimation
-        from modified short-time Fourier transform, 1984. The waveform is the sum of the contributions.
+        from modified short-time Fourier transform, 1984. The waveform is the sum of the contributions. Of
+        frames that are used in part, the rest of the window is faded in over a quarter of a hop.
         """
-        starts, taper = self.starts(first, last), self._taper()
-        frames = (torch.fft.irfft(spectra, n=self.window).cpu().numpy() * taper).astype(np.float32)
+        starts, squared = self.starts(first, last), self._product()
+        synthesis = squared / self._taper()
+        frames = (torch.fft.irfft(spectra, n=self.window).cpu().numpy() * synthesis).astype(np.float32)
         out = np.zeros(int(starts[-1] - starts[0]) + self.window, np.float32)
         for start, frame in zip((starts - starts[0]).tolist(), frames, strict=True):
             out[start : start + self.window] += frame
-        return out / self._weight(first, last, out.size)
+        weight = self._weight(first, last, out.size)
+        return np.divide(out, weight, out=np.zeros_like(out), where=weight > 0)
 
     def _weight(self, first: int, last: int, samples: int) -> np.ndarray:
-        """Sum of the squared windows over all frames, neighbours included, in the span of these frames."""
+        """Sum of the products of both windows over all frames, neighbours included, in the span of these."""
         reach = -(-self.signal.window // self.signal.hop) + 1
         starts = self.starts(first - reach, last + reach)
         offset = int(starts[reach])
-        squared, out = np.square(self._taper()), np.zeros(samples, np.float32)
+        product, out = self._product(), np.zeros(samples, np.float32)
         for start in (starts - offset).tolist():
             low, high = max(0, start), min(samples, start + self.window)
             if low < high:
-                out[low:high] += squared[low - start : high - start]
+                out[low:high] += product[low - start : high - start]
         return out
+
+    def _product(self) -> np.ndarray:
+        """The product (window,) of analysis and synthesis window, before its sum over the frames is made 1."""
+        product, unused = np.square(self._taper()), self.unused
+        if unused:
+            fade = max(1, round(self.signal.hop * self.rate / self.signal.rate / 4))
+            product[:unused] = 0
+            product[unused : unused + fade] *= np.sin(np.pi / 2 * (np.arange(fade) + 0.5) / fade) ** 2
+        return product
 
     def _taper(self) -> np.ndarray:
         n = np.arange(self.window)

@@ -58,6 +58,11 @@ class MovingWindow:
         """W H of the block, (B, n, F)."""
         return product(self._block_factors())
 
+    @property
+    def activations(self) -> torch.Tensor:
+        """H of the block, (B, n, K)."""
+        return self._block_factors().h
+
     def begin(self, power: torch.Tensor, proposed: torch.Tensor, level: float) -> None:
         """Take the next frames: power and proposed noise variance (B, n, F).
 
