@@ -98,6 +98,7 @@ class ConvolutionalNoisyEncoder(nn.Module):
     log_power_mean: torch.Tensor
     log_power_std: torch.Tensor
     bands: torch.Tensor
+    band_of: torch.Tensor
 
     NARROW, WIDE = 128, 64
     DILATIONS = (1, 2, 4, 8, 16, 32)
@@ -117,7 +118,9 @@ class ConvolutionalNoisyEncoder(nn.Module):
         self.width, self.channels, self.blocks = width, channels, blocks
         narrow, wide = (self.NARROW, self.WIDE) if bins > 256 else (bins // 2 - bins // 2 % 8, 8)
         self.narrow = narrow
-        self.register_buffer("bands", band_matrix(bins, narrow, wide), persistent=False)
+        bands = band_matrix(bins, narrow, wide)
+        self.register_buffer("bands", bands, persistent=False)
+        self.register_buffer("band_of", bands.argmax(0), persistent=False)
         self.positions = (narrow + wide) // 8  # of the second convolution
         self.down1 = nn.Conv2d(2, channels, (3, 8), (1, 4), (0, 2))
         self.down2 = nn.Conv2d(channels, 2 * channels, (3, 4), (1, 2), (0, 1))
@@ -187,9 +190,7 @@ class ConvolutionalNoisyEncoder(nn.Module):
 
     def _to_bins(self, values: torch.Tensor) -> torch.Tensor:
         """``values`` of bands, repeated in each of their bins."""
-        narrow = self.narrow
-        spread = (self.bands[narrow:, narrow:] > 0).to(values.dtype)
-        return torch.cat([values[..., :narrow], values[..., narrow:] @ spread], -1)
+        return values.index_select(-1, self.band_of)
 
     def _time_blocks(self) -> Iterator[_Dilated]:
         return (typing.cast(_Dilated, block) for block in self.time)
