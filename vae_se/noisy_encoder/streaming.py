@@ -9,9 +9,10 @@ from torch import nn
 
 from ..errors import UsageError
 from ..numerics import POWER_FLOOR
+from .causal_stream import CausalStream
 from .convolutional import ConvolutionalNoisyEncoder
 from .network import NoisyEncoder, NoisyEncoding
-from .past import MEAN_FRAMES, Past
+from .past import MEAN_FRAMES
 
 #: Frames that a network without a streaming form reads for every block, the block among them.
 WINDOW = 48
@@ -59,21 +60,6 @@ class WindowStream:
         self._power = joined[:, -self._window :]
         encoding = self._encoder(self._power, torch.ones(self._power.shape[:2], device=power.device))
         return encoding.frames(slice(-self._tail, None))
-
-
-class CausalStream:
-    """Runs a causal convolutional ``encoder`` on the new frames alone; its layers remember what they need."""
-
-    def __init__(self, encoder: ConvolutionalNoisyEncoder, tail: int) -> None:
-        self._encoder, self._tail, self._past = encoder, tail, Past()
-        self._before: NoisyEncoding | None = None
-
-    def push(self, power: torch.Tensor) -> NoisyEncoding:
-        """The encoding of the last frames, see :class:`EncoderStream`."""
-        new = self._encoder(power, torch.ones(power.shape[:2], device=power.device), self._past)
-        joined = new if self._before is None else self._before.followed_by(new)
-        self._before = joined.frames(slice(-self._tail, None))
-        return self._before
 
 
 class RecurrentStream:
