@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import torch
 
 from ..errors import UsageError
+from ..inference.estep.vem import Variational
 from ..inference.monte_carlo_em import MonteCarloEM
 from ..inference.noisy_proposal import opinion_pool, proposal_of
-from ..inference.target import Target
-from ..inference.wiener import FilterMoments, filter_moments
+from ..inference.short_block import ShortBlock
+from ..inference.wiener import FilterMoments
 from ..noise.moving_window import MovingWindow
 from ..noisy_encoder.streaming import EncoderStream, encoder_stream
 from ..numerics import POWER_FLOOR
@@ -40,6 +39,9 @@ class LiveEM:
             )
         if em.iterations < 1:
             raise UsageError(f"{em.iterations} iterations in a live stream", "give 1 or more")
+        if not isinstance(em.estep, Variational) or not em.prior.standard_normal:
+            raise UsageError("a live stream has the E-step vem, for a prior N(0, I)", "leave --estep out")
+        self._kernel = em.estep
         self._em, self._block, self._held = em, block, block + lookahead
         self._encoder: EncoderStream = encoder_stream(em.noisy_encoder, self._held)
         self._noise = MovingWindow(em.noise, seed, name)
@@ -63,9 +65,10 @@ class LiveEM:
         encoding = encoding.frames(slice(self._block))
         proposal = proposal_of(encoding, self._em.prior, block, self._mask, self._em.deviation_weight)
         self._noise.begin(block, proposal.noise_power, level)
-        gain, noise = torch.ones_like(self._mask), self._noise.variance
-        target = Target(self._em.prior, block, noise, gain, self._mask, proposal.posterior, proposal.deviation)
-        total = self._run(target)
+        em = self._em
+        total = self._run(
+            ShortBlock.start(em.prior, self._kernel, em.gain, block, proposal.posterior, proposal.deviation)
+        )
         pooled, _ = opinion_pool(
             (proposal.wiener, proposal.variance),
             (total.mean(), total.variance(block)),
@@ -73,22 +76,16 @@ class LiveEM:
         )
         return pooled[0]
 
-    def _run(self, target: Target) -> FilterMoments:
+    def _run(self, block: ShortBlock) -> FilterMoments:
         """The moments of the filter of the block (1, n, F), after the iterations of EM on it."""
         em = self._em
-        state = em.estep.init(target, target.power, self._streams)
         total: FilterMoments | None = None
         for number in range(em.iterations):
-            state, _ = em.estep.step(target, state, self._streams)
-            draws = state.draws
-            gain = em.gain.update(target, draws.log_variance, draws.log_weight)
-            target = dataclasses.replace(target, gain=gain)
-            speech = target.speech_variance(draws.log_variance)
-            self._noise.refine(speech, draws.log_weight)
-            target = dataclasses.replace(target, noise=self._noise.variance)
+            block.iterate(self._noise.variance[0], self._streams)
+            self._noise.refine(block.speech)
             if number >= em.iterations - em.averaging:
-                moments = filter_moments(target, draws)
+                moments = block.moments(self._noise.variance[0])
                 total = moments if total is None else total + moments
         assert total is not None, "iterations and averaging are at least 1"
-        self._noise.end(torch.einsum("brn,brnf->bnf", draws.log_weight.exp(), speech))
+        self._noise.end(block.speech.mean(0, keepdim=True))
         return total

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 from ..errors import UsageError
+from ..numerics import TINY, VARIANCE_FLOOR
 from ..rng import Streams
 from .base import NoiseModel
-from .continuation import fit_activations
-from .multiplicative import NMFState, draw_weight, product, update_h
+from .multiplicative import NMFState, product
 
 #: Frames of the window: 1.5 s at a hop of 16 ms.
 FRAMES = 96
@@ -65,13 +65,12 @@ class MovingWindow:
         """
         self._received += power.shape[1]
         before = self._window
-        mask = power.new_ones(power.shape[:2])
         if before is None:
             factors = self._start(power)
             window = _Window(factors, power, proposed, torch.zeros_like(power).unsqueeze(1), level)
         else:
             ratio = before.level / level
-            h = fit_activations(before.factors.w, proposed, mask, UPDATES)
+            h = fitted_activations(before.factors.w[0], proposed[0]).unsqueeze(0)
             window = _Window(
                 NMFState(before.factors.w, _follow(before.factors.h * ratio, h, 1)),
                 _follow(before.power * ratio, power, 1),
@@ -85,14 +84,12 @@ class MovingWindow:
             window = dataclasses.replace(window, factors=factors)
         self._window, self._new = window, power.shape[1]
 
-    def refine(self, speech: torch.Tensor, log_weight: torch.Tensor) -> None:
-        """Update the activations of the block, given the speech variance (B, R, n, F) under draws with weights
-        (B, R, n)."""
+    def refine(self, speech: torch.Tensor) -> None:
+        """Update the activations of the block, given the speech variance (R, n, F) under draws of equal
+        weight."""
         window, block = self._current(), self._block_factors()
-        power = window.power[:, -self._new :]
-        weight = draw_weight(log_weight, power.new_ones(power.shape[:2]))
-        h = update_h(block, power, speech, weight)
-        window.factors.h[:, -self._new :] = h
+        h = step_of_activations(block.w[0], block.h[0], window.power[0, -self._new :], speech)
+        window.factors.h[0, -self._new :] = h
 
     def end(self, speech: torch.Tensor) -> None:
         """Keep the speech variance (B, n, F) of the block, and update spectra and activations of the window."""
@@ -128,6 +125,29 @@ class MovingWindow:
     def _current(self) -> _Window:
         assert self._window is not None, "begin comes first"
         return self._window
+
+
+def fitted_activations(w: torch.Tensor, variance: torch.Tensor, updates: int = UPDATES) -> torch.Tensor:
+    """Activations (n, K) with which spectra w (K, F) approximate a variance (n, F), for a few frames."""
+    h = (variance.mean(-1, keepdim=True) / len(w)).expand(-1, len(w))
+    for _ in range(updates):
+        h = step_of_activations(w, h, variance, None)
+    return h
+
+
+def step_of_activations(
+    w: torch.Tensor, h: torch.Tensor, power: torch.Tensor, speech: torch.Tensor | None
+) -> torch.Tensor:
+    """The majorise-minimise step of :func:`~vae_se.noise.multiplicative.update_h` for a few frames of one
+    stream: new activations (n, K).
+
+    w (K, F), h (n, K), power (n, F); ``speech``: its variance (R, n, F) under draws of equal weight, or None.
+    """
+    noise = (h @ w).clamp_(min=VARIANCE_FLOOR)
+    inverse = noise.reciprocal_().unsqueeze(0) if speech is None else (speech + noise).reciprocal_()
+    below = inverse.mean(0)
+    above = inverse.square_().mean(0).mul_(power)
+    return ((above @ w.T) / (below @ w.T).add_(TINY)).sqrt_().mul_(h)
 
 
 def _follow(before: torch.Tensor, new: torch.Tensor, dim: int) -> torch.Tensor:
