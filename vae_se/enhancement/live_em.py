@@ -70,11 +70,11 @@ class LiveEM:
             ShortBlock.start(em.prior, self._kernel, em.gain, block, proposal.posterior, proposal.deviation)
         )
         pooled, _ = opinion_pool(
-            (proposal.wiener, proposal.variance),
-            (total.mean(), total.variance(block)),
+            (proposal.wiener[0], proposal.variance[0]),
+            (total.mean(), total.variance(block[0])),
             self._em.encoder_weight,
         )
-        return pooled[0]
+        return pooled
 
     def _run(self, block: ShortBlock) -> FilterMoments:
         """The moments of the filter of the block (1, n, F), after the iterations of EM on it."""
@@ -87,5 +87,5 @@ class LiveEM:
                 moments = block.moments(self._noise.variance[0])
                 total = moments if total is None else total + moments
         assert total is not None, "iterations and averaging are at least 1"
-        self._noise.end(block.speech.mean(0, keepdim=True))
+        self._noise.end(block.speech)
         return total

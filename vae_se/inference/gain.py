@@ -55,17 +55,17 @@ class Gain:
             total = share.sum(-1)
             return share.mul_(inverse).mul_(part.power.unsqueeze(1)).sum(-1), total
 
-        a, b = ((weight * total).sum(1) for total in blockwise(of_block, log_variance))
+        # Both sums have a factor g' too many.
+        a, b = ((weight * total).sum(1) / gain for total in blockwise(of_block, log_variance))
         return torch.where(target.mask > 0, self.minimiser(a, b, gain), gain)
 
     def minimiser(self, a: torch.Tensor, b: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
-        """The new g (..., N) from the present ``gain`` g' and its sums over draws and bins, (..., N).
+        """The new g (..., N) from the present ``gain`` and the sums ``a`` and ``b`` of the class, all (..., N).
 
-        ``a``: sum_r w_r sum_f |x|^2 g' v / V^2; ``b``: sum_r w_r sum_f g' v / V. Not for the kind "fixed".
+        Not for the kind "fixed".
         """
-        # Both sums have a factor g' too many.
-        a, b, c = a / gain, b / gain, self.concentration
         if self.kind == "file":
             a, b = a.sum(-1, keepdim=True), b.sum(-1, keepdim=True)
+        c = self.concentration
         new = (c + torch.sqrt(c * c + 4 * (b + c) * a * gain.square())) / (2 * (b + c)).clamp(min=1e-30)
         return new.clamp(*_RANGE)

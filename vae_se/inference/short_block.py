@@ -12,6 +12,7 @@ import dataclasses
 
 import torch
 
+from ..blocks import mean_over_draws
 from ..priors.base import LatentPrior
 from ..priors.posterior import Posterior
 from ..rng import Streams
@@ -66,21 +67,22 @@ class ShortBlock:
             share = speech * inverse
             slope = share * inverse.mul_(self.power).sub_(1)
             by_z = derivative(slope)
-            by_mean = by_z.mean(0) - mean
-            by_log_variance = 0.5 * (std * (by_z * epsilon).mean(0) - std.square() + 1)
+            by_mean = mean_over_draws(by_z) - mean
+            by_log_variance = 0.5 * (std * mean_over_draws(by_z * epsilon) - std.square() + 1)
             adam = self.adam.ascend(torch.stack([by_mean, by_log_variance]), self.kernel.learning_rate)
             adam.parameters[1].clamp_(*LOG_VARIANCE_RANGE)
             self.adam = adam
         if self.gain_rule.kind != "fixed":
-            below = share.sum(-1).mean(0)
-            above = slope.sum(-1).mean(0) + below
-            gain = self.gain_rule.minimiser(above, below, self.gain[:, 0]).unsqueeze(-1)
+            below = mean_over_draws(share.sum(-1))
+            above = mean_over_draws(slope.sum(-1)) + below
+            old = self.gain[:, 0]
+            gain = self.gain_rule.minimiser(above / old, below / old, old).unsqueeze(-1)
             speech.mul_(gain / self.gain)
             self.gain = gain
         self.speech = speech
 
     def moments(self, noise: torch.Tensor) -> FilterMoments:
-        """The moments (1, n, F) of the filter under the last draws, given the variance of the ``noise``."""
+        """The moments (n, F) of the filter under the last draws, given the variance of the ``noise``."""
         share = self.speech / (self.speech + noise)
-        first, second = share.mean(0, keepdim=True), share.square().mean(0, keepdim=True)
+        first, second = mean_over_draws(share), mean_over_draws(share.square())
         return FilterMoments(first, second, first * noise)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ..errors import UsageError
+from ..blocks import mean_over_draws
 from ..numerics import TINY, VARIANCE_FLOOR
 from ..rng import Streams
 from .base import NoiseModel
@@ -92,9 +93,9 @@ class MovingWindow:
         window.factors.h[0, -self._new :] = h
 
     def end(self, speech: torch.Tensor) -> None:
-        """Keep the speech variance (B, n, F) of the block, and update spectra and activations of the window."""
+        """Keep the mean of the speech variance (R, n, F) of the block, and update spectra and activations of the window."""
         window = self._current()
-        window.speech[:, 0, -self._new :] = speech
+        window.speech[0, 0, -self._new :] = mean_over_draws(speech)
         factors = self._update(window.factors, window.power, window.speech, 1)
         self._window = dataclasses.replace(window, factors=factors)
 
@@ -145,8 +146,7 @@ def step_of_activations(
     """
     noise = (h @ w).clamp_(min=VARIANCE_FLOOR)
     inverse = noise.reciprocal_().unsqueeze(0) if speech is None else (speech + noise).reciprocal_()
-    below = inverse.mean(0)
-    above = inverse.square_().mean(0).mul_(power)
+    below, above = mean_over_draws(inverse), mean_over_draws(inverse.square()) * power
     return ((above @ w.T) / (below @ w.T).add_(TINY)).sqrt_().mul_(h)
 
 

@@ -9,8 +9,8 @@ from torch import nn
 
 from ..errors import UsageError
 from ..numerics import POWER_FLOOR
-from .causal_stream import CausalStream
 from .convolutional import ConvolutionalNoisyEncoder
+from .convolutional_stream import ConvolutionalStream
 from .network import NoisyEncoder, NoisyEncoding
 from .past import MEAN_FRAMES
 
@@ -36,11 +36,11 @@ def encoder_stream(encoder: object, tail: int) -> EncoderStream:
     recurrent network carries the state of its forward layers. Any other network reads a rolling window.
     Raises UsageError for an object that is no noisy encoder.
     """
-    if isinstance(encoder, ConvolutionalNoisyEncoder) and encoder.causal:
-        return CausalStream(encoder, tail)
+    if isinstance(encoder, ConvolutionalNoisyEncoder):
+        return ConvolutionalStream(encoder, tail, REVISED)
     if isinstance(encoder, NoisyEncoder) and not encoder.causal:
         return RecurrentStream(encoder, tail)
-    if isinstance(encoder, ConvolutionalNoisyEncoder | NoisyEncoder):
+    if isinstance(encoder, NoisyEncoder):
         return WindowStream(encoder, tail)
     raise UsageError("a live stream needs a noisy encoder", "take a prior that has one: default")
 
@@ -49,7 +49,7 @@ class WindowStream:
     """Runs ``encoder`` on the last ``window`` frames for every block."""
 
     def __init__(
-        self, encoder: NoisyEncoder | ConvolutionalNoisyEncoder, tail: int, window: int = WINDOW
+        self, encoder: NoisyEncoder, tail: int, window: int = WINDOW
     ) -> None:
         self._encoder, self._tail, self._window = encoder, tail, max(window, tail)
         self._power: torch.Tensor | None = None
