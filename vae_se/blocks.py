@@ -90,4 +90,4 @@ def mean_over_draws(values: torch.Tensor) -> torch.Tensor:
     >>> mean_over_draws(torch.tensor([[1.0], [3.0]]))
     tensor([2.])
     """
-    return values[0] if len(values) == 1 else values.mean(0)
+    return values[0] if values.shape[0] == 1 else values.mean(0)

@@ -94,6 +94,9 @@ def test_a_synthesis_window_that_cannot_be(span):
 def test_a_live_stream_takes_the_causal_noisy_encoder(given, taken):
     config = Config().override({"inference.noisy_encoder": given})
     assert LiveEnhancer.adapted(config).inference.noisy_encoder == taken
+    assert LiveEnhancer.adapted(config, latency=0.096).inference.noisy_encoder == taken
+    # A look-ahead is for the two-way one.
+    assert LiveEnhancer.adapted(config, latency=0.304).inference.noisy_encoder == given
 
 
 def test_the_shipped_prior_has_a_causal_noisy_encoder_for_calls():
@@ -186,6 +189,20 @@ def test_a_causal_network_in_parts_is_the_network_on_the_whole(sizes):
         assert_same_encoding(found, whole.frames(slice(max(0, at - 8), at)))
 
 
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_change_of_level_reaches_what_was_heard_before(causal):
+    """The mean spectrum, and the window of a two-way network, are those of the power at the new level."""
+    net = random_encoder(ConvolutionalNoisyEncoder, causal=causal)
+    power = random_power(24) + 0.1
+    one, two = ConvolutionalStream(net, 4, revised=30), ConvolutionalStream(net, 4, revised=30)
+    one.push(power[:, :20], 4.0)
+    two.push(power[:, :20], 0.5)
+    found, expected = one.push(power[:, 20:], 0.5), two.push(power[:, 20:], 0.5)
+    torch.testing.assert_close(one._sum, two._sum, atol=1e-3, rtol=1e-4)
+    if not causal:
+        torch.testing.assert_close(found.log_noise, expected.log_noise, atol=1e-3, rtol=1e-3)
+
+
 def test_a_two_way_network_in_parts():
     """As long as no frame has left the window it is the network on what has been received. Afterwards, earlier
     frames keep what their layers had."""
@@ -263,7 +280,7 @@ def test_the_noise_of_a_stream_is_learnt():
 
 def test_blocks_do_not_grow(enhancer, monkeypatch):
     """What a stream keeps is bounded: the buffers have the same size after one second and after three."""
-    monkeypatch.setattr(live_channel, "MOST_BLOCK", 3)
+    monkeypatch.setattr(live_channel, "MOST_BLOCK_TWO_WAY", 3)
     live = LiveEnhancer(enhancer, 16000, latency=0.304)
     sizes = []
     for _ in range(2):

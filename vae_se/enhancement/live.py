@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from ..config import Config
 from ..device import usual_torch
 from .enhancer import Enhancer
-from .live_channel import LiveChannel, LiveDelay
+from .live_channel import TWO_WAY, LiveChannel, LiveDelay
 from .stream import Stream
 
 #: Largest delay in seconds, unless another is asked for.
@@ -54,9 +54,10 @@ class LiveEnhancer(Stream):
         ]  # fmt: skip
 
     @classmethod
-    def adapted(cls, config: Config) -> Config:
-        """The noisy encoder ``auto`` is the causal one: a two-way one reads a window again for every block."""
-        if config.inference.noisy_encoder == "auto":
+    def adapted(cls, config: Config, **options: Any) -> Config:
+        """The noisy encoder ``auto`` is the causal one, unless the latency leaves a look-ahead of
+        :data:`~vae_se.enhancement.live_channel.TWO_WAY`."""
+        if config.inference.noisy_encoder == "auto" and options.get("latency", LATENCY) < TWO_WAY:
             return config.override({"inference.noisy_encoder": "causal"})
         return config
 

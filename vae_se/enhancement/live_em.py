@@ -25,8 +25,8 @@ class LiveEM:
     noise spectra take one M-step over a moving window (:class:`~vae_se.noise.moving_window.MovingWindow`). The
     cost of a block does not depend on the look-ahead or on what came before.
 
-    Raises UsageError for a prior that ties the frames together, for a prior without a noisy encoder, and for a
-    noise model without spectra.
+    Raises UsageError for a prior that ties the frames together, for a prior without a noisy encoder, for a
+    noise model without spectra, and for another E-step than ``vem``.
     """
 
     def __init__(
@@ -58,21 +58,21 @@ class LiveEM:
         """
         level = scale**2
         self._power = torch.cat([self._power, power.unsqueeze(0)], 1)[:, -self._held :]
-        encoding = self._encoder.push(power.unsqueeze(0) / level + POWER_FLOOR)
+        encoding = self._encoder.push(power.unsqueeze(0) + level * POWER_FLOOR, level)
         if self._power.shape[1] < self._held:
             return None
+        em = self._em
         block = self._power[:, : self._block] / level + POWER_FLOOR
         encoding = encoding.frames(slice(self._block))
-        proposal = proposal_of(encoding, self._em.prior, block, self._mask, self._em.deviation_weight)
+        proposal = proposal_of(encoding, em.prior, block, self._mask, em.deviation_weight)
         self._noise.begin(block, proposal.noise_power, level)
-        em = self._em
         total = self._run(
             ShortBlock.start(em.prior, self._kernel, em.gain, block, proposal.posterior, proposal.deviation)
         )
         pooled, _ = opinion_pool(
             (proposal.wiener[0], proposal.variance[0]),
             (total.mean(), total.variance(block[0])),
-            self._em.encoder_weight,
+            em.encoder_weight,
         )
         return pooled
 
@@ -80,11 +80,13 @@ class LiveEM:
         """The moments of the filter of the block (1, n, F), after the iterations of EM on it."""
         em = self._em
         total: FilterMoments | None = None
+        noise = self._noise.variance[0]
         for number in range(em.iterations):
-            block.iterate(self._noise.variance[0], self._streams)
+            block.iterate(noise, self._streams)
             self._noise.refine(block.speech)
+            noise = self._noise.variance[0]
             if number >= em.iterations - em.averaging:
-                moments = block.moments(self._noise.variance[0])
+                moments = block.moments(noise)
                 total = moments if total is None else total + moments
         assert total is not None, "iterations and averaging are at least 1"
         self._noise.end(block.speech)

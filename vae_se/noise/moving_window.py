@@ -20,6 +20,9 @@ FRAMES = 96
 #: The spectra are fitted to the variance that the noisy encoder proposes until the stream has this many frames.
 FITTED_FRAMES = 64
 
+#: Blocks per M-step of the spectra, which change slowly.
+BLOCKS = 2
+
 #: Updates of that fit in each block, and of the fit of a new block's activations.
 UPDATES = 5
 
@@ -52,7 +55,7 @@ class MovingWindow:
     def __init__(self, model: NoiseModel[Any], seed: int, name: str) -> None:
         self._model, self._seed, self._name = model, seed, name
         self._window: _Window | None = None
-        self._received = 0
+        self._received = self._blocks = 0
 
     @property
     def variance(self) -> torch.Tensor:
@@ -93,9 +96,13 @@ class MovingWindow:
         window.factors.h[0, -self._new :] = h
 
     def end(self, speech: torch.Tensor) -> None:
-        """Keep the mean of the speech variance (R, n, F) of the block, and update spectra and activations of the window."""
+        """Keep the mean of the speech variance (R, n, F) of the block; after every second block, update spectra
+        and activations of the window."""
         window = self._current()
         window.speech[0, 0, -self._new :] = mean_over_draws(speech)
+        self._blocks += 1
+        if self._blocks % BLOCKS:
+            return
         factors = self._update(window.factors, window.power, window.speech, 1)
         self._window = dataclasses.replace(window, factors=factors)
 

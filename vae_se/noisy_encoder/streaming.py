@@ -24,9 +24,12 @@ REVISED = 24
 class EncoderStream(Protocol):
     """A noisy encoder that takes the frames of a stream in parts."""
 
-    def push(self, power: torch.Tensor) -> NoisyEncoding:
-        """Take the next frames, ``power`` (B, n, F) at the prior's level; the encoding of the last ``tail``
-        frames received (fewer at the beginning)."""
+    def push(self, power: torch.Tensor, level: float = 1.0) -> NoisyEncoding:
+        """Take the next frames, ``power`` (1, n, F); the encoding of the last ``tail`` frames received (fewer
+        at the beginning).
+
+        ``level``: power by which that of the stream is divided for the prior's level, as known by now.
+        """
 
 
 def encoder_stream(encoder: object, tail: int) -> EncoderStream:
@@ -54,11 +57,12 @@ class WindowStream:
         self._encoder, self._tail, self._window = encoder, tail, max(window, tail)
         self._power: torch.Tensor | None = None
 
-    def push(self, power: torch.Tensor) -> NoisyEncoding:
+    def push(self, power: torch.Tensor, level: float = 1.0) -> NoisyEncoding:
         """The encoding of the last frames, see :class:`EncoderStream`."""
         joined = power if self._power is None else torch.cat([self._power, power], 1)
         self._power = joined[:, -self._window :]
-        encoding = self._encoder(self._power, torch.ones(self._power.shape[:2], device=power.device))
+        power = self._power / level
+        encoding = self._encoder(power, torch.ones(self._power.shape[:2], device=power.device))
         return encoding.frames(slice(-self._tail, None))
 
 
@@ -82,10 +86,10 @@ class RecurrentStream:
         self._sum: torch.Tensor | float = 0.0
         self._count = 0.0
 
-    def push(self, power: torch.Tensor) -> NoisyEncoding:
+    def push(self, power: torch.Tensor, level: float = 1.0) -> NoisyEncoding:
         """The encoding of the last frames, see :class:`EncoderStream`."""
         net, new = self._encoder, power.shape[1]
-        standard = (torch.log(power + POWER_FLOOR) - net.log_power_mean) / net.log_power_std
+        standard = (torch.log(power / level + POWER_FLOOR) - net.log_power_mean) / net.log_power_std
         keep = min(1.0, MEAN_FRAMES / (self._count + new))
         self._sum, self._count = (self._sum + standard.sum(1, keepdim=True)) * keep, (self._count + new) * keep
         mean = self._sum / self._count
