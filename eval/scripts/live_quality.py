@@ -4,7 +4,8 @@
 
 Validation mixtures of SHARED at -5 to 15 dB, 4 to 6 s each, into streams that begin with them. The reference is
 the preset `fast` on the whole recording, with the two-way noisy encoder and with the causal one. Streams with a
-two-way network read the last frames again for every block, those with a causal one read each frame once. Processor time is that of one thread, start-up apart.
+two-way network read the last frames again for every block, those with a causal one read each frame once.
+Processor time is that of one thread, start-up apart.
 """
 
 from __future__ import annotations

@@ -20,13 +20,14 @@ class LiveEnhancer(Stream):
 
     ``enhancer``: prior and settings; :meth:`from_pretrained` makes one with the settings for live streams.
     ``rate`` in Hz and ``channels``: of the stream. ``latency``: the largest delay of a sample in seconds, from
-    32 ms; up to 96 ms it is spent on the window and the block, beyond that on a look-ahead of the noisy encoder
-    (:class:`~vae_se.enhancement.live_channel.LiveDelay`). ``level`` and ``name``: as of
-    :class:`~vae_se.enhancement.online.OnlineEnhancer`. The output does not depend on how the stream is split,
-    and is as long as the input.
+    32 ms; up to 96 ms it is spent on the window and the block, beyond that on a look-ahead
+    (:class:`~vae_se.enhancement.live_channel.LiveDelay`), which from 200 ms serves the two-way noisy encoder.
+    ``level`` and ``name``: as of :class:`~vae_se.enhancement.online.OnlineEnhancer`. The output does not depend
+    on how the stream is split, and is as long as the input.
 
     Raises UsageError for a latency that is too short, for a prior that ties the frames together or has no noisy
-    encoder, for a noise model without spectra, and for settings that need the whole recording.
+    encoder, for a noise model without spectra, for another E-step than ``vem``, and for settings that need the
+    whole recording.
     """
 
     #: The iterations of a block are all that its frames get.

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from ..errors import UsageError
 from ..blocks import mean_over_draws
+from ..errors import UsageError
 from ..numerics import TINY, VARIANCE_FLOOR
 from ..rng import Streams
 from .base import NoiseModel
@@ -30,7 +30,8 @@ UPDATES = 5
 @dataclasses.dataclass(frozen=True)
 class _Window:
     """The last frames, at the power scale of the last block: factors, power |x|^2 (B, N, F), the variance of
-    the noise that was proposed (B, N, F) and that of the speech (B, 1, N, F), up to the last block."""
+    the noise that was proposed (B, N, F; of the block alone after the first second) and that of the speech
+    (B, 1, N, F), up to the last block."""
 
     factors: NMFState
     power: torch.Tensor
@@ -45,8 +46,8 @@ class MovingWindow:
 
     :meth:`begin` takes a block of frames, whose activations start at a fit to the variance that a noisy encoder
     proposes. :meth:`refine` updates them given draws of the speech. :meth:`end` keeps the speech variance of
-    the block and runs one M-step over the window, in which the speech of earlier frames stays as it was
-    estimated. In the first second the spectra are fitted to the proposed variances.
+    the block and, after every second block, runs one M-step over the window, in which the speech of earlier
+    frames stays as it was estimated. In the first second the spectra are fitted to the proposed variances.
 
     ``model``: a noise model whose state is a factorisation; UsageError for any other. ``name`` and ``seed``
     select the random numbers of its start.
@@ -68,7 +69,7 @@ class MovingWindow:
         ``level``: the power that both were divided by.
         """
         self._received += power.shape[1]
-        before = self._window
+        fitting, before = self._received <= FITTED_FRAMES, self._window
         if before is None:
             factors = self._start(power)
             window = _Window(factors, power, proposed, torch.zeros_like(power).unsqueeze(1), level)
@@ -78,11 +79,11 @@ class MovingWindow:
             window = _Window(
                 NMFState(before.factors.w, _follow(before.factors.h * ratio, h, 1)),
                 _follow(before.power * ratio, power, 1),
-                _follow(before.proposed * ratio, proposed, 1),
+                _follow(before.proposed * ratio, proposed, 1) if fitting else proposed,
                 _follow(before.speech * ratio, torch.zeros_like(power).unsqueeze(1), 2),
                 level,
             )
-        if self._received <= FITTED_FRAMES:
+        if fitting:
             silence = torch.zeros_like(window.speech)
             factors = self._update(window.factors, window.proposed, silence, UPDATES)
             window = dataclasses.replace(window, factors=factors)

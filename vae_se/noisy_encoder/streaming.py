@@ -51,9 +51,7 @@ def encoder_stream(encoder: object, tail: int) -> EncoderStream:
 class WindowStream:
     """Runs ``encoder`` on the last ``window`` frames for every block."""
 
-    def __init__(
-        self, encoder: NoisyEncoder, tail: int, window: int = WINDOW
-    ) -> None:
+    def __init__(self, encoder: NoisyEncoder, tail: int, window: int = WINDOW) -> None:
         self._encoder, self._tail, self._window = encoder, tail, max(window, tail)
         self._power: torch.Tensor | None = None
 
