@@ -15,7 +15,7 @@ from vae_se.enhancement.live_channel import LiveDelay
 from vae_se.enhancement.live_em import LiveEM
 from vae_se.enhancement.live_frames import LiveFrames, synthesis_window
 from vae_se.errors import PriorError, UsageError
-from vae_se.noise import NOISES
+from vae_se.noise import NOISES, moving_window
 from vae_se.noise.moving_window import FRAMES, MovingWindow
 from vae_se.noisy_encoder import streaming
 from vae_se.noisy_encoder.convolutional import ConvolutionalNoisyEncoder
@@ -276,6 +276,26 @@ def test_the_noise_of_a_stream_is_learnt():
     ratio = noise.variance / true
     assert (ratio - ratio.log() - 1).mean() < 0.1
     assert noise._window.power.shape[1] == FRAMES
+
+
+def test_a_noise_that_begins_is_followed(monkeypatch):
+    """The spectra of a stream are fitted to a proposed noise that they cannot describe."""
+
+    def misfit():
+        """After a second and a half of steady noise, the divergence in the third block of a loud one."""
+        noise = MovingWindow(NOISES["nmf"](rank=4, signal=SignalSpec(16000, 64, 16)), 0, "")
+        hum, bang = torch.full((1, 2, 33), 1.0), torch.full((1, 2, 33), 0.1)
+        bang[..., 20:] = 100.0
+        for variance in [hum] * 48 + [bang] * 3:
+            noise.begin(variance, variance, 1.0)
+            ratio = variance / noise.variance
+            noise.end(torch.zeros(1, 2, 33))
+        return (ratio - ratio.log() - 1).mean()
+
+    with_fits = misfit()
+    monkeypatch.setattr(moving_window, "NEW", float("inf"))
+    without = misfit()
+    assert with_fits < 0.5 * without
 
 
 def test_blocks_do_not_grow(enhancer, monkeypatch):

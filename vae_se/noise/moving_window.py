@@ -9,6 +9,7 @@ import torch
 
 from ..blocks import mean_over_draws
 from ..errors import UsageError
+from ..likelihood import itakura_saito
 from ..numerics import TINY, VARIANCE_FLOOR
 from ..rng import Streams
 from .base import NoiseModel
@@ -20,6 +21,10 @@ FRAMES = 96
 #: The spectra are fitted to the variance that the noisy encoder proposes until the stream has this many frames.
 FITTED_FRAMES = 64
 
+#: Divergence of a frame's proposed variance from W H, in nats per bin, from which the spectra are fitted to the
+#: proposed variances again: a noise has begun that was not there before. The median of frames is 0.7.
+NEW = 1.5
+
 #: Blocks per M-step of the spectra, which change slowly.
 BLOCKS = 2
 
@@ -30,8 +35,7 @@ UPDATES = 5
 @dataclasses.dataclass(frozen=True)
 class _Window:
     """The last frames, at the power scale of the last block: factors, power |x|^2 (B, N, F), the variance of
-    the noise that was proposed (B, N, F; of the block alone after the first second) and that of the speech
-    (B, 1, N, F), up to the last block."""
+    the noise that was proposed (B, N, F) and that of the speech (B, 1, N, F), up to the last block."""
 
     factors: NMFState
     power: torch.Tensor
@@ -47,7 +51,8 @@ class MovingWindow:
     :meth:`begin` takes a block of frames, whose activations start at a fit to the variance that a noisy encoder
     proposes. :meth:`refine` updates them given draws of the speech. :meth:`end` keeps the speech variance of
     the block and, after every second block, runs one M-step over the window, in which the speech of earlier
-    frames stays as it was estimated. In the first second the spectra are fitted to the proposed variances.
+    frames stays as it was estimated. In the first second, and where a noise begins that W H cannot describe,
+    the spectra are fitted to the proposed variances.
 
     ``model``: a noise model whose state is a factorisation; UsageError for any other. ``name`` and ``seed``
     select the random numbers of its start.
@@ -69,7 +74,7 @@ class MovingWindow:
         ``level``: the power that both were divided by.
         """
         self._received += power.shape[1]
-        fitting, before = self._received <= FITTED_FRAMES, self._window
+        before = self._window
         if before is None:
             factors = self._start(power)
             window = _Window(factors, power, proposed, torch.zeros_like(power).unsqueeze(1), level)
@@ -79,15 +84,20 @@ class MovingWindow:
             window = _Window(
                 NMFState(before.factors.w, _follow(before.factors.h * ratio, h, 1)),
                 _follow(before.power * ratio, power, 1),
-                _follow(before.proposed * ratio, proposed, 1) if fitting else proposed,
+                _follow(before.proposed * ratio, proposed, 1),
                 _follow(before.speech * ratio, torch.zeros_like(power).unsqueeze(1), 2),
                 level,
             )
-        if fitting:
+        if self._received <= FITTED_FRAMES or self._is_new(window, proposed):
             silence = torch.zeros_like(window.speech)
             factors = self._update(window.factors, window.proposed, silence, UPDATES)
             window = dataclasses.replace(window, factors=factors)
         self._window, self._new = window, power.shape[1]
+
+    def _is_new(self, window: _Window, proposed: torch.Tensor) -> bool:
+        """Whether the spectra fail to describe the proposed variance (1, n, F) of a frame of the block."""
+        factors = NMFState(window.factors.w, window.factors.h[:, -proposed.shape[1] :])
+        return bool((itakura_saito(proposed, product(factors)).mean(-1) > NEW).any())
 
     def refine(self, speech: torch.Tensor) -> None:
         """Update the activations of the block, given the speech variance (R, n, F) under draws of equal

@@ -118,8 +118,8 @@ class ConvolutionalStream:
         return joined
 
     def _with_context(self, key: str, values: torch.Tensor, reach: int, dim: int) -> torch.Tensor:
-        """``values`` of the window, with what a kernel of three frames, ``reach`` frames apart, needs beside them
-        along ``dim``: the past, and zeros after the last frame if the network is two-way."""
+        """``values`` of the window with the frames beside them, along ``dim``, that a kernel of three frames,
+        ``reach`` apart, needs: the past, and zeros after the last frame if the network is two-way."""
         past, after = (reach, reach) if self._revised else (2 * reach, 0)
         kept = self._kept.get(key)
         if kept is None or after:
