@@ -13,7 +13,7 @@ import dataclasses
 import torch
 
 from ..blocks import mean_over_draws
-from ..priors.base import LatentPrior
+from ..priors.base import SpeechPrior
 from ..priors.posterior import Posterior
 from ..rng import Streams
 from .estep.gradient import Adam
@@ -30,7 +30,7 @@ class ShortBlock:
     ``gain`` (n, 1). ``speech``: variance of the speech (R, n, F) under the last draws.
     """
 
-    prior: LatentPrior
+    prior: SpeechPrior
     kernel: Variational
     gain_rule: Gain
     power: torch.Tensor
@@ -42,7 +42,7 @@ class ShortBlock:
     @classmethod
     def start(
         cls,
-        prior: LatentPrior,
+        prior: SpeechPrior,
         kernel: Variational,
         gain_rule: Gain,
         power: torch.Tensor,

@@ -45,12 +45,6 @@ class LatentPrior(Protocol):
         An autoregressive prior conditions on its own expected past here, frame by frame.
         """
 
-    def decode_with_derivative(
-        self, z: torch.Tensor
-    ) -> tuple[torch.Tensor, Callable[[torch.Tensor], torch.Tensor]]:
-        """Log-variances of latents z, and the function that maps the derivative of a scalar by them to its
-        derivative by ``z``. Only for priors with ``factorised`` frames."""
-
     def log_prior(self, z: torch.Tensor) -> torch.Tensor:
         """log p(z_n | z_1..n-1), (B, R, N): the terms of the chain rule, which sum to log p(z)."""
 
@@ -112,6 +106,12 @@ class SpeechPrior(LatentPrior, Protocol):
     def driven_by(self, drive: torch.Tensor) -> SpeechPrior:
         """The same prior, conditioned on the activity ``drive`` (B, N, U); only where ``takes_activity``."""
 
+    def decode_with_derivative(
+        self, z: torch.Tensor
+    ) -> tuple[torch.Tensor, Callable[[torch.Tensor], torch.Tensor]]:
+        """Log-variances of latents z, and the function that maps the derivative of a scalar by them to its
+        derivative by ``z``. Only for priors with ``factorised`` frames."""
+
     def compress(self, error: float) -> int | None:
         """Make ``decode`` cheaper at a root mean square error of at most ``error`` nats.
 
@@ -156,7 +156,7 @@ class PriorModule(nn.Module, SpeechPrior):
     def decode_with_derivative(
         self, z: torch.Tensor
     ) -> tuple[torch.Tensor, Callable[[torch.Tensor], torch.Tensor]]:
-        """See :class:`LatentPrior`; by autograd."""
+        """See :class:`SpeechPrior`; by autograd."""
         with torch.enable_grad():
             leaf = z.detach().requires_grad_()
             log_variance = self.decode(leaf)

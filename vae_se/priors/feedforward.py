@@ -79,7 +79,7 @@ class FeedForward(Standardising, FramePrior[Q]):
     def decode_with_derivative(
         self, z: torch.Tensor
     ) -> tuple[torch.Tensor, Callable[[torch.Tensor], torch.Tensor]]:
-        """See :class:`~vae_se.priors.base.LatentPrior`. SiLU in full precision has a closed form here, which
+        """See :class:`~vae_se.priors.base.SpeechPrior`. SiLU in full precision has a closed form here, which
         takes a third of the time of autograd for a few frames."""
         if self.activation != "silu" or self.factors is not None:
             return super().decode_with_derivative(z)
@@ -88,7 +88,7 @@ class FeedForward(Standardising, FramePrior[Q]):
         for layer in layers:
             inputs.append(functional.linear(hidden, layer.weight, layer.bias))
             hidden = functional.silu(inputs[-1])
-        outward = [(self.output.weight, self.output.bias)]
+        outward: list[tuple[torch.Tensor, torch.Tensor | None]] = [(self.output.weight, self.output.bias)]
         if self.thin_in is not None:
             outward = [(self.thin_in, None), (self.thin_out, self.thin_bias)]
         for weight, bias in outward:
