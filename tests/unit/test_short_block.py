@@ -15,6 +15,7 @@ from vae_se.inference.wiener import filter_moments
 from vae_se.noise.continuation import fit_activations
 from vae_se.noise.moving_window import fitted_activations, step_of_activations
 from vae_se.noise.multiplicative import NMFState, draw_weight, product, update_h
+from vae_se.numerics import FIT_UPDATES
 from vae_se.priors import PRIORS
 from vae_se.rng import Streams
 from vae_se.signal_spec import SignalSpec
@@ -86,5 +87,5 @@ def test_the_derivative_of_the_decoder(activation, thin):
 
 def test_activations_of_a_few_frames():
     w, variance = random(3, BINS), random(2, BINS, seed=1)
-    expected = fit_activations(w.unsqueeze(0), variance.unsqueeze(0), torch.ones(1, 2), 5)
-    torch.testing.assert_close(fitted_activations(w, variance, 5), expected[0])
+    expected = fit_activations(w.unsqueeze(0), variance.unsqueeze(0), torch.ones(1, 2))
+    torch.testing.assert_close(fitted_activations(w, variance, FIT_UPDATES), expected[0])
