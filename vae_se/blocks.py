@@ -82,3 +82,12 @@ def _joined(function: OfBlock, frames: int, blocks: list[slice]) -> tuple[torch.
 
     each(store, blocks)
     return tuple(results)
+
+
+def mean_over_draws(values: torch.Tensor) -> torch.Tensor:
+    """The mean over R of (R, ...); for one draw without an operation.
+
+    >>> mean_over_draws(torch.tensor([[1.0], [3.0]]))
+    tensor([2.])
+    """
+    return values[0] if values.shape[0] == 1 else values.mean(0)

@@ -15,10 +15,11 @@ from vae_se.enhancement.live_channel import LiveDelay
 from vae_se.enhancement.live_em import LiveEM
 from vae_se.enhancement.live_frames import LiveFrames, synthesis_window
 from vae_se.errors import PriorError, UsageError
-from vae_se.noise import NOISES
+from vae_se.noise import NOISES, moving_window
 from vae_se.noise.moving_window import FRAMES, MovingWindow
 from vae_se.noisy_encoder import streaming
 from vae_se.noisy_encoder.convolutional import ConvolutionalNoisyEncoder
+from vae_se.noisy_encoder.convolutional_stream import ConvolutionalStream
 from vae_se.noisy_encoder.network import NoisyEncoder
 from vae_se.noisy_encoder.store import save_noisy_encoder
 from vae_se.priors import load_prior
@@ -93,6 +94,9 @@ def test_a_synthesis_window_that_cannot_be(span):
 def test_a_live_stream_takes_the_causal_noisy_encoder(given, taken):
     config = Config().override({"inference.noisy_encoder": given})
     assert LiveEnhancer.adapted(config).inference.noisy_encoder == taken
+    assert LiveEnhancer.adapted(config, latency=0.096).inference.noisy_encoder == taken
+    # A look-ahead is for the two-way one.
+    assert LiveEnhancer.adapted(config, latency=0.304).inference.noisy_encoder == given
 
 
 def test_the_shipped_prior_has_a_causal_noisy_encoder_for_calls():
@@ -166,23 +170,63 @@ def test_what_cannot_be_live(enhancer, tiny_prior):
     without = Enhancer.from_pretrained(tiny_prior, inference__noisy_encoder=None, **QUICK)
     with pytest.raises(UsageError, match="needs a noisy encoder"):
         LiveEnhancer(without, 16000)
+    with pytest.raises(UsageError, match="has the E-step vem"):
+        LiveEnhancer(Enhancer.from_pretrained(tiny_prior, estep__name="mh", **QUICK), 16000)
     with pytest.raises(UsageError, match="0 iterations"):
         LiveEnhancer(Enhancer.from_pretrained(tiny_prior, **QUICK | {"inference__iterations": 0}), 16000)
 
 
-def test_a_causal_network_in_parts_is_the_network_on_the_whole():
+@pytest.mark.parametrize("sizes", [[1, 2, 3, 5, 40, 1, 30, 7], [2] * 40])
+def test_a_causal_network_in_parts_is_the_network_on_the_whole(sizes):
     net = random_encoder(ConvolutionalNoisyEncoder, causal=True)
     power = random_power(150)
     whole = net(power, torch.ones(1, 150))
-    stream = streaming.encoder_stream(net, 8)
-    assert isinstance(stream, streaming.CausalStream)
-    at = 0
-    for size in [1, 2, 3, 5, 40, 1, 30, 7]:
+    stream, at = streaming.encoder_stream(net, 8), 0
+    assert isinstance(stream, ConvolutionalStream)
+    for size in sizes:
         found = stream.push(power[:, at : at + size])
         at += size
-        kept = slice(max(0, at - 8), at)
-        for one, two in ((found.posterior.mean, whole.posterior.mean), (found.log_noise, whole.log_noise)):
-            torch.testing.assert_close(one, two[:, kept], atol=1e-4, rtol=1e-4)
+        assert_same_encoding(found, whole.frames(slice(max(0, at - 8), at)))
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_change_of_level_reaches_what_was_heard_before(causal):
+    """The mean spectrum, and the window of a two-way network, are those of the power at the new level."""
+    net = random_encoder(ConvolutionalNoisyEncoder, causal=causal)
+    power = random_power(24) + 0.1
+    one, two = ConvolutionalStream(net, 4, revised=30), ConvolutionalStream(net, 4, revised=30)
+    one.push(power[:, :20], 4.0)
+    two.push(power[:, :20], 0.5)
+    found, expected = one.push(power[:, 20:], 0.5), two.push(power[:, 20:], 0.5)
+    torch.testing.assert_close(one._sum, two._sum, atol=1e-3, rtol=1e-4)
+    if not causal:
+        torch.testing.assert_close(found.log_noise, expected.log_noise, atol=1e-3, rtol=1e-3)
+
+
+def test_a_two_way_network_in_parts():
+    """As long as no frame has left the window it is the network on what has been received. Afterwards, earlier
+    frames keep what their layers had."""
+    net = random_encoder(ConvolutionalNoisyEncoder)
+    power = random_power(90)
+    stream = ConvolutionalStream(net, 6, revised=40)
+    for end in range(4, 92, 4):
+        found = stream.push(power[:, end - 4 : end])
+        whole = net(power[:, :end], torch.ones(1, min(end, 90)))
+        expected = whole.frames(slice(-6, None))
+        if end <= 40:
+            assert_same_encoding(found, expected)
+    error = (found.posterior.mean - expected.posterior.mean).abs().mean()
+    assert error < 0.1 * whole.posterior.mean.std()
+
+
+def assert_same_encoding(one, two):
+    for a, b in (
+        (one.posterior.mean, two.posterior.mean),
+        (one.posterior.log_variance, two.posterior.log_variance),
+        (one.log_noise, two.log_noise),
+        (one.log_deviation, two.log_deviation),
+    ):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
 
 
 def test_a_recurrent_network_in_parts():
@@ -203,12 +247,8 @@ def test_a_recurrent_network_in_parts():
     assert (found.posterior.mean - whole.posterior.mean[:, -6:]).abs().mean() < 0.1 * spread
 
 
-@pytest.mark.parametrize(
-    ("kind", "settings"),
-    [(ConvolutionalNoisyEncoder, {}), (NoisyEncoder, {"causal": True, "hidden_size": 8})],
-)
-def test_any_other_network_reads_a_window(kind, settings):
-    net = random_encoder(kind, **settings)
+def test_any_other_network_reads_a_window():
+    net = random_encoder(NoisyEncoder, causal=True, hidden_size=8)
     stream, power = streaming.encoder_stream(net, 3), random_power(streaming.WINDOW + 9)
     assert isinstance(stream, streaming.WindowStream)
     for start in range(0, power.shape[1], 3):
@@ -231,16 +271,36 @@ def test_the_noise_of_a_stream_is_learnt():
         true = shape.expand(1, 3, 33) / level
         power = true * -torch.log1p(-torch.rand(1, 3, 33, generator=generator))
         noise.begin(power + 1e-8, torch.full_like(true, 1.0 / level), level)
-        noise.refine(torch.zeros(1, 1, 3, 33), torch.zeros(1, 1, 3))
+        noise.refine(torch.zeros(1, 3, 33))
         noise.end(torch.zeros(1, 3, 33))
     ratio = noise.variance / true
     assert (ratio - ratio.log() - 1).mean() < 0.1
     assert noise._window.power.shape[1] == FRAMES
 
 
+def test_a_noise_that_begins_is_followed(monkeypatch):
+    """The spectra of a stream are fitted to a proposed noise that they cannot describe."""
+
+    def misfit():
+        """After a second and a half of steady noise, the divergence in the third block of a loud one."""
+        noise = MovingWindow(NOISES["nmf"](rank=4, signal=SignalSpec(16000, 64, 16)), 0, "")
+        hum, bang = torch.full((1, 2, 33), 1.0), torch.full((1, 2, 33), 0.1)
+        bang[..., 20:] = 100.0
+        for variance in [hum] * 48 + [bang] * 3:
+            noise.begin(variance, variance, 1.0)
+            ratio = variance / noise.variance
+            noise.end(torch.zeros(1, 2, 33))
+        return (ratio - ratio.log() - 1).mean()
+
+    with_fits = misfit()
+    monkeypatch.setattr(moving_window, "NEW", float("inf"))
+    without = misfit()
+    assert with_fits < 0.5 * without
+
+
 def test_blocks_do_not_grow(enhancer, monkeypatch):
     """What a stream keeps is bounded: the buffers have the same size after one second and after three."""
-    monkeypatch.setattr(live_channel, "MOST_BLOCK", 3)
+    monkeypatch.setattr(live_channel, "MOST_BLOCK_TWO_WAY", 3)
     live = LiveEnhancer(enhancer, 16000, latency=0.304)
     sizes = []
     for _ in range(2):

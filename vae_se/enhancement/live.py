@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from ..config import Config
 from ..device import usual_torch
 from .enhancer import Enhancer
-from .live_channel import LiveChannel, LiveDelay
+from .live_channel import TWO_WAY, LiveChannel, LiveDelay
 from .stream import Stream
 
 #: Largest delay in seconds, unless another is asked for.
@@ -23,13 +23,14 @@ class LiveEnhancer(Stream):
 
     ``enhancer``: prior and settings; :meth:`from_pretrained` makes one with the settings for live streams.
     ``rate`` in Hz and ``channels``: of the stream. ``latency``: the largest delay of a sample in seconds, from
-    32 ms; up to 96 ms it is spent on the window and the block, beyond that on a look-ahead of the noisy encoder
-    (:class:`~vae_se.enhancement.live_channel.LiveDelay`). ``level`` and ``name``: as of
-    :class:`~vae_se.enhancement.online.OnlineEnhancer`. The output does not depend on how the stream is split,
-    and is as long as the input.
+    32 ms; up to 96 ms it is spent on the window and the block, beyond that on a look-ahead
+    (:class:`~vae_se.enhancement.live_channel.LiveDelay`), which from 200 ms serves the two-way noisy encoder.
+    ``level`` and ``name``: as of :class:`~vae_se.enhancement.online.OnlineEnhancer`. The output does not depend
+    on how the stream is split, and is as long as the input.
 
     Raises UsageError for a latency that is too short, for a prior that ties the frames together or has no noisy
-    encoder, for a noise model without spectra, and for settings that need the whole recording.
+    encoder, for a noise model without spectra, for another E-step than ``vem``, and for settings that need the
+    whole recording.
     """
 
     #: The iterations of a block are all that its frames get.
@@ -57,9 +58,10 @@ class LiveEnhancer(Stream):
         ]  # fmt: skip
 
     @classmethod
-    def adapted(cls, config: Config) -> Config:
-        """The noisy encoder ``auto`` is the causal one: a two-way one reads a window again for every block."""
-        if config.inference.noisy_encoder == "auto":
+    def adapted(cls, config: Config, **options: Any) -> Config:
+        """The noisy encoder ``auto`` is the causal one, unless the latency leaves a look-ahead of
+        :data:`~vae_se.enhancement.live_channel.TWO_WAY`."""
+        if config.inference.noisy_encoder == "auto" and options.get("latency", LATENCY) < TWO_WAY:
             return config.override({"inference.noisy_encoder": "causal"})
         return config
 

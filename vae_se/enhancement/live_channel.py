@@ -19,8 +19,12 @@ from .live_em import LiveEM
 from .live_frames import LiveFrames
 from .residual_noise import RunningResidual
 
-#: Most frames in a block: a larger block costs less per second, and leaves less of the latency.
-MOST_BLOCK = 2
+#: Least latency in seconds for the two-way noisy encoder, which needs a look-ahead.
+TWO_WAY = 0.2
+
+#: Most frames in a block, for calls and for latencies from TWO_WAY: a larger block costs less per second, and
+#: leaves less of the latency.
+MOST_BLOCK, MOST_BLOCK_TWO_WAY = 2, 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +55,7 @@ class LiveDelay:
             raise UsageError(
                 f"a latency of {latency} s", f"give at least {2 * signal.hop / signal.rate:g} s, two frames"
             )
-        block = min(MOST_BLOCK, hops - 1)
+        block = min(MOST_BLOCK if latency < TWO_WAY else MOST_BLOCK_TWO_WAY, hops - 1)
         span = min(signal.window // signal.hop, hops - block + 1)
         lookahead = (hops - block + 1 - span) // block * block
         return cls(block, lookahead, span)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import torch
 
 from ..errors import UsageError
 from ..high_band.bands import LOW_BANDS, low_band_power
+from ..inference.estep.vem import Variational
 from ..inference.monte_carlo_em import MonteCarloEM
 from ..inference.noisy_proposal import opinion_pool, proposal_of
-from ..inference.target import Target
-from ..inference.wiener import FilterMoments, filter_moments
+from ..inference.short_block import ShortBlock
+from ..inference.wiener import FilterMoments
 from ..noise.moving_window import MovingWindow
 from ..noisy_encoder.streaming import EncoderStream, encoder_stream
 from ..numerics import POWER_FLOOR
@@ -31,8 +30,8 @@ class LiveEM:
     noise spectra take one M-step over a moving window (:class:`~vae_se.noise.moving_window.MovingWindow`). The
     cost of a block does not depend on the look-ahead or on what came before.
 
-    Raises UsageError for a prior that ties the frames together, for a prior without a noisy encoder, and for a
-    noise model without spectra.
+    Raises UsageError for a prior that ties the frames together, for a prior without a noisy encoder, for a
+    noise model without spectra, and for another E-step than ``vem``.
     """
 
     def __init__(
@@ -45,6 +44,9 @@ class LiveEM:
             )
         if em.iterations < 1:
             raise UsageError(f"{em.iterations} iterations in a live stream", "give 1 or more")
+        if not isinstance(em.estep, Variational) or not em.prior.standard_normal:
+            raise UsageError("a live stream has the E-step vem, for a prior N(0, I)", "leave --estep out")
+        self._kernel = em.estep
         self._em, self._block, self._held = em, block, block + lookahead
         self._encoder: EncoderStream = encoder_stream(em.noisy_encoder, self._held)
         self._noise = MovingWindow(em.noise, seed, name)
@@ -64,23 +66,24 @@ class LiveEM:
         """
         level = scale**2
         self._power = torch.cat([self._power, power.unsqueeze(0)], 1)[:, -self._held :]
-        encoding = self._encoder.push(power.unsqueeze(0) / level + POWER_FLOOR)
+        encoding = self._encoder.push(power.unsqueeze(0) + level * POWER_FLOOR, level)
         if self._power.shape[1] < self._held:
             return None
+        em = self._em
         block = self._power[:, : self._block] / level + POWER_FLOOR
         encoding = encoding.frames(slice(self._block))
-        proposal = proposal_of(encoding, self._em.prior, block, self._mask, self._em.deviation_weight)
+        proposal = proposal_of(encoding, em.prior, block, self._mask, em.deviation_weight)
         self._noise.begin(block, proposal.noise_power, level)
-        gain, noise = torch.ones_like(self._mask), self._noise.variance
-        target = Target(self._em.prior, block, noise, gain, self._mask, proposal.posterior, proposal.deviation)
-        total = self._run(target)
-        pooled, variance = opinion_pool(
-            (proposal.wiener, proposal.variance),
-            (total.mean(), total.variance(block)),
-            self._em.encoder_weight,
+        total = self._run(
+            ShortBlock.start(em.prior, self._kernel, em.gain, block, proposal.posterior, proposal.deviation)
         )
-        self.found = self._said(pooled[0].square() * block[0] + variance[0], scale)
-        return pooled[0]
+        pooled, variance = opinion_pool(
+            (proposal.wiener[0], proposal.variance[0]),
+            (total.mean(), total.variance(block[0])),
+            em.encoder_weight,
+        )
+        self.found = self._said(pooled.square() * block[0] + variance, scale)
+        return pooled
 
     def _said(self, speech: torch.Tensor, scale: float) -> LowBandSpeech:
         """What the block's speech power (n, F) and noise are, with the frames before it."""
@@ -89,22 +92,18 @@ class LiveEM:
         self._bands = bands[-BANDS_BEFORE:]
         return LowBandSpeech(scale, bands, before, self._noise.activations[0])
 
-    def _run(self, target: Target) -> FilterMoments:
+    def _run(self, block: ShortBlock) -> FilterMoments:
         """The moments of the filter of the block (1, n, F), after the iterations of EM on it."""
         em = self._em
-        state = em.estep.init(target, target.power, self._streams)
         total: FilterMoments | None = None
+        noise = self._noise.variance[0]
         for number in range(em.iterations):
-            state, _ = em.estep.step(target, state, self._streams)
-            draws = state.draws
-            gain = em.gain.update(target, draws.log_variance, draws.log_weight)
-            target = dataclasses.replace(target, gain=gain)
-            speech = target.speech_variance(draws.log_variance)
-            self._noise.refine(speech, draws.log_weight)
-            target = dataclasses.replace(target, noise=self._noise.variance)
+            block.iterate(noise, self._streams)
+            self._noise.refine(block.speech)
+            noise = self._noise.variance[0]
             if number >= em.iterations - em.averaging:
-                moments = filter_moments(target, draws)
+                moments = block.moments(noise)
                 total = moments if total is None else total + moments
         assert total is not None, "iterations and averaging are at least 1"
-        self._noise.end(torch.einsum("brn,brnf->bnf", draws.log_weight.exp(), speech))
+        self._noise.end(block.speech)
         return total

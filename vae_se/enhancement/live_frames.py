@@ -10,16 +10,19 @@ import torch
 from ..errors import UsageError
 from ..stft import STFT
 
+#: A synthesis window that is shorter than the analysis window is faded in over a hop divided by this.
+FADES = 4
+
 
 def synthesis_window(stft: STFT, span: int) -> torch.Tensor:
     """The window (window,) of a synthesis that uses only the last ``span`` samples of every frame.
 
     A sample lies in span / hop frames, and is complete when the last of them is: a shorter span is a shorter
-    delay. With the whole window it is the least-squares synthesis of :class:`~vae_se.stft.STFT`. Otherwise its
-    product with the analysis window is a Hann window of ``span`` samples. The products of neighbouring frames
-    sum to 1, so that frames that nothing changed give the delayed input, and the synthesis window is 0 at both
-    ends. Compare Mauler and Martin, A low delay, variable resolution, perfect reconstruction spectral
-    analysis-synthesis system for speech enhancement, 2007.
+    delay. With the whole window it is the least-squares synthesis of :class:`~vae_se.stft.STFT`. A shorter one
+    is the least-squares synthesis from what it uses of every frame, faded in over a quarter of a hop, so that
+    it is 0 at both ends. Its products with the analysis window sum to 1 over neighbouring frames: frames that
+    nothing changed give the delayed input. Compare Mauler and Martin, A low delay, variable resolution, perfect
+    reconstruction spectral analysis-synthesis system for speech enhancement, 2007.
 
     Raises UsageError unless ``span`` is a multiple of the hop, from two hops to the window.
 
@@ -34,11 +37,13 @@ def synthesis_window(stft: STFT, span: int) -> torch.Tensor:
             f"a synthesis window of {span} samples", f"give a multiple of {hop} from {2 * hop} to {window}"
         )
     taper = stft.taper(torch.float64)
-    if span == window:
-        product = taper.square()
-    else:
-        n = torch.arange(span, dtype=torch.float64)
-        product = torch.nn.functional.pad(torch.sin(math.pi * (n + 0.5) / span).square(), (window - span, 0))
+    product = taper.square()
+    if span < window:
+        fade = hop // FADES
+        product[: window - span] = 0
+        product[window - span : window - span + fade] *= torch.sin(
+            math.pi / 2 * (torch.arange(fade, dtype=torch.float64) + 0.5) / fade
+        ).square()
     total = product.reshape(-1, hop).sum(0).repeat(window // hop)
     return (product / total / taper).float()
 

@@ -63,13 +63,13 @@ class Stream(ABC):
         ``config`` replaces the settings for streams, :attr:`settings`; ``threads``: see
         :meth:`Enhancer.from_pretrained`; ``options`` are those of the constructor.
         """
-        config = cls.adapted(config or Config().override(cls.settings))
+        config = cls.adapted(config or Config().override(cls.settings), **options)
         enhancer = Enhancer.from_pretrained(prior, config=config, device=device, threads=threads)
         return cls(enhancer, rate, channels, **options)
 
     @classmethod
-    def adapted(cls, config: Config) -> Config:
-        """``config`` as streams of this class use it; here unchanged."""
+    def adapted(cls, config: Config, **options: Any) -> Config:
+        """``config`` as streams of this class with these options use it; here unchanged."""
         return config
 
     @abstractmethod

@@ -57,8 +57,15 @@ class Gain:
 
         # Both sums have a factor g' too many.
         a, b = ((weight * total).sum(1) / gain for total in blockwise(of_block, log_variance))
+        return torch.where(target.mask > 0, self.minimiser(a, b, gain), gain)
+
+    def minimiser(self, a: torch.Tensor, b: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
+        """The new g (..., N) from the present ``gain`` and the sums ``a`` and ``b`` of the class, all (..., N).
+
+        Not for the kind "fixed".
+        """
         if self.kind == "file":
             a, b = a.sum(-1, keepdim=True), b.sum(-1, keepdim=True)
         c = self.concentration
         new = (c + torch.sqrt(c * c + 4 * (b + c) * a * gain.square())) / (2 * (b + c)).clamp(min=1e-30)
-        return torch.where(target.mask > 0, new, gain).clamp(*_RANGE)
+        return new.clamp(*_RANGE)

@@ -51,13 +51,11 @@ def shift_window(
     return NMFState(before.w, torch.cat([old, new], 1))
 
 
-def fit_activations(
-    w: torch.Tensor, variance: torch.Tensor, mask: torch.Tensor, updates: int = FIT_UPDATES
-) -> torch.Tensor:
+def fit_activations(w: torch.Tensor, variance: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Activations (B, N, K) with which spectra (B, K, F) approximate a variance (B, N, F)."""
     h = variance.mean(-1, keepdim=True) / w.shape[1] * mask.unsqueeze(-1)
     weight, silence = mask[:, None, :, None], variance.new_zeros(1, 1, 1, 1)
     state = NMFState(w, h.expand(-1, -1, w.shape[1]))
-    for _ in range(updates):
+    for _ in range(FIT_UPDATES):
         state = NMFState(w, update_h(state, variance, silence, weight))
     return state.h

@@ -7,17 +7,26 @@ from typing import Any
 
 import torch
 
+from ..blocks import mean_over_draws
 from ..errors import UsageError
+from ..likelihood import itakura_saito
+from ..numerics import TINY, VARIANCE_FLOOR
 from ..rng import Streams
 from .base import NoiseModel
-from .continuation import fit_activations
-from .multiplicative import NMFState, draw_weight, product, update_h
+from .multiplicative import NMFState, product
 
 #: Frames of the window: 1.5 s at a hop of 16 ms.
 FRAMES = 96
 
 #: The spectra are fitted to the variance that the noisy encoder proposes until the stream has this many frames.
 FITTED_FRAMES = 64
+
+#: Divergence of a frame's proposed variance from W H, in nats per bin, from which the spectra are fitted to the
+#: proposed variances again: a noise has begun that was not there before. The median of frames is 0.7.
+NEW = 1.5
+
+#: Blocks per M-step of the spectra, which change slowly.
+BLOCKS = 2
 
 #: Updates of that fit in each block, and of the fit of a new block's activations.
 UPDATES = 5
@@ -41,8 +50,9 @@ class MovingWindow:
 
     :meth:`begin` takes a block of frames, whose activations start at a fit to the variance that a noisy encoder
     proposes. :meth:`refine` updates them given draws of the speech. :meth:`end` keeps the speech variance of
-    the block and runs one M-step over the window, in which the speech of earlier frames stays as it was
-    estimated. In the first second the spectra are fitted to the proposed variances.
+    the block and, after every second block, runs one M-step over the window, in which the speech of earlier
+    frames stays as it was estimated. In the first second, and where a noise begins that W H cannot describe,
+    the spectra are fitted to the proposed variances.
 
     ``model``: a noise model whose state is a factorisation; UsageError for any other. ``name`` and ``seed``
     select the random numbers of its start.
@@ -51,7 +61,7 @@ class MovingWindow:
     def __init__(self, model: NoiseModel[Any], seed: int, name: str) -> None:
         self._model, self._seed, self._name = model, seed, name
         self._window: _Window | None = None
-        self._received = 0
+        self._received = self._blocks = 0
 
     @property
     def variance(self) -> torch.Tensor:
@@ -70,13 +80,12 @@ class MovingWindow:
         """
         self._received += power.shape[1]
         before = self._window
-        mask = power.new_ones(power.shape[:2])
         if before is None:
             factors = self._start(power)
             window = _Window(factors, power, proposed, torch.zeros_like(power).unsqueeze(1), level)
         else:
             ratio = before.level / level
-            h = fit_activations(before.factors.w, proposed, mask, UPDATES)
+            h = fitted_activations(before.factors.w[0], proposed[0]).unsqueeze(0)
             window = _Window(
                 NMFState(before.factors.w, _follow(before.factors.h * ratio, h, 1)),
                 _follow(before.power * ratio, power, 1),
@@ -84,25 +93,32 @@ class MovingWindow:
                 _follow(before.speech * ratio, torch.zeros_like(power).unsqueeze(1), 2),
                 level,
             )
-        if self._received <= FITTED_FRAMES:
+        if self._received <= FITTED_FRAMES or self._is_new(window, proposed):
             silence = torch.zeros_like(window.speech)
             factors = self._update(window.factors, window.proposed, silence, UPDATES)
             window = dataclasses.replace(window, factors=factors)
         self._window, self._new = window, power.shape[1]
 
-    def refine(self, speech: torch.Tensor, log_weight: torch.Tensor) -> None:
-        """Update the activations of the block, given the speech variance (B, R, n, F) under draws with weights
-        (B, R, n)."""
+    def _is_new(self, window: _Window, proposed: torch.Tensor) -> bool:
+        """Whether the spectra fail to describe the proposed variance (1, n, F) of a frame of the block."""
+        factors = NMFState(window.factors.w, window.factors.h[:, -proposed.shape[1] :])
+        return bool((itakura_saito(proposed, product(factors)).mean(-1) > NEW).any())
+
+    def refine(self, speech: torch.Tensor) -> None:
+        """Update the activations of the block, given the speech variance (R, n, F) under draws of equal
+        weight."""
         window, block = self._current(), self._block_factors()
-        power = window.power[:, -self._new :]
-        weight = draw_weight(log_weight, power.new_ones(power.shape[:2]))
-        h = update_h(block, power, speech, weight)
-        window.factors.h[:, -self._new :] = h
+        h = step_of_activations(block.w[0], block.h[0], window.power[0, -self._new :], speech)
+        window.factors.h[0, -self._new :] = h
 
     def end(self, speech: torch.Tensor) -> None:
-        """Keep the speech variance (B, n, F) of the block, and update spectra and activations of the window."""
+        """Keep the mean of the speech variance (R, n, F) of the block; after every second block, update spectra
+        and activations of the window."""
         window = self._current()
-        window.speech[:, 0, -self._new :] = speech
+        window.speech[0, 0, -self._new :] = mean_over_draws(speech)
+        self._blocks += 1
+        if self._blocks % BLOCKS:
+            return
         factors = self._update(window.factors, window.power, window.speech, 1)
         self._window = dataclasses.replace(window, factors=factors)
 
@@ -133,6 +149,28 @@ class MovingWindow:
     def _current(self) -> _Window:
         assert self._window is not None, "begin comes first"
         return self._window
+
+
+def fitted_activations(w: torch.Tensor, variance: torch.Tensor, updates: int = UPDATES) -> torch.Tensor:
+    """Activations (n, K) with which spectra w (K, F) approximate a variance (n, F), for a few frames."""
+    h = (variance.mean(-1, keepdim=True) / len(w)).expand(-1, len(w))
+    for _ in range(updates):
+        h = step_of_activations(w, h, variance, None)
+    return h
+
+
+def step_of_activations(
+    w: torch.Tensor, h: torch.Tensor, power: torch.Tensor, speech: torch.Tensor | None
+) -> torch.Tensor:
+    """The majorise-minimise step of :func:`~vae_se.noise.multiplicative.update_h` for a few frames of one
+    stream: new activations (n, K).
+
+    w (K, F), h (n, K), power (n, F); ``speech``: its variance (R, n, F) under draws of equal weight, or None.
+    """
+    noise = (h @ w).clamp_(min=VARIANCE_FLOOR)
+    inverse = noise.reciprocal_().unsqueeze(0) if speech is None else (speech + noise).reciprocal_()
+    below, above = mean_over_draws(inverse), mean_over_draws(inverse.square()) * power
+    return ((above @ w.T) / (below @ w.T).add_(TINY)).sqrt_().mul_(h)
 
 
 def _follow(before: torch.Tensor, new: torch.Tensor, dim: int) -> torch.Tensor:

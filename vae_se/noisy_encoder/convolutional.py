@@ -18,9 +18,9 @@ from ..priors.posterior import GaussianPosterior
 from .network import NoisyEncoding, check_sizes, recording_mean
 from .past import Past
 
-_LATENT_RANGE = (-8.0, 2.0)  # of log-variances of q
-_MASK_RANGE = (-8.0, 3.0)  # of log n - log |x|^2, where the noise follows the input
-_DEVIATION_RANGE = (-6.0, 6.0)
+LATENT_RANGE = (-8.0, 2.0)  # of log-variances of q
+MASK_RANGE = (-8.0, 3.0)  # of log n - log |x|^2, where the noise follows the input
+DEVIATION_RANGE = (-6.0, 6.0)
 _MAPS = 5  # per band: gate, share and departure of the noise; deviation of the speech and its slope
 
 
@@ -98,6 +98,7 @@ class ConvolutionalNoisyEncoder(nn.Module):
     log_power_mean: torch.Tensor
     log_power_std: torch.Tensor
     bands: torch.Tensor
+    band_of: torch.Tensor
 
     NARROW, WIDE = 128, 64
     DILATIONS = (1, 2, 4, 8, 16, 32)
@@ -117,7 +118,9 @@ class ConvolutionalNoisyEncoder(nn.Module):
         self.width, self.channels, self.blocks = width, channels, blocks
         narrow, wide = (self.NARROW, self.WIDE) if bins > 256 else (bins // 2 - bins // 2 % 8, 8)
         self.narrow = narrow
-        self.register_buffer("bands", band_matrix(bins, narrow, wide), persistent=False)
+        bands = band_matrix(bins, narrow, wide)
+        self.register_buffer("bands", bands, persistent=False)
+        self.register_buffer("band_of", bands.argmax(0), persistent=False)
         self.positions = (narrow + wide) // 8  # of the second convolution
         self.down1 = nn.Conv2d(2, channels, (3, 8), (1, 4), (0, 2))
         self.down2 = nn.Conv2d(channels, 2 * channels, (3, 4), (1, 2), (0, 1))
@@ -134,7 +137,7 @@ class ConvolutionalNoisyEncoder(nn.Module):
         with torch.no_grad():  # begin near the prior, near half of the input's power and near the mean spectrum
             typing.cast(nn.Linear, self.speech[-1]).weight.mul_(0.2)
             self.up2.weight.mul_(0.2)
-            for block in self._time_blocks():
+            for block in self.time_blocks():
                 block.mix.weight.mul_(0.2)
         self.register_buffer("log_power_mean", torch.zeros(bins))
         self.register_buffer("log_power_std", torch.ones(bins))
@@ -159,7 +162,7 @@ class ConvolutionalNoisyEncoder(nn.Module):
         low = functional.silu(self.down1(self._pad(image, past, "image"))) * mask[:, None, :, None]
         deep = functional.silu(self.down2(self._pad(low, past, "low")))
         hidden = self.enter(deep.transpose(1, 2).flatten(2)) + self.enter_mean(band_mean)
-        for number, block in enumerate(self._time_blocks()):
+        for number, block in enumerate(self.time_blocks()):
             hidden = block(hidden, present, past, f"block {number}")
         hidden = self.leave(hidden)
         latent_mean, log_variance, log_spread = self.speech(hidden).chunk(3, -1)
@@ -168,15 +171,15 @@ class ConvolutionalNoisyEncoder(nn.Module):
         maps = self.up2(torch.cat([back, low], 1))
         gate, share, departure, level, slope = maps.unbind(1)
         gate, share, departure = (self._to_bins(m) for m in (torch.sigmoid(gate), share, departure))
-        moving = log_power + share.clamp(*_MASK_RANGE)
+        moving = log_power + share.clamp(*MASK_RANGE)
         steady = self.log_power_mean + self.log_power_std * (mean + departure)
         log_noise = gate * moving + (1 - gate) * steady
         within_band = log_power - self._to_bins(self._to_bands(log_power))
         return CalibratedEncoding(
-            posterior=GaussianPosterior(latent_mean, log_variance.clamp(*_LATENT_RANGE)),
+            posterior=GaussianPosterior(latent_mean, log_variance.clamp(*LATENT_RANGE)),
             log_noise=log_noise.clamp(LOG_VARIANCE_MIN, LOG_VARIANCE_MAX),
-            log_deviation=(self._to_bins(level) + self._to_bins(slope) * within_band).clamp(*_DEVIATION_RANGE),
-            spread=GaussianPosterior(latent_mean, log_spread.clamp(*_LATENT_RANGE)),
+            log_deviation=(self._to_bins(level) + self._to_bins(slope) * within_band).clamp(*DEVIATION_RANGE),
+            spread=GaussianPosterior(latent_mean, log_spread.clamp(*LATENT_RANGE)),
         )
 
     def _to_bands(self, values: torch.Tensor) -> torch.Tensor:
@@ -187,11 +190,10 @@ class ConvolutionalNoisyEncoder(nn.Module):
 
     def _to_bins(self, values: torch.Tensor) -> torch.Tensor:
         """``values`` of bands, repeated in each of their bins."""
-        narrow = self.narrow
-        spread = (self.bands[narrow:, narrow:] > 0).to(values.dtype)
-        return torch.cat([values[..., :narrow], values[..., narrow:] @ spread], -1)
+        return values.index_select(-1, self.band_of)
 
-    def _time_blocks(self) -> Iterator[_Dilated]:
+    def time_blocks(self) -> Iterator[_Dilated]:
+        """The residual blocks, in order."""
         return (typing.cast(_Dilated, block) for block in self.time)
 
     def _pad(self, image: torch.Tensor, past: Past, key: str) -> torch.Tensor:

@@ -10,8 +10,9 @@ from torch import nn
 from ..errors import UsageError
 from ..numerics import POWER_FLOOR
 from .convolutional import ConvolutionalNoisyEncoder
+from .convolutional_stream import ConvolutionalStream
 from .network import NoisyEncoder, NoisyEncoding
-from .past import MEAN_FRAMES, Past
+from .past import MEAN_FRAMES
 
 #: Frames that a network without a streaming form reads for every block, the block among them.
 WINDOW = 48
@@ -23,9 +24,12 @@ REVISED = 24
 class EncoderStream(Protocol):
     """A noisy encoder that takes the frames of a stream in parts."""
 
-    def push(self, power: torch.Tensor) -> NoisyEncoding:
-        """Take the next frames, ``power`` (B, n, F) at the prior's level; the encoding of the last ``tail``
-        frames received (fewer at the beginning)."""
+    def push(self, power: torch.Tensor, level: float = 1.0) -> NoisyEncoding:
+        """Take the next frames, ``power`` (1, n, F); the encoding of the last ``tail`` frames received (fewer
+        at the beginning).
+
+        ``level``: power by which that of the stream is divided for the prior's level, as known by now.
+        """
 
 
 def encoder_stream(encoder: object, tail: int) -> EncoderStream:
@@ -35,11 +39,11 @@ def encoder_stream(encoder: object, tail: int) -> EncoderStream:
     recurrent network carries the state of its forward layers. Any other network reads a rolling window.
     Raises UsageError for an object that is no noisy encoder.
     """
-    if isinstance(encoder, ConvolutionalNoisyEncoder) and encoder.causal:
-        return CausalStream(encoder, tail)
+    if isinstance(encoder, ConvolutionalNoisyEncoder):
+        return ConvolutionalStream(encoder, tail, REVISED)
     if isinstance(encoder, NoisyEncoder) and not encoder.causal:
         return RecurrentStream(encoder, tail)
-    if isinstance(encoder, ConvolutionalNoisyEncoder | NoisyEncoder):
+    if isinstance(encoder, NoisyEncoder):
         return WindowStream(encoder, tail)
     raise UsageError("a live stream needs a noisy encoder", "take a prior that has one: default")
 
@@ -47,33 +51,17 @@ def encoder_stream(encoder: object, tail: int) -> EncoderStream:
 class WindowStream:
     """Runs ``encoder`` on the last ``window`` frames for every block."""
 
-    def __init__(
-        self, encoder: NoisyEncoder | ConvolutionalNoisyEncoder, tail: int, window: int = WINDOW
-    ) -> None:
+    def __init__(self, encoder: NoisyEncoder, tail: int, window: int = WINDOW) -> None:
         self._encoder, self._tail, self._window = encoder, tail, max(window, tail)
         self._power: torch.Tensor | None = None
 
-    def push(self, power: torch.Tensor) -> NoisyEncoding:
+    def push(self, power: torch.Tensor, level: float = 1.0) -> NoisyEncoding:
         """The encoding of the last frames, see :class:`EncoderStream`."""
         joined = power if self._power is None else torch.cat([self._power, power], 1)
         self._power = joined[:, -self._window :]
-        encoding = self._encoder(self._power, torch.ones(self._power.shape[:2], device=power.device))
+        power = self._power / level
+        encoding = self._encoder(power, torch.ones(self._power.shape[:2], device=power.device))
         return encoding.frames(slice(-self._tail, None))
-
-
-class CausalStream:
-    """Runs a causal convolutional ``encoder`` on the new frames alone; its layers remember what they need."""
-
-    def __init__(self, encoder: ConvolutionalNoisyEncoder, tail: int) -> None:
-        self._encoder, self._tail, self._past = encoder, tail, Past()
-        self._before: NoisyEncoding | None = None
-
-    def push(self, power: torch.Tensor) -> NoisyEncoding:
-        """The encoding of the last frames, see :class:`EncoderStream`."""
-        new = self._encoder(power, torch.ones(power.shape[:2], device=power.device), self._past)
-        joined = new if self._before is None else self._before.followed_by(new)
-        self._before = joined.frames(slice(-self._tail, None))
-        return self._before
 
 
 class RecurrentStream:
@@ -96,10 +84,10 @@ class RecurrentStream:
         self._sum: torch.Tensor | float = 0.0
         self._count = 0.0
 
-    def push(self, power: torch.Tensor) -> NoisyEncoding:
+    def push(self, power: torch.Tensor, level: float = 1.0) -> NoisyEncoding:
         """The encoding of the last frames, see :class:`EncoderStream`."""
         net, new = self._encoder, power.shape[1]
-        standard = (torch.log(power + POWER_FLOOR) - net.log_power_mean) / net.log_power_std
+        standard = (torch.log(power / level + POWER_FLOOR) - net.log_power_mean) / net.log_power_std
         keep = min(1.0, MEAN_FRAMES / (self._count + new))
         self._sum, self._count = (self._sum + standard.sum(1, keepdim=True)) * keep, (self._count + new) * keep
         mean = self._sum / self._count

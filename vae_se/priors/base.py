@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
@@ -114,6 +114,12 @@ class SpeechPrior(LatentPrior, Protocol):
     def driven_by(self, drive: torch.Tensor) -> SpeechPrior:
         """The same prior, conditioned on the activity ``drive`` (B, N, U); only where ``takes_activity``."""
 
+    def decode_with_derivative(
+        self, z: torch.Tensor
+    ) -> tuple[torch.Tensor, Callable[[torch.Tensor], torch.Tensor]]:
+        """Log-variances of latents z, and the function that maps the derivative of a scalar by them to its
+        derivative by ``z``. Only for priors with ``factorised`` frames."""
+
     def compress(self, error: float) -> int | None:
         """Make ``decode`` cheaper at a root mean square error of at most ``error`` nats.
 
@@ -154,6 +160,22 @@ class PriorModule(nn.Module, SpeechPrior):
     summary = "A variational autoencoder"
     caution = ""
     counts_latents = True
+
+    def decode_with_derivative(
+        self, z: torch.Tensor
+    ) -> tuple[torch.Tensor, Callable[[torch.Tensor], torch.Tensor]]:
+        """See :class:`SpeechPrior`; by autograd."""
+        with torch.enable_grad():
+            leaf = z.detach().requires_grad_()
+            log_variance = self.decode(leaf)
+
+        def derivative(slope: torch.Tensor) -> torch.Tensor:
+            # The gradient of a scalar: with the gradients of outputs as an argument, autograd imports sympy.
+            with torch.enable_grad():
+                total = (log_variance * slope).sum()
+            return torch.autograd.grad(total, leaf)[0]
+
+        return log_variance.detach(), derivative
 
     def activity(self, power: torch.Tensor) -> torch.Tensor:
         """Not available: the prior does not condition on speech activity."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -75,6 +75,35 @@ class FeedForward(Standardising, FramePrior[Q]):
         else:
             eta = self._linear(self._linear(hidden, self.thin_in), self.thin_out, self.thin_bias)
         return functional.hardtanh(eta, LOG_VARIANCE_MIN, LOG_VARIANCE_MAX)
+
+    def decode_with_derivative(
+        self, z: torch.Tensor
+    ) -> tuple[torch.Tensor, Callable[[torch.Tensor], torch.Tensor]]:
+        """See :class:`~vae_se.priors.base.SpeechPrior`. SiLU in full precision has a closed form here, which
+        takes a third of the time of autograd for a few frames."""
+        if self.activation != "silu" or self.factors is not None:
+            return super().decode_with_derivative(z)
+        inputs, hidden = [], z
+        layers = [layer for layer in self.decoder if isinstance(layer, nn.Linear)]
+        for layer in layers:
+            inputs.append(functional.linear(hidden, layer.weight, layer.bias))
+            hidden = functional.silu(inputs[-1])
+        outward: list[tuple[torch.Tensor, torch.Tensor | None]] = [(self.output.weight, self.output.bias)]
+        if self.thin_in is not None:
+            outward = [(self.thin_in, None), (self.thin_out, self.thin_bias)]
+        for weight, bias in outward:
+            hidden = functional.linear(hidden, weight, bias)
+        log_variance = functional.hardtanh(hidden, LOG_VARIANCE_MIN, LOG_VARIANCE_MAX)
+
+        def derivative(slope: torch.Tensor) -> torch.Tensor:
+            slope = slope * (log_variance == hidden)
+            for weight, _ in reversed(outward):
+                slope = slope @ weight
+            for layer, values in zip(reversed(layers), reversed(inputs), strict=True):
+                slope = torch.ops.aten.silu_backward(slope, values) @ layer.weight
+            return slope
+
+        return log_variance, derivative
 
     def _linear(
         self, values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None

@@ -15,7 +15,7 @@ from .base import ESTEPS, EStep, EStepInfo
 from .divergence import divergence_from_prior
 from .gradient import Adam, joint_point, likelihood_point
 
-_LOG_VARIANCE_RANGE = (-12.0, 2.0)
+LOG_VARIANCE_RANGE = (-12.0, 2.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Variational(EStep[VariationalState]):
     def init(self, target: Target, power: torch.Tensor, streams: Streams) -> VariationalState:
         """q starts as the Gaussian with the moments of the initial posterior."""
         posterior = target.initial_posterior(power)
-        parameters = torch.stack([posterior.mean, posterior.log_variance.clamp(*_LOG_VARIANCE_RANGE)])
+        parameters = torch.stack([posterior.mean, posterior.log_variance.clamp(*LOG_VARIANCE_RANGE)])
         z = self._draw(parameters, streams)
         return VariationalState(Adam.start(parameters), Draws.equal(z, target.decode(z)))
 
@@ -76,7 +76,7 @@ class Variational(EStep[VariationalState]):
             else:
                 gradient = gradient - divergence[1]
             adam = adam.ascend(gradient, self.learning_rate)
-            adam.parameters[1].clamp_(*_LOG_VARIANCE_RANGE)
+            adam.parameters[1].clamp_(*LOG_VARIANCE_RANGE)
         rest = gaussian_entropy(parameters[1]) if divergence is None else -divergence[0]
         bound = point.value.mean(1) + rest
         info = EStepInfo(
