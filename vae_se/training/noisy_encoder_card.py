@@ -141,7 +141,7 @@ def _pool(training: dict[str, Any]) -> list[str]:
 
 
 def _start(training: dict[str, Any]) -> list[str]:
-    """The training before this one."""
+    """The trainings before this one, the last first."""
     if "start" not in training:
         return []
     start = training["start"]
@@ -151,6 +151,7 @@ def _start(training: dict[str, Any]) -> list[str]:
         "",
         *command_block(start["command"]),
         *([start["note"], ""] if start["note"] else []),
+        *_start(start),
     ]
 
 

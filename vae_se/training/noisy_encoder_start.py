@@ -46,9 +46,14 @@ def take_weights(model: AnyNoisyEncoder, folder: Path, prior: SpeechPrior) -> No
 
 
 def earlier_training(folder: Path) -> tuple[dict[str, Any], list[Record]]:
-    """Steps, seconds, command and note of the training in ``folder``, and its validations."""
+    """Steps, seconds, command and note of the training in ``folder``, and its validations.
+
+    A training that this one started from is the entry ``start``.
+    """
     config = read_config(folder)
     training = config["training"]
     record = {key: training[key] for key in ("seconds", "command")}
     record |= {"steps": steps_done(training), "note": training.get("note", "")}
+    if "start" in training:
+        record["start"] = training["start"]
     return record, history_of(folder, config)
