@@ -310,8 +310,7 @@ class Config:
 
     @classmethod
     def preset(cls, name: str = "default") -> Config:
-        """The settings of a preset; UsageError for an unknown one. ``best`` is ``default``, with a warning."""
-        name = current_name(name, RENAMED_PRESETS)
+        """The settings of a preset; UsageError for an unknown one."""
         if name not in PRESETS:
             raise UsageError(f"unknown preset {name!r}", nearest(name, PRESETS))
         return cls().override(PRESETS[name])
@@ -376,11 +375,15 @@ class Config:
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"inference.iterations": 3, "inference.averaging": 2},
     "default": {},
+    # A prior with memory, with more iterations and draws of smaller steps (docs/dynamical.md).
+    "best": {
+        "prior": "latent-rnn",
+        "estep.draws": 2,
+        "estep.learning_rate": 0.1,
+        "inference.iterations": 16,
+        "inference.averaging": 8,
+    },
 }
-
-#: Presets of release 0.1.0 that are no more, and what replaces them. ``best`` took ten times as long as
-#: ``default`` and was no better (eval/experiments.md).
-RENAMED_PRESETS = {"best": "default"}
 
 
 #: Methods that the enhancer itself runs; all other names are baselines.

@@ -499,15 +499,17 @@ def test_a_preset_that_is_misspelt_names_the_nearest(cli):
     ran = cli("enhance", "x.wav", "--preset", "defautl")
     assert ran.code == 2
     assert ran.err.splitlines() == [
-        "error: --preset defautl: expected fast or default",
+        "error: --preset defautl: expected fast or default or best",
         "hint: did you mean default or fast?",
     ]
 
 
-def test_the_preset_best_is_default_with_a_warning(cli):
-    ran = cli("enhance", "x.wav", "--preset", "best", "--print-config")
-    assert "best is deprecated" in ran.err
-    assert ran.out == cli("enhance", "x.wav", "--print-config").out
+def test_the_preset_best_has_a_prior_with_memory(cli, wav, make_noisy):
+    """And the noisy encoder of the default prior, whose latents it has."""
+    path = wav("x.wav", make_noisy(0.5))
+    ran = cli("enhance", path, "--preset", "best", "--set", "inference.iterations=2", "--json", "-q")
+    assert ran.code == 0
+    assert json.loads(ran.out)["prior"] == "latent-rnn"
 
 
 def test_a_prior_that_is_misspelt_is_a_usage_error(cli, wav, make_noisy):

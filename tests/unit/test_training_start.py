@@ -7,8 +7,9 @@ import torch
 
 from vae_se.errors import UsageError
 from vae_se.priors import PRIORS, SignalSpec
+from vae_se.priors.thin_layers import weights_digest
 from vae_se.training.elbo import elbo_terms
-from vae_se.training.start import take_layers
+from vae_se.training.start import keep_frames, start_from, take_layers
 
 SIGNAL = SignalSpec(window=64, hop=16)
 TINY = {"hidden": [8, 12], "activation": "silu", "signal": SIGNAL}
@@ -70,3 +71,34 @@ def test_what_does_not_fit_is_one_line(name: str, other) -> None:
     with pytest.raises(UsageError, match=r"train\.start") as caught:
         take_layers(made(name, 4, seed=2), other)
     assert "begins afresh" in caught.value.hint
+
+
+def test_only_dynamics_leaves_encoder_and_decoder_as_they_were(donor) -> None:
+    """The latents keep their meaning: the frames of the trained prior are the donor, weight by weight."""
+    model = made("latent-rnn", 3, seed=2, hidden_size=7)
+    start_from(model, donor)
+    keep_frames(model)
+    optimiser = torch.optim.SGD(model.parameters(), lr=1e-3)
+    before = model.moments_before(torch.ones(1, 5, 3))[0].detach()
+    for _ in range(2):
+        optimiser.zero_grad()
+        terms = elbo_terms(model, torch.rand(2, 9, 33), torch.Generator().manual_seed(0))
+        (terms.reconstruction.sum() + terms.kl.sum()).backward()
+        optimiser.step()
+    assert weights_digest(model.frames()) == weights_digest(donor)
+    assert not torch.allclose(model.moments_before(torch.ones(1, 5, 3))[0], before)
+
+
+@pytest.mark.parametrize("name", ["ffvae", "rvae", "storn"])
+def test_only_dynamics_of_a_prior_without_them_is_one_line(name: str) -> None:
+    with pytest.raises(UsageError, match=r"train\.only_dynamics"):
+        keep_frames(made(name, 3, seed=2))
+
+
+@pytest.mark.parametrize("name", ["ffvae", "rvae"])
+def test_a_prior_starts_from_one_of_its_own_kind(name: str) -> None:
+    model, other = made(name, 3, seed=2), made(name, 3, seed=3)
+    start_from(model, other)
+    assert weights_digest(model) == weights_digest(other)
+    with pytest.raises(UsageError, match="other sizes"):
+        start_from(made(name, 4, seed=2), other)

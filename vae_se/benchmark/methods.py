@@ -30,6 +30,7 @@ ENHANCERS = {
     "mcem": "default",
     "default": "default",
     "fast": "fast",
+    "best": "best",
     "mcem-textbook": "default",
 }
 _EXTERNAL = "external"

@@ -9,14 +9,14 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
 
 import click
 
 from ..audio.raw import RAW, RawFormat
-from ..deprecated import DeprecatedNameWarning, current_name
+from ..deprecated import DeprecatedNameWarning
 from ..errors import UsageError, VaeSeError, nearest
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -25,14 +25,9 @@ INTERRUPTED = 130
 
 
 class Choice(click.Choice):
-    """A choice whose error names the nearest words. ``renamed``: former words and their successors."""
-
-    def __init__(self, choices: Sequence[str], renamed: Mapping[str, str] | None = None) -> None:
-        super().__init__(choices)
-        self.renamed = renamed or {}
+    """A choice whose error names the nearest words."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        value = current_name(value, self.renamed)
         if value not in self.choices:
             option = param.opts[0] if param is not None else self.name
             raise UsageError(

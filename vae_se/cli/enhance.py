@@ -17,7 +17,7 @@ import click
 
 from .. import portable
 from ..audio import paths, tags
-from ..config import BANDS, PRESETS, RENAMED_PRESETS, Config
+from ..config import BANDS, PRESETS, Config
 from ..errors import UsageError
 from ..execution import Died, Executor, Shard, reports
 from ..execution.local import Processes, Serial
@@ -88,7 +88,7 @@ SECTIONS = {
 )
 @click.option(
     "--preset",
-    type=Choice(list(PRESETS), RENAMED_PRESETS),
+    type=Choice(list(PRESETS)),
     default="default",
     show_default=True,
     help="Trade-off between speed and quality.",
