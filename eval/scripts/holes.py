@@ -4,7 +4,7 @@
 
 In the frames of a hole the speech is replaced by white noise 30 dB above it, whose variance is known, so that
 the evidence there is nil; elsewhere the noise is 60 dB below the speech. `vem` finds the latents of the hole
-and of 0.8 s on either side (200 steps from a straight line across the hole; the variances are fixed). A prior
+and of 0.8 s on either side (120 steps from a straight line across the hole; the variances are fixed). A prior
 without memory then says N(0, I) inside the hole. The table has the root mean square difference, over the hole's
 frames and bins, between the log-variance that is found and the one that the same prior finds without a hole, in
 dB; means over stretches of speech.
@@ -36,7 +36,7 @@ from vae_se.rng import Streams, numpy_stream
 
 LENGTHS_MS = (50, 100, 200, 300)
 MARGIN = 50  # frames on either side of a hole
-STEPS, RATE, DRAWS = 200, 0.1, 2
+STEPS, RATE, DRAWS = 120, 0.1, 1
 BURST, QUIET = 1e3, 1e-6
 
 #: Log-variances (B, N, F) of recordings with power (B, N, F) where the frames `hole` were not received.
@@ -136,7 +136,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("speech", type=Path)
     parser.add_argument("priors", nargs="+")
-    parser.add_argument("--count", type=int, default=24)
+    parser.add_argument("--count", type=int, default=16)
     given = parser.parse_args()
     torch.set_num_threads(1)
     base = load_prior("default")
