@@ -52,8 +52,11 @@ class FullGaussian:
 
     def correlation(self) -> torch.Tensor:
         """KL(q || the product of its latents' Gaussians), (B, N)."""
-        log_det = 2 * self.root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        return 0.5 * (self.diagonal()[1].sum(-1) - log_det)
+        return 0.5 * (self.diagonal()[1].sum(-1) - self.log_det())
+
+    def log_det(self) -> torch.Tensor:
+        """Logarithm of the covariance's determinant, (B, N)."""
+        return 2 * self.root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
     def kl(self) -> torch.Tensor:
         """KL(q || N(0, I)), (B, N).
@@ -62,8 +65,7 @@ class FullGaussian:
         tensor([[1.]])
         """
         trace = self.root.square().sum((-2, -1))
-        log_det = 2 * self.root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        return 0.5 * (trace + self.mean.square().sum(-1) - self.mean.shape[-1] - log_det)
+        return 0.5 * (trace + self.mean.square().sum(-1) - self.mean.shape[-1] - self.log_det())
 
 
 def gauss_newton(target: Target, mean: torch.Tensor) -> FullGaussian:
