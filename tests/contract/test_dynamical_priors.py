@@ -274,6 +274,21 @@ def test_scheduled_sampling_changes_the_past(kind):
     torch.testing.assert_close(trained(1.0)[:, 0], trained(0.0)[:, 0])
 
 
+@pytest.mark.parametrize("kind", ["dkf", "dkf-driven", "dsae", "latent-rnn"])
+def test_the_conditional_prior_depends_on_earlier_latents(kind):
+    """It is p(z_n | z_1..n-1) of log_prior, and a latent changes it from the next step on."""
+    prior = make(kind)
+    z = latents(prior, draws=2)
+    mean, log_variance = prior.conditional_prior(z)
+    normal = torch.distributions.Normal(mean, (0.5 * log_variance).exp())
+    torch.testing.assert_close(prior.log_prior(z), normal.log_prob(z).sum(-1))
+    other = z.clone()
+    other[..., 3, :] += 1
+    differs = moved(mean, prior.conditional_prior(other)[0])
+    assert not differs[:4].any()
+    assert differs[4]
+
+
 def test_sampling_follows_log_prior(prior):
     """Draws from p(z): where they stand, log p is on average minus the entropy, step by step."""
     z = torch.cat([prior.sample(6, torch.Generator().manual_seed(seed)) for seed in range(400)], 1)
