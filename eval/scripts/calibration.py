@@ -1,6 +1,6 @@
 """Is the uncertainty right? Coverage of posterior intervals on validation mixtures.
 
-    python eval/scripts/calibration.py ../shared/data [--mixtures 25] [--presets fast,default]
+    python eval/scripts/calibration.py ../shared/data [--mixtures 25] [--presets fast,default,best]
 
 Writes eval/results/calibration.csv, .md and .png. The data folder contains speech/valid and noise/. The
 mixtures have other draws than those of the protocol ``validation``. Bins count that lie within 30 dB of the
@@ -304,7 +304,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--mixtures", type=int, default=RECIPE.count)
-    parser.add_argument("--presets", default="fast,default")
+    parser.add_argument("--presets", default="fast,default,best")
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
     torch.set_num_threads(1)
