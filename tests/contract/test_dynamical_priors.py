@@ -316,10 +316,10 @@ def test_divergence_of_a_step_agrees_with_draws(prior):
 
 @pytest.mark.parametrize(
     "kind",
-    ["dkf", "vrnn"]
+    ["dkf"]
     + [
         pytest.param(kind, marks=pytest.mark.slow)
-        for kind in ("dkf-driven", "storn", "srnn", "rvae", "rvae-noncausal")
+        for kind in ("dkf-driven", "storn", "vrnn", "srnn", "rvae", "rvae-noncausal", "latent-rnn")
     ],
 )
 def test_bound_of_a_sequence_against_brute_force(kind):

@@ -22,7 +22,10 @@ MORE = {
     "flow-vae": {"flows": 2},
     "flow-vae-zuko": {"bins": 4, "width": 8},
     "dsae": {"static": 1, "hidden_size": 5},
-    **{name: {"hidden_size": 5} for name in ("dkf", "dkf-driven", "storn", "vrnn", "srnn", "rvae")},
+    **{
+        name: {"hidden_size": 5}
+        for name in ("dkf", "dkf-driven", "storn", "vrnn", "srnn", "rvae", "latent-rnn")
+    },
 }
 BATCH, FRAMES, DRAWS = 2, 7, 5
 
