@@ -78,7 +78,7 @@ def _noisy_encoder(config: Config, prior: Any) -> NoisyEncoderNetwork | None:
     if chosen not in ("auto", "causal"):
         return load_noisy_encoder(Path(chosen), prior, device)
     # The default prior's network also serves a prior with the same latents.
-    places = [locate(config.prior), locate(Config().prior)]
+    places = list(dict.fromkeys([locate(config.prior), locate(Config().prior)]))
     folders = [folder_beside(place) for place in places]
     if chosen == "causal":
         folders = [place / CAUSAL_FOLDER for place in places] + folders

@@ -48,23 +48,20 @@ class LatentRNN(Dynamical):
         size = self.latent_dim + 2 * self.hidden_size
         self.transition = transition_net(size, self.hidden_size, self.latent_dim, self.activation)
 
-    @torch.no_grad()
     def frames(self) -> FFVAE:
-        """The same decoder without memory, and its encoder where q(z_n | ...) depends on s_n alone."""
-        frames = FFVAE(self.hidden, self.latent_dim, self.activation, self.signal).to(self.output.weight)
-        heads = (frames.mean_head, frames.log_variance_head)
-        moments = zip(self.direct.weight.chunk(2), self.direct.bias.chunk(2), heads, strict=True)
-        for weight, bias, head in moments:
-            head.weight.copy_(weight[:, : self.hidden[0]])
-            head.bias.copy_(bias)
-        for ours, theirs in (
-            (self.listen, frames.encoder),
-            (self.decoder, frames.decoder),
-            (self.output, frames.output),
-        ):
-            theirs.load_state_dict(ours.state_dict())
-        frames.log_power_mean.copy_(self.log_power_mean)
-        frames.log_power_std.copy_(self.log_power_std)
+        """The same decoder without memory, and its encoder where q(z_n | ...) depends on s_n alone.
+
+        It shares the weights.
+        """
+        with torch.device("meta"):  # without initial values, which would be drawn from torch's global generator
+            frames = FFVAE(self.hidden, self.latent_dim, self.activation, self.signal)
+        weights = {"log_power_mean": self.log_power_mean, "log_power_std": self.log_power_std}
+        for name, part in (("encoder", self.listen), ("decoder", self.decoder), ("output", self.output)):
+            weights |= {f"{name}.{key}": tensor for key, tensor in part.state_dict().items()}
+        heads = zip(self.direct.weight.detach().chunk(2), self.direct.bias.detach().chunk(2), strict=True)
+        for name, (weight, bias) in zip(("mean_head", "log_variance_head"), heads, strict=True):
+            weights |= {f"{name}.weight": weight[:, : self.hidden[0]], f"{name}.bias": bias}
+        frames.load_state_dict(weights, assign=True)
         return frames.eval()
 
     def given(
