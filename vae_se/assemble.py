@@ -51,6 +51,7 @@ def build_em(config: Config, prior: SpeechPrior) -> MonteCarloEM:
         context_weight=config.inference.context_weight,
         deviation_weight=config.inference.deviation_weight,
         encoder_weight=config.inference.encoder_weight,
+        learnt_weight=config.inference.learnt_weight,
         calibration=Calibration.fitted() if config.inference.calibrate else UNCALIBRATED,
     )
 

@@ -260,6 +260,12 @@ class InferenceConfig:
         "Weight of the noisy encoder's own posterior of the speech in the result, against EM's; 0: EM alone.",
         range=Range(0, 1),
     )
+    learnt_weight: float = setting(
+        0.7,
+        "How far the result is moved from that pool of the two towards a gain that was learnt on simulated "
+        "mixtures from both; 0: not at all.",
+        range=Range(0, 1),
+    )
     starts: int = setting(
         1,
         "Number of initialisations; EM continues from the one with the highest bound after a short run.",

@@ -67,7 +67,9 @@ class Errors:
         return Errors(self.error[chosen], self.wiener[chosen], self.snr_db[chosen], self.kind[chosen])
 
 
-def simulated(data: Path, enhancer: Enhancer, count: int) -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
+def simulated(
+    data: Path, enhancer: Enhancer, count: int, settings: MixtureSettings = SETTINGS
+) -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
     """``count`` clean and noisy waveforms (T,) at the prior's rate, with the class of the noise.
 
     Item k depends on k alone.
@@ -80,7 +82,7 @@ def simulated(data: Path, enhancer: Enhancer, count: int) -> Iterator[tuple[np.n
     scales = np.array([max(float(np.abs(item).max()), 1e-9) / 32767 for item in items], np.float32)
     samples = np.stack([np.round(item / scale) for item, scale in zip(items, scales, strict=True)])
     pool = Pool(samples.astype(np.int16), scales, names, signal.rate, SEED)
-    source = PoolMixtures([(waves, 1.0)], pool, prior, SECONDS, SETTINGS)
+    source = PoolMixtures([(waves, 1.0)], pool, prior, SECONDS, settings)
     for number in range(count):
         clean, noise = source.draw_one(numpy_stream(SEED, "calibration", number))
         yield clean, clean + noise, names[number]

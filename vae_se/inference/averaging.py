@@ -10,6 +10,7 @@ from ..rng import Streams
 from .calibration import UNCALIBRATED, Calibration
 from .convergence import recording_rhat
 from .em import EMState, Model
+from .learnt_gain import LearntGain, corrected
 from .noisy_proposal import opinion_pool
 from .speech_presence import attenuated_variance, pause_attenuation, speech_evidence, speech_presence
 from .wiener import FilterMoments, filter_moments
@@ -45,6 +46,7 @@ def averaged_filter(
     averaging: int,
     pause_db: float = 0.0,
     encoder_weight: float = 0.0,
+    learnt_weight: float = 0.0,
     calibration: Calibration = UNCALIBRATED,
     presence: bool = False,
 ) -> Estimate:
@@ -52,7 +54,8 @@ def averaged_filter(
 
     Kernels that adapt their proposals stop doing so before the first of these E-steps; the returned state is
     not affected. ``pause_db``: additional attenuation of frames without speech; ``encoder_weight``: weight of
-    the noisy encoder's own posterior of the speech, with which the result is pooled; ``calibration``: of the
+    the noisy encoder's own posterior of the speech, with which the result is pooled; ``learnt_weight``: how far
+    its mean then moves towards the gain of :mod:`.learnt_gain`; ``calibration``: of the
     variance; ``presence``: compute the probability of speech in any case. Hidden variables of the noise are
     drawn anew after every E-step.
     """
@@ -78,7 +81,10 @@ def averaged_filter(
     wiener, variance = total.mean(), total.variance(target.power)
     if encoder_weight and state.proposal is not None:
         own = state.proposal.wiener, state.proposal.variance
-        wiener, variance = opinion_pool(own, (wiener, variance), encoder_weight)
+        of_em = wiener
+        wiener, variance = opinion_pool(own, (of_em, variance), encoder_weight)
+        if learnt_weight:
+            wiener = corrected(wiener, own[0], of_em, learnt_weight, LearntGain.fitted())
     variance = calibration.variance(variance, wiener)
     probability = speech_presence(evidence, mask, model.prior.signal) if pause_db or presence else None
     if pause_db and probability is not None:

@@ -25,7 +25,8 @@ class MonteCarloEM(Model):
     ``pause_db``: additional attenuation of frames without speech; ``starts``: number of initialisations; EM
     continues from the one with the highest bound; ``asks``: how often a noise-aware encoder is asked, at equal
     distances over the iterations; ``encoder_weight``: weight of the noisy encoder's own
-    posterior of the speech in the result; ``calibration``: of the posterior variance. Raises UsageError for
+    posterior of the speech in the result, and ``learnt_weight``: how far that is moved towards the gain of
+    :mod:`.learnt_gain`; ``calibration``: of the posterior variance. Raises UsageError for
     values out of range.
     """
 
@@ -35,6 +36,7 @@ class MonteCarloEM(Model):
     starts: int = 1
     asks: int = 1
     encoder_weight: float = 0.5
+    learnt_weight: float = 0.0
     calibration: Calibration = UNCALIBRATED
 
     def __post_init__(self) -> None:
@@ -47,6 +49,8 @@ class MonteCarloEM(Model):
             )
         if not 0 <= self.encoder_weight <= 1:
             raise UsageError(f"encoder_weight {self.encoder_weight}", "it must be 0 to 1")
+        if not 0 <= self.learnt_weight <= 1:
+            raise UsageError(f"learnt_weight {self.learnt_weight}", "it must be 0 to 1")
         if not self.pause_db >= 0:
             raise UsageError(
                 f"attenuation of pauses by {self.pause_db} dB", "inference.pause_db must be 0 or more"
@@ -93,6 +97,7 @@ class MonteCarloEM(Model):
             averaging=self.averaging,
             pause_db=self.pause_db,
             encoder_weight=self.encoder_weight,
+            learnt_weight=self.learnt_weight,
             calibration=self.calibration,
             presence=presence,
         )

@@ -194,5 +194,7 @@ def _chosen(history: Sequence[Record]) -> list[Record]:
 
 
 def _row(record: Record, columns: Sequence[tuple[str, str, int]]) -> str:
-    values = [f"{record[f'valid_{name}']:.{digits}f}" for name, _, digits in columns]
+    # A training that started from another one has its records too, and these may have fewer figures.
+    names = [(f"valid_{name}", digits) for name, _, digits in columns]
+    values = [f"{record[name]:.{digits}f}" if name in record else "" for name, digits in names]
     return f"| {record['step']} | {record['seconds'] / 3600:.2f} | " + " | ".join(values) + " |"

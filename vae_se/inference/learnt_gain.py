@@ -1,0 +1,75 @@
+"""The last step of EM: a learnt gain from the two filters, the noisy encoder's and EM's own.
+
+Both filters estimate E[s | x] = m x. Where they differ, the better estimate depends on how far, at which level
+and at which frequency. A small network per bin reads the log-odds of both filters and the frequency, and it
+corrects the mean of the two log-odds. Neighbours of the bin as further inputs were no help (eval/experiments.md).
+
+Its 369 numbers are learnt by running EM on simulated mixtures (eval/scripts/fit_learnt_gain.py, result in
+learnt_gain.json), with the risk by which the noisy encoder is trained: distance of compressed spectra, and SDR
+(:func:`vae_se.training.noisy_encoder_loss.filter_risk`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch.nn import functional
+
+from ..blocks import blockwise
+
+#: The network learnt by eval/scripts/fit_learnt_gain.py.
+FITTED = Path(__file__).with_name("learnt_gain.json")
+
+#: Filters are read up to these log-odds.
+_MOST = 8.0
+
+#: Weights (out, in) and biases (out,) of a linear layer.
+Layer = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class LearntGain:
+    """A network of linear ``layers`` with SiLU between them, from four features of a bin to a correction."""
+
+    layers: Sequence[Layer]
+
+    @classmethod
+    @functools.cache
+    def fitted(cls) -> LearntGain:
+        """The one that is shipped."""
+        stored = json.loads(FITTED.read_text())["layers"]
+        return cls([(torch.tensor(layer["weight"]), torch.tensor(layer["bias"])) for layer in stored])
+
+    def log_odds(self, own: torch.Tensor, em: torch.Tensor) -> torch.Tensor:
+        """Log-odds of the gain, from the filter ``own`` of the noisy encoder and EM's, all (B, N, F)."""
+
+        def of_block(frames: slice) -> tuple[torch.Tensor]:
+            first, second = log_odds(own[:, frames]), log_odds(em[:, frames])
+            frequency = torch.linspace(-1, 1, own.shape[-1], dtype=own.dtype, device=own.device)
+            features = [first / 4, second / 4, (first - second) / 4, frequency.expand_as(first)]
+            hidden = torch.stack(features, -1)
+            for number, (weight, bias) in enumerate(self.layers):
+                hidden = functional.linear(
+                    functional.silu(hidden) if number else hidden, weight.to(own), bias.to(own)
+                )
+            return (((first + second) / 2 + hidden[..., 0]).unsqueeze(1),)
+
+        width = max(len(bias) for _, bias in self.layers)
+        return blockwise(of_block, own.unsqueeze(1).expand(-1, width, -1, -1))[0][:, 0]
+
+
+def log_odds(filter_: torch.Tensor) -> torch.Tensor:
+    """log m - log (1 - m) of a filter m, bounded."""
+    return torch.logit(filter_, 1e-6).clamp(-_MOST, _MOST)
+
+
+def corrected(
+    pooled: torch.Tensor, own: torch.Tensor, em: torch.Tensor, weight: float, learnt: LearntGain
+) -> torch.Tensor:
+    """``pooled``, a filter (B, N, F), moved towards the learnt gain by ``weight`` (0 to 1), in log-odds."""
+    return torch.sigmoid(torch.lerp(log_odds(pooled), learnt.log_odds(own, em), weight))
