@@ -2,7 +2,8 @@
 
 Both filters estimate E[s | x] = m x. Where they differ, the better estimate depends on how far, at which level
 and at which frequency. A small network per bin reads the log-odds of both filters and the frequency, and it
-corrects the mean of the two log-odds. Neighbours of the bin as further inputs were no help (eval/experiments.md).
+corrects the mean of the two log-odds. Neighbours of the bin as further inputs did not help
+(eval/experiments.md).
 
 Its 369 numbers are learnt by running EM on simulated mixtures (eval/scripts/fit_learnt_gain.py, result in
 learnt_gain.json), with the risk by which the noisy encoder is trained: distance of compressed spectra, and SDR
