@@ -6,11 +6,12 @@ import dataclasses
 
 import torch
 
+from ..blocks import blockwise
 from ..rng import Streams
 from .calibration import UNCALIBRATED, Calibration
 from .convergence import recording_rhat
 from .em import EMState, Model
-from .noisy_proposal import opinion_pool
+from .noisy_proposal import Proposal, opinion_pool
 from .speech_presence import attenuated_variance, pause_attenuation, speech_evidence, speech_presence
 from .wiener import FilterMoments, filter_moments
 
@@ -62,8 +63,7 @@ def averaged_filter(
         target = model.target(power, mask, state)
         estep, info = model.estep.step(target, estep, streams)
         draws = estep.draws
-        moments = filter_moments(target, draws)  # posterior_filter, at the target that is at hand
-        total = moments if total is None else total + moments
+        total = filter_moments(target, draws, total)  # posterior_filter, at the target that is at hand
         joints.append(info.joint)
         if pause_db or presence:
             evidence += speech_evidence(target, draws) / averaging
@@ -75,11 +75,7 @@ def averaged_filter(
             state = dataclasses.replace(state, noise=noise)
     assert total is not None, "averaging is at least 1"
     target = model.target(power, mask, state)
-    wiener, variance = total.mean(), total.variance(target.power)
-    if encoder_weight and state.proposal is not None:
-        own = state.proposal.wiener, state.proposal.variance
-        wiener, variance = opinion_pool(own, (wiener, variance), encoder_weight)
-    variance = calibration.variance(variance, wiener)
+    wiener, variance = _pooled(total, target.power, state.proposal, encoder_weight, calibration)
     probability = speech_presence(evidence, mask, model.prior.signal) if pause_db or presence else None
     if pause_db and probability is not None:
         factor = pause_attenuation(probability, mask, pause_db, model.prior.signal)
@@ -89,3 +85,25 @@ def averaged_filter(
     energies = (frames * mask.unsqueeze(-1)).sum(1)
     rhat = recording_rhat(joints, mask)
     return Estimate(wiener, variance, target.noise, state, rhat, energies, probability)
+
+
+def _pooled(
+    total: FilterMoments,
+    power: torch.Tensor,
+    proposal: Proposal | None,
+    encoder_weight: float,
+    calibration: Calibration,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The filter and the calibrated variance of the speech, (B, N, F) each, pooled with those of the noisy
+    encoder where it has a weight."""
+
+    def of_block(frames: slice) -> tuple[torch.Tensor, torch.Tensor]:
+        part, here = total.at(frames), power[:, frames]
+        wiener, variance = part.mean(), part.variance(here)
+        if encoder_weight and proposal is not None:
+            own = proposal.wiener[:, frames], proposal.variance[:, frames]
+            wiener, variance = opinion_pool(own, (wiener, variance), encoder_weight)
+        return wiener.unsqueeze(1), calibration.variance(variance, wiener).unsqueeze(1)
+
+    wiener, variance = blockwise(of_block, power.unsqueeze(1))
+    return wiener[:, 0], variance[:, 0]
