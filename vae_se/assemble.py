@@ -47,6 +47,7 @@ def build_em(config: Config, prior: SpeechPrior) -> MonteCarloEM:
         pause_db=config.inference.pause_db,
         noisy_encoder=_noisy_encoder(config, prior),
         starts=config.inference.starts,
+        asks=config.inference.asks,
         context_weight=config.inference.context_weight,
         deviation_weight=config.inference.deviation_weight,
         encoder_weight=config.inference.encoder_weight,

@@ -238,6 +238,12 @@ class InferenceConfig:
         "has one; `causal`: its causal twin, made for streams, or else its own; none: start from the prior's "
         "encoder.",
     )
+    asks: int = setting(
+        1,
+        "How often a noise-aware noisy encoder is asked: before the first iteration, and again, with what EM "
+        "has found, after equal parts of the iterations.",
+        range=Range(1, 100),
+    )
     context_weight: float = setting(
         0.0,
         "Weight of the noisy encoder's q(z) as a prior of the latents; 0: the prior's own p(z) alone.",

@@ -5,11 +5,20 @@ The complex Gaussian has no factor 1/2; the real Gaussian has its usual one.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import torch
 
 LOG_PI = math.log(math.pi)
+
+
+@dataclasses.dataclass(frozen=True)
+class LogVariances:
+    """Log-variances of the two parts of x = s + b: ``speech`` and ``noise``, both (B, N, F)."""
+
+    speech: torch.Tensor
+    noise: torch.Tensor
 
 
 def frame_nll(log_variance: torch.Tensor, ratio: torch.Tensor) -> torch.Tensor:

@@ -98,6 +98,17 @@ def test_the_loss_falls_and_the_folder_is_complete(job, options):
         assert expected in card
 
 
+def test_a_noise_aware_network_learns_from_both_answers(job):
+    options = dataclasses.replace(OPTIONS, steps=16, every=4, noise_aware=True)
+    train_noisy_encoder(dataclasses.replace(job, options=options))
+    records = history(job.out)
+    assert {f"valid_again_{name}" for name in (*FIGURES, "gain_db", "coverage")} < set(records[0])
+    assert records[-1]["valid_again_loss"] < records[0]["valid_again_loss"]
+    model = load_noisy_encoder(job.out, load_prior(job.prior))
+    assert model.down_given.weight.abs().max() > 0
+    assert "asked again" in (job.out / "README.md").read_text()
+
+
 def test_the_average_is_what_is_kept(job):
     """A moving average over few steps lies between the first and the last weights."""
     found = []

@@ -40,11 +40,28 @@ def init(
     ``power``: |x|^2 (B, N, F) at the prior's level; ``mask`` (B, N): 1 where a frame is valid; ``start``:
     initial parameters, by default those of :func:`~.initialisation.first_start`.
     """
-    power = power + POWER_FLOOR
-    proposal = None
+    proposal, floored = None, power + POWER_FLOOR
     if model.noisy_encoder is not None:
-        proposal = propose(model.noisy_encoder, model.prior, power, mask, model.deviation_weight)
-    start = start or first_start(model.prior, model.noise, proposal, model.encoder_floor, power, mask, streams)
+        proposal = propose(model.noisy_encoder, model.prior, floored, mask, model.deviation_weight)
+    if start is None:
+        start = first_start(model.prior, model.noise, proposal, model.encoder_floor, floored, mask, streams)
+    return begin(model, power, mask, streams, start, proposal)
+
+
+@torch.no_grad()
+def begin(
+    model: Model,
+    power: torch.Tensor,
+    mask: torch.Tensor,
+    streams: Streams,
+    start: Start,
+    proposal: Proposal | None,
+) -> EMState:
+    """The state before the first iteration, for given initial parameters and the noisy encoder's proposal.
+
+    Arguments otherwise as of :func:`init`.
+    """
+    power = power + POWER_FLOOR
     context = None if proposal is None else model.context_of(proposal)
     prior, posterior = within(model.prior, context), start.posterior
     if isinstance(prior, ContextualPrior) and posterior is not None:

@@ -9,6 +9,7 @@ import torch
 
 from ..errors import UsageError
 from ..rng import Streams
+from .asking import ask_again
 from .averaging import Estimate, averaged_filter
 from .calibration import UNCALIBRATED, Calibration
 from .em import EMState, Model, init, step
@@ -22,7 +23,8 @@ class MonteCarloEM(Model):
     ``iterations``: number of EM iterations. It is fixed: a Monte Carlo objective falls now and then, which is
     no reason to stop. ``averaging``: E-steps after the last M-step whose draws the filter averages over;
     ``pause_db``: additional attenuation of frames without speech; ``starts``: number of initialisations; EM
-    continues from the one with the highest bound; ``encoder_weight``: weight of the noisy encoder's own
+    continues from the one with the highest bound; ``asks``: how often a noise-aware encoder is asked, at equal
+    distances over the iterations; ``encoder_weight``: weight of the noisy encoder's own
     posterior of the speech in the result; ``calibration``: of the posterior variance. Raises UsageError for
     values out of range.
     """
@@ -31,15 +33,17 @@ class MonteCarloEM(Model):
     averaging: int = 4
     pause_db: float = 0.0
     starts: int = 1
+    asks: int = 1
     encoder_weight: float = 0.5
     calibration: Calibration = UNCALIBRATED
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.iterations < 0 or min(self.averaging, self.starts) < 1:
+        if self.iterations < 0 or min(self.averaging, self.starts, self.asks) < 1:
             raise UsageError(
-                f"{self.iterations} iterations, averaging over {self.averaging} E-steps, {self.starts} starts",
-                "iterations must be 0 or more, averaging and starts 1 or more",
+                f"{self.iterations} iterations, averaging over {self.averaging} E-steps, {self.starts} starts, "
+                f"{self.asks} asks",
+                "iterations must be 0 or more, averaging, starts and asks 1 or more",
             )
         if not 0 <= self.encoder_weight <= 1:
             raise UsageError(f"encoder_weight {self.encoder_weight}", "it must be 0 to 1")
@@ -73,7 +77,10 @@ class MonteCarloEM(Model):
         the number of iterations done and their total. ``presence``: compute the probability of speech.
         """
         state = state or self.start(power, mask, streams)
+        asked_after = {self.iterations * ask // self.asks for ask in range(1, self.asks)}
         while state.iteration < self.iterations:
+            if state.iteration in asked_after:
+                state = ask_again(self, power, mask, state, streams)
             state, _ = step(self, power, mask, state, streams)
             if progress is not None:
                 progress(state.iteration, self.iterations)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import torch
 
+from ..likelihood import LogVariances
 from ..numerics import TINY
 from ..priors.base import LatentPrior
 from ..priors.posterior import Posterior
@@ -31,8 +32,15 @@ class Encoding(Protocol):
 class NoisyEncoderNetwork(Protocol):
     """A noisy encoder, as EM sees it."""
 
-    def __call__(self, power: torch.Tensor, mask: torch.Tensor) -> Encoding:
-        """Encoding of noisy power (B, N, F) with frame validity ``mask`` (B, N)."""
+    @property
+    def noise_aware(self) -> bool:
+        """Whether the network also sees variances that EM has found."""
+
+    def __call__(
+        self, power: torch.Tensor, mask: torch.Tensor, *, given: LogVariances | None = None
+    ) -> Encoding:
+        """Encoding of noisy power (B, N, F) with frame validity ``mask`` (B, N), and of ``given`` variances of
+        speech and noise, which have no influence on a network that is not noise-aware."""
 
 
 @dataclasses.dataclass(frozen=True)

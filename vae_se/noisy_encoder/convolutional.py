@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from ..errors import UsageError
+from ..likelihood import LogVariances
 from ..numerics import LOG_VARIANCE_MAX, LOG_VARIANCE_MIN, POWER_FLOOR
 from ..priors.posterior import GaussianPosterior
 from .network import NoisyEncoding, check_sizes, recording_mean
@@ -21,7 +22,9 @@ from .past import Past
 LATENT_RANGE = (-8.0, 2.0)  # of log-variances of q
 MASK_RANGE = (-8.0, 3.0)  # of log n - log |x|^2, where the noise follows the input
 DEVIATION_RANGE = (-6.0, 6.0)
+SHARE_RANGE = (-8.0, 3.0)  # of log v - log |x|^2, for variances v that the network is given
 _MAPS = 5  # per band: gate, share and departure of the noise; deviation of the speech and its slope
+_GIVEN_MAPS = 2  # per band: trust in the given noise; slope of the speech's deviation on its given power
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,6 +93,11 @@ class ConvolutionalNoisyEncoder(nn.Module):
     input's power in this very bin (a mask, so that the noise may move as fast as the input), and the
     recording's mean spectrum with a correction (steady noise, also under speech).
 
+    A ``noise_aware`` network may also see what EM has found so far, the variances of speech and noise: q(z | x,
+    v, n). Their ratios to the input's power are two further channels of the first convolution. The noise moves
+    towards the given one by a trust per band, and a second slope multiplies the harmonics of the speech's
+    given posterior power. Without them it is the network described above.
+
     ``bins``: F; ``latent_dim``: L; ``width`` of the blocks over time; ``channels`` of the first convolution;
     ``blocks``: their number; ``causal``: frame n depends on frames 1 to n alone, and the mean is the running
     one.
@@ -111,11 +119,13 @@ class ConvolutionalNoisyEncoder(nn.Module):
         channels: int = 16,
         blocks: int = 8,
         causal: bool = False,
+        noise_aware: bool = False,
     ) -> None:
         super().__init__()
         check_sizes(bins=bins, latent_dim=latent_dim, width=width, channels=channels, blocks=blocks)
         self.bins, self.latent_dim, self.causal = bins, latent_dim, causal
         self.width, self.channels, self.blocks = width, channels, blocks
+        self.noise_aware = noise_aware
         narrow, wide = (self.NARROW, self.WIDE) if bins > 256 else (bins // 2 - bins // 2 % 8, 8)
         self.narrow = narrow
         bands = band_matrix(bins, narrow, wide)
@@ -139,6 +149,12 @@ class ConvolutionalNoisyEncoder(nn.Module):
             self.up2.weight.mul_(0.2)
             for block in self.time_blocks():
                 block.mix.weight.mul_(0.2)
+        if noise_aware:
+            self.down_given = nn.Conv2d(2, channels, (3, 8), (1, 4), (0, 2), bias=False)
+            self.up_given = nn.ConvTranspose2d(2 * channels, _GIVEN_MAPS, (1, 8), (1, 4), (0, 2))
+            for layer in (self.down_given, self.up_given):  # at first, what is given has no influence
+                for parameter in layer.parameters():
+                    nn.init.zeros_(parameter)
         self.register_buffer("log_power_mean", torch.zeros(bins))
         self.register_buffer("log_power_std", torch.ones(bins))
 
@@ -147,10 +163,18 @@ class ConvolutionalNoisyEncoder(nn.Module):
         self.log_power_mean.copy_(mean)
         self.log_power_std.copy_(std)
 
-    def forward(self, power: torch.Tensor, mask: torch.Tensor, past: Past | None = None) -> CalibratedEncoding:
+    def forward(
+        self,
+        power: torch.Tensor,
+        mask: torch.Tensor,
+        past: Past | None = None,
+        *,
+        given: LogVariances | None = None,
+    ) -> CalibratedEncoding:
         """``power`` (B, N, F), ``mask`` (B, N): a recording's result does not depend on its padding.
 
-        ``past``: of a causal network that takes a recording in parts; it is updated.
+        ``past``: of a causal network that takes a recording in parts; it is updated. ``given``: variances of
+        speech and noise that EM has found; only a network that is noise-aware sees them.
         """
         past = past or Past()
         present = mask.unsqueeze(-1)
@@ -159,7 +183,12 @@ class ConvolutionalNoisyEncoder(nn.Module):
         mean = past.mean(standard, mask) if self.causal else recording_mean(standard, mask, causal=False)
         band, band_mean = self._to_bands(standard), self._to_bands(mean)
         image = torch.stack([band, (band - band_mean) * present], 1)
-        low = functional.silu(self.down1(self._pad(image, past, "image"))) * mask[:, None, :, None]
+        low = self.down1(self._pad(image, past, "image"))
+        if self.noise_aware and given is not None:
+            shares = torch.stack([v - log_power for v in (given.speech, given.noise)], 1).clamp(*SHARE_RANGE)
+            shares = self._to_bands(shares) * present.unsqueeze(1)
+            low = low + self.down_given(self._pad(shares, past, "given"))
+        low = functional.silu(low) * mask[:, None, :, None]
         deep = functional.silu(self.down2(self._pad(low, past, "low")))
         hidden = self.enter(deep.transpose(1, 2).flatten(2)) + self.enter_mean(band_mean)
         for number, block in enumerate(self.time_blocks()):
@@ -168,17 +197,22 @@ class ConvolutionalNoisyEncoder(nn.Module):
         latent_mean, log_variance, log_spread = self.speech(hidden).chunk(3, -1)
         back = self.up0(hidden).unflatten(-1, (self.channels, self.positions)).transpose(1, 2)
         back = functional.silu(self.up1(torch.cat([back, deep], 1)))
-        maps = self.up2(torch.cat([back, low], 1))
-        gate, share, departure, level, slope = maps.unbind(1)
+        top = torch.cat([back, low], 1)
+        gate, share, departure, level, slope = self.up2(top).unbind(1)
         gate, share, departure = (self._to_bins(m) for m in (torch.sigmoid(gate), share, departure))
         moving = log_power + share.clamp(*MASK_RANGE)
         steady = self.log_power_mean + self.log_power_std * (mean + departure)
         log_noise = gate * moving + (1 - gate) * steady
-        within_band = log_power - self._to_bins(self._to_bands(log_power))
+        log_deviation = self._to_bins(level) + self._to_bins(slope) * self._within_band(log_power)
+        if self.noise_aware and given is not None:
+            trust, slope = (self._to_bins(m) for m in self.up_given(top).unbind(1))
+            log_noise = log_noise + torch.tanh(trust) * (given.noise - log_noise)
+            speech_power = log_power + 2 * functional.logsigmoid(given.speech - given.noise)
+            log_deviation = log_deviation + slope * self._within_band(speech_power)
         return CalibratedEncoding(
             posterior=GaussianPosterior(latent_mean, log_variance.clamp(*LATENT_RANGE)),
             log_noise=log_noise.clamp(LOG_VARIANCE_MIN, LOG_VARIANCE_MAX),
-            log_deviation=(self._to_bins(level) + self._to_bins(slope) * within_band).clamp(*DEVIATION_RANGE),
+            log_deviation=log_deviation.clamp(*DEVIATION_RANGE),
             spread=GaussianPosterior(latent_mean, log_spread.clamp(*LATENT_RANGE)),
         )
 
@@ -192,6 +226,10 @@ class ConvolutionalNoisyEncoder(nn.Module):
         """``values`` of bands, repeated in each of their bins."""
         return values.index_select(-1, self.band_of)
 
+    def _within_band(self, values: torch.Tensor) -> torch.Tensor:
+        """Departure of ``values`` (..., F) from the mean of their band."""
+        return values - self._to_bins(self._to_bands(values))
+
     def time_blocks(self) -> Iterator[_Dilated]:
         """The residual blocks, in order."""
         return (typing.cast(_Dilated, block) for block in self.time)
@@ -204,5 +242,5 @@ class ConvolutionalNoisyEncoder(nn.Module):
         """Keywords of the constructor, JSON-able."""
         return {
             "bins": self.bins, "latent_dim": self.latent_dim, "width": self.width, "channels": self.channels,
-            "blocks": self.blocks, "causal": self.causal,
+            "blocks": self.blocks, "causal": self.causal, "noise_aware": self.noise_aware,
         }  # fmt: skip

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
 from ..deprecated import warn
 from ..errors import UsageError
+from ..likelihood import LogVariances
 from ..numerics import LOG_VARIANCE_MAX, LOG_VARIANCE_MIN, POWER_FLOOR
 from ..priors.base import LatentPrior
 from ..priors.posterior import GaussianPosterior
@@ -107,6 +108,7 @@ class NoisyEncoder(nn.Module):
 
     log_power_mean: torch.Tensor
     log_power_std: torch.Tensor
+    noise_aware: ClassVar[bool] = False
 
     def __init__(
         self, bins: int, latent_dim: int, width: int = 256, hidden_size: int = 128, causal: bool = False
@@ -140,10 +142,13 @@ class NoisyEncoder(nn.Module):
         self.log_power_mean.copy_(mean)
         self.log_power_std.copy_(std)
 
-    def forward(self, power: torch.Tensor, mask: torch.Tensor) -> NoisyEncoding:
+    def forward(
+        self, power: torch.Tensor, mask: torch.Tensor, *, given: LogVariances | None = None
+    ) -> NoisyEncoding:
         """Encode noisy ``power`` (B, N, F); ``mask`` (B, N) is 1 where a frame exists.
 
-        The result for a recording does not depend on its padding.
+        The result for a recording does not depend on its padding. ``given`` has no influence: this network is
+        not noise-aware.
         """
         log_power = (torch.log(power + POWER_FLOOR) - self.log_power_mean) / self.log_power_std
         log_power = log_power * mask.unsqueeze(-1)

@@ -107,7 +107,8 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def architecture_sizes(config: dict[str, Any]) -> dict[str, int]:
     """The sizes by which networks of one architecture differ, of a config.json, by the names of its options."""
-    return {k: v for k, v in config["model"].items() if k not in ("bins", "latent_dim", "causal")}
+    other = ("bins", "latent_dim", "causal", "noise_aware")
+    return {k: v for k, v in config["model"].items() if k not in other}
 
 
 def steps_done(training: dict[str, Any]) -> int:

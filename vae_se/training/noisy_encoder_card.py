@@ -39,6 +39,8 @@ _COLUMNS = (
     ("sdr", "-SDR (dB)", 2),
     ("coverage", "coverage", 3),
     ("gain_db", "gain (dB)", 2),
+    ("again_distance", "distance, asked again", 4),
+    ("again_gain_db", "gain, asked again (dB)", 2),
 )
 
 _ROWS = 10  # of the validation table, at most
@@ -70,6 +72,8 @@ def card(config: dict[str, Any], history: Sequence[Record]) -> str:
         else "two-way: the output of a frame depends on the whole recording"
     )
     network = _NETWORK[architecture].format(**architecture_sizes(config))
+    if model.get("noise_aware"):
+        network += ", inputs for the variances that EM has found"
     files = "`weights.safetensors` holds the weights (float16), `config.json` all figures of this card"
     lines = [
         "# Noisy encoder",
@@ -168,6 +172,11 @@ def _validation(history: Sequence[Record]) -> list[str]:
             " Distance and SDR are between that filter's output, with a draw of z, and the clean speech. "
             "Coverage is how often the mean of the clean frame's posterior lies in the central 90 % interval "
             "of the network's covariance."
+        )
+    if "again_gain_db" in names:
+        text += (
+            " Asked again: with the variances of speech and noise that one to four iterations of EM have found "
+            "from the first answer."
         )
     return [
         text,

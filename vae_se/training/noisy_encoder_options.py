@@ -23,7 +23,12 @@ _SIZE = Range(1, 4096)
 _WEIGHT = Range(0, 1e6)
 
 #: Keys that belong to one architecture only.
-_OWN_KEYS = {"hidden_size": "recurrent", "channels": "convolutional", "blocks": "convolutional"}
+_OWN_KEYS = {
+    "hidden_size": "recurrent",
+    "channels": "convolutional",
+    "blocks": "convolutional",
+    "noise_aware": "convolutional",
+}
 
 #: Keys of which the first steps of a training are independent; a checkpoint may continue with other values.
 _LENGTH_KEYS = ("steps", "decay")
@@ -41,6 +46,9 @@ class NoisyEncoderOptions:
     blocks: int = setting(8, "Residual blocks over time (convolutional).", range=Range(1, 256))
     hidden_size: int = setting(128, "Units per direction of the recurrent layers (recurrent).", range=_SIZE)
     causal: bool = setting(False, "The output of a frame depends on the frames up to it only.")
+    noise_aware: bool = setting(
+        False, "Whether the network also sees the variances that EM has found (convolutional)."
+    )
     start: str = setting("", "Folder of a noisy encoder to start from; blocks that it lacks are added to it.")
     steps: int = setting(8000, "Number of steps; it may change when a training is continued.", range=_COUNT)
     batch: int = setting(8, "Mixtures per step.", range=Range(1, 65536))

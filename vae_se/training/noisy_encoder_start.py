@@ -31,6 +31,7 @@ def take_weights(model: AnyNoisyEncoder, folder: Path, prior: SpeechPrior) -> No
     ours, theirs = (network.config() | {"kind": architecture_of(network)} for network in (model, donor))
     for config in (ours, theirs):
         del config["causal"]  # the shapes of the weights are the same in both forms
+        config.pop("noise_aware", None)  # what is given has no influence at first
     if isinstance(model, ConvolutionalNoisyEncoder) and isinstance(donor, ConvolutionalNoisyEncoder):
         more = ours.pop("blocks") - theirs.pop("blocks")
         if more < 0:

@@ -9,13 +9,14 @@ from typing import Any
 
 import torch
 
-from ..noisy_encoder.network import wiener_at
+from ..noisy_encoder.network import NoisyEncoding, wiener_at
 from ..noisy_encoder.store import AnyNoisyEncoder
 from ..priors import SpeechPrior
 from ..rng import torch_stream
 from . import schedule
 from .averaged import Averaged
 from .checkpoint import Progress
+from .em_variances import EMVariances
 from .job import Identity
 from .loop import Figures, StepSize, Trainer, adamw
 from .mixtures import MixtureBatch, Mixtures
@@ -50,7 +51,9 @@ class NoisyEncoderTrainer(Trainer[MixtureBatch, Averaged[AnyNoisyEncoder]]):
     ) -> None:
         self.prior, self.data, self.options, self.seed = prior, data, options, seed
         self.export, self.say = export, say
-        self._sums = torch.zeros(len(FIGURES) + 1)
+        self.em = EMVariances(prior) if options.noise_aware else None
+        self._names = figure_names(options)
+        self._sums = torch.zeros(len(self._names) + 1)
         rate = functools.partial(
             schedule.trapezoid,
             total=options.steps,
@@ -77,13 +80,19 @@ class NoisyEncoderTrainer(Trainer[MixtureBatch, Averaged[AnyNoisyEncoder]]):
             yield self.data.train.draw(self.seed, "train", step, self.options.batch).to(self.device)
 
     def backward(self, batch: MixtureBatch, step: int) -> torch.Tensor:
-        """Gradient of the objective; returns the objective and its terms, in the order of FIGURES."""
-        power = power_of(batch.speech + batch.noise)
-        encoding = self.model.model(power, torch.ones_like(power[..., 0]))
+        """Gradient of the objective; returns the objective and its terms, see :func:`figure_names`."""
+        power, weights = power_of(batch.speech + batch.noise), self.options.weights()
+        mask = torch.ones_like(power[..., 0])
+        encoding = self.model.model(power, mask)
         generator = torch_stream(self.seed, "step", step, device=power.device)
         loss = loss_of(self.prior, encoding, batch, generator)
-        loss.total(self.options.weights()).backward()
-        return loss.figures(self.options.weights())
+        loss.total(weights).backward()
+        if self.em is None:
+            return loss.figures(weights)
+        given = self.em.draw(encoding, batch, self.seed, "step", step)
+        again = loss_of(self.prior, self.model.model(power, mask, given=given), batch, generator)
+        again.total(weights).backward()
+        return torch.cat([loss.figures(weights), again.figures(weights)])
 
     def step_done(self, progress: Progress) -> None:
         """Update the moving average."""
@@ -97,25 +106,35 @@ class NoisyEncoderTrainer(Trainer[MixtureBatch, Averaged[AnyNoisyEncoder]]):
         """Means over the epoch's steps."""
         steps = self.options.every - (-progress.step) % self.options.every
         means = [round(value, 4) for value in (self._sums / steps).tolist()]
-        names = [f"train_{name}" for name in (*FIGURES, "norm")]
+        names = [f"train_{name}" for name in (*self._names, "norm")]
         self._sums.zero_()
         return {"learning_rate": rate, **dict(zip(names, means, strict=True))}
 
     def validate(self) -> Figures:
         """See :func:`validate`."""
-        return validate(self.model.average, self.prior, self.data.valid, self.seed, self.options, self.device)
+        return validate(
+            self.model.average, self.prior, self.data.valid, self.seed, self.options, self.device, self.em
+        )
 
     def validation_loss(self, figures: Figures) -> float:
-        """The objective."""
-        return figures["valid_loss"]
+        """The objective, of both answers where the network is asked twice."""
+        return figures["valid_loss"] + figures.get("valid_again_loss", 0.0)
 
     def epoch_done(self, progress: Progress, best: bool) -> None:
         """Export the moving average, and report the record in one line."""
         self.export(self.model.average, progress)
         record: dict[str, Any] = progress.history[-1]
-        shown = ("valid_gain_db", "valid_distance", "valid_coverage", "valid_loss", "train_loss")
-        figures = ", ".join(f"{name} {record[name]:.4g}" for name in shown)
+        shown = (
+            "valid_gain_db", "valid_distance", "valid_coverage", "valid_loss", "train_loss",
+            "valid_again_gain_db", "valid_again_distance", "valid_again_loss",
+        )  # fmt: skip
+        figures = ", ".join(f"{name} {record[name]:.5g}" for name in shown if name in record)
         self.say(f"step {record['step']} of {self.options.steps}, {record['seconds']:.0f} s: {figures}")
+
+
+def figure_names(options: NoisyEncoderOptions) -> list[str]:
+    """FIGURES, and the same for the second answer of a noise-aware network."""
+    return [*FIGURES, *(f"again_{name}" for name in FIGURES if options.noise_aware)]
 
 
 @torch.no_grad()
@@ -126,6 +145,7 @@ def validate(
     seed: int,
     options: NoisyEncoderOptions,
     device: torch.device,
+    em: EMVariances | None = None,
 ) -> Figures:
     """The terms of the loss on fixed ``mixtures``, the gain in SNR of the network alone, and its calibration.
 
@@ -133,24 +153,40 @@ def validate(
       and the network's noise variance n, less the SNR of the mixture; in dB.
     - ``valid_coverage``: how often the mean of the clean frame's posterior is in the central 90 % interval of
       the network's spread (of q where it has none), over all latents and frames.
+    - The same with ``valid_again``: when the network is asked again, with the variances that ``em`` draws.
     """
-    sums, gains, inside = torch.zeros(len(FIGURES)), [], []
+    answers: dict[str, list[torch.Tensor]] = {}
     for number in range(_VALID_BATCHES):
         batch = mixtures.draw(seed, "valid", number, options.batch).to(device)
-        mixture = batch.speech + batch.noise
-        power = power_of(mixture)
-        encoding = model(power, torch.ones_like(power[..., 0]))
-        loss = loss_of(prior, encoding, batch, torch_stream(seed, "valid", number, device=device))
-        sums += loss.figures(options.weights()).cpu()
-        error = wiener_at(prior, encoding, encoding.posterior.mean) * mixture - batch.speech
-        gains.append(10 * torch.log10(_energy(batch.noise) / _energy(error)))
-        wide = encoding.posterior if encoding.spread is None else encoding.spread
-        departure = prior.encode(power_of(batch.speech)).mean - wide.mean
-        scaled = departure * torch.exp(-0.5 * wide.log_variance)
-        inside.append((scaled.abs() < _CENTRAL_90).float().mean())
-    means = dict(zip(FIGURES, (sums / _VALID_BATCHES).tolist(), strict=True))
-    means |= {"gain_db": float(torch.cat(gains).mean()), "coverage": float(torch.stack(inside).mean())}
-    return {f"valid_{name}": round(value, 4) for name, value in means.items()}
+        power = power_of(batch.speech + batch.noise)
+        mask = torch.ones_like(power[..., 0])
+        encodings = {"valid": model(power, mask)}
+        if em is not None:
+            given = em.draw(encodings["valid"], batch, seed, "valid", number)
+            encodings["valid_again"] = model(power, mask, given=given)
+        for name, encoding in encodings.items():
+            generator = torch_stream(seed, "valid", number, device=device)
+            terms = loss_of(prior, encoding, batch, generator).figures(options.weights()).cpu()
+            found = torch.cat([terms, _gain_and_coverage(prior, encoding, batch).cpu()])
+            answers.setdefault(name, []).append(found)
+    figures = (*FIGURES, "gain_db", "coverage")
+    means = {name: torch.stack(rows).mean(0).tolist() for name, rows in answers.items()}
+    return {
+        f"{name}_{figure}": round(value, 4)
+        for name, values in means.items()
+        for figure, value in zip(figures, values, strict=True)
+    }
+
+
+def _gain_and_coverage(prior: SpeechPrior, encoding: NoisyEncoding, batch: MixtureBatch) -> torch.Tensor:
+    """See :func:`validate`; (2,)."""
+    mixture = batch.speech + batch.noise
+    error = wiener_at(prior, encoding, encoding.posterior.mean) * mixture - batch.speech
+    gain = (10 * torch.log10(_energy(batch.noise) / _energy(error))).mean()
+    wide = encoding.posterior if encoding.spread is None else encoding.spread
+    departure = prior.encode(power_of(batch.speech)).mean - wide.mean
+    inside = (departure * torch.exp(-0.5 * wide.log_variance)).abs() < _CENTRAL_90
+    return torch.stack([gain, inside.float().mean()])
 
 
 def _energy(spectrum: torch.Tensor) -> torch.Tensor:
