@@ -14,9 +14,9 @@ from vae_se.rng import Streams
 
 SETTINGS = {"inference.iterations": 4, "inference.averaging": 2}
 NMF = {"noise.name": "nmf", "noise.rank": 3}
-#: Kernels that run with every noise model: draws of equal weight, weighted draws, and chains. The noise meets an
-#: E-step only in its draws and their weights, so the other kernels run with nmf, and with the rest among the slow
-#: tests.
+#: Kernels that run with every noise model: draws of equal weight, weighted draws, and chains. The noise meets
+#: an E-step only in its draws and their weights, so the other kernels run with nmf, and with the rest among the
+#: slow tests.
 WITH_ALL_NOISES = ("vem", "vem-is", "mala")
 
 each_pair = pytest.mark.parametrize(

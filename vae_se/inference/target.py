@@ -17,8 +17,8 @@ from .contextual import ContextualPrior
 class Likelihood:
     """log p(x_n | z_n) at draws, and what else the same pass over the bins gives.
 
-    ``value`` (B, R, N); ``slope`` (B, R, N, F): its derivative by the decoder's log-variance; ``filter_sum`` and
-    ``power_sum`` (B, R, N): sum_f g v / V and sum_f |x|^2 g v / V^2, from which the M-step of the gain follows.
+    ``value`` (B, R, N); ``slope`` (B, R, N, F): its derivative by the decoder's log-variance; ``filter_sum``
+    and ``power_sum`` (B, R, N): sum_f g v / V and sum_f |x|^2 g v / V^2, which the M-step of the gain needs.
     """
 
     value: torch.Tensor

@@ -103,7 +103,7 @@ class NMF(NoiseModel[NMFState]):
         return [] if self.init_spectrum == "tracked" else [dataclasses.replace(self, init_spectrum="tracked")]
 
     def start_at(self, state: NMFState, variance: torch.Tensor, mask: torch.Tensor) -> NMFState:
-        """As that of the base class, with fewer passes over ``variance`` where H has no penalty and W no prior."""
+        """See the base class; without a penalty on H and a prior on W with fewer passes over ``variance``."""
         if self.penalty or self.spectrum_prior:
             return super().start_at(state, variance, mask)
         for _ in range(FIT_UPDATES):

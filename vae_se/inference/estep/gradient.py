@@ -80,9 +80,10 @@ def _joint(target: Target, z: torch.Tensor) -> tuple[torch.Tensor, ...]:
 
 class _LogLikelihood(torch.autograd.Function):
     """log p(x | z) of a :class:`Target` by the decoder's log-variance (B, R, N, F): the value (B, R, N), its
-    sum, whose derivative is in closed form (target.py), and the sums for the gain. The sum alone has a gradient.
+    sum, whose derivative is in closed form (target.py), and the sums for the gain.
 
-    If the prior ties the frames together, the derivative is 0 in padding, which must not move valid frames.
+    The sum of the values alone has a gradient. If the prior ties the frames together, the derivative is 0 in
+    padding, which must not move valid frames.
     """
 
     @staticmethod
