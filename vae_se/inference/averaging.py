@@ -75,7 +75,7 @@ def averaged_filter(
             state = dataclasses.replace(state, noise=noise)
     assert total is not None, "averaging is at least 1"
     target = model.target(power, mask, state)
-    wiener, variance = _pooled(total, target.power, state.proposal, encoder_weight, calibration)
+    wiener, variance = pooled_filter(total, target.power, state.proposal, encoder_weight, calibration)
     probability = speech_presence(evidence, mask, model.prior.signal) if pause_db or presence else None
     if pause_db and probability is not None:
         factor = pause_attenuation(probability, mask, pause_db, model.prior.signal)
@@ -87,7 +87,7 @@ def averaged_filter(
     return Estimate(wiener, variance, target.noise, state, rhat, energies, probability)
 
 
-def _pooled(
+def pooled_filter(
     total: FilterMoments,
     power: torch.Tensor,
     proposal: Proposal | None,
