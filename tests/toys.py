@@ -7,6 +7,7 @@ import math
 
 import torch
 
+from vae_se.inference.target import Likelihood
 from vae_se.likelihood import gaussian_log_prob, standard_normal_log_prob
 from vae_se.priors import PRIORS, GaussianPosterior, SignalSpec
 from vae_se.priors.ffvae import FFVAE
@@ -98,8 +99,9 @@ class LinearGaussianTarget:
     def log_likelihood(self, mean):
         return -0.5 * ((self.power.unsqueeze(1) - mean) / self.std).square().sum(-1)
 
-    def log_likelihood_and_gradient(self, mean):
-        return self.log_likelihood(mean), (self.power.unsqueeze(1) - mean) / self.std**2
+    def likelihood_at(self, mean):
+        value, slope = self.log_likelihood(mean), (self.power.unsqueeze(1) - mean) / self.std**2
+        return Likelihood(value, slope, torch.zeros_like(value), torch.zeros_like(value))
 
     def fisher(self, mean):
         return torch.full_like(mean, self.std**-2)

@@ -100,13 +100,11 @@ class STFT:
         """
         taper = self.taper(spectrogram.real.dtype, spectrogram.device)
         frames = torch.fft.irfft(spectrogram, n=self.window) * taper
-        batch, n_frames = frames.shape[:-2], frames.shape[-2]
-        total = (n_frames - 1) * self.hop + self.window
-        columns = frames.reshape(-1, n_frames, self.window).transpose(1, 2)
-        summed = torch.nn.functional.fold(
-            columns, output_size=(1, total), kernel_size=(1, self.window), stride=(1, self.hop)
-        )
+        n_frames, parts = frames.shape[-2], self.window // self.hop
+        hops = frames.unflatten(-1, (parts, self.hop))
+        summed = frames.new_zeros(*frames.shape[:-2], n_frames + parts - 1, self.hop)
+        for part in range(parts):
+            summed[..., part : part + n_frames, :] += hops[..., part, :]
         # Every sample of the waveform lies in window/hop frames, so the sum of squares is periodic in hop.
         weight = taper.square().reshape(-1, self.hop).sum(0)
-        weight = weight.repeat(total // self.hop + 1)[:total]
-        return summed.reshape(*batch, total) / weight
+        return (summed / weight).flatten(-2)

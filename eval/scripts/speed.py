@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import cProfile
 import importlib.util
+import inspect
 import json
 import os
 import statistics
@@ -209,57 +211,61 @@ def comparison() -> Iterator[str]:
 
 
 def stages(seconds: float, repeats: int) -> Iterator[str]:
-    """Table: the parts of an iteration of ``default`` on one thread, with synthetic numbers of its shapes."""
-    import torch
+    """Table: the parts of `default` on one thread, in processor time, as a profile of whole runs shows them.
 
+    A stage that is repeated by itself finds its numbers in the cache, and seems a seventh faster than it is.
+    Rows that begin with "of which" are parts of the row above them, and do not count in the sum.
+    """
     from vae_se import Enhancer
-    from vae_se.inference.draws import Draws
-    from vae_se.inference.estep.gradient import likelihood_point
+    from vae_se.enhancement.channel import Channel
+    from vae_se.enhancement.pipeline import PreparedRecording
+    from vae_se.enhancement.residual_noise import residual_gains
+    from vae_se.inference import averaging, em, initialisation, noisy_proposal, wiener
+    from vae_se.inference.estep import gradient, vem
+    from vae_se.inference.gain import Gain
     from vae_se.inference.target import Target
-    from vae_se.inference.wiener import filter_moments
-    from vae_se.noise.multiplicative import draw_weight, update_h, update_w
-    from vae_se.rng import Streams
-    from vae_se.threads import dividing_work
+    from vae_se.noise.nmf import NMF
+    from vae_se.noisy_encoder.convolutional import ConvolutionalNoisyEncoder
 
-    em, settings = (made := Enhancer.from_pretrained(device="cpu", threads=1)).em, made.config.inference
-    frames = em.prior.signal.stft.frames(round(seconds * em.prior.signal.rate))
-    generator, mask = torch.Generator().manual_seed(0), torch.ones(1, frames)
-    power = torch.rand(1, frames, em.prior.signal.stft.bins, generator=generator) + 1e-3
-    streams = Streams.from_seed(0, ["speed"], [frames])
-
-    def once(action: Callable[[], Any]) -> float:
-        times = []
-        for _ in range(repeats + 1):
-            started = time.perf_counter()
-            action()
-            times.append(time.perf_counter() - started)
-        return statistics.median(times[1:])
-
-    yield "| stage of `default`, one thread | once, ms per s | times | in all, s per s |\n|---|---|---|---|"
-    with dividing_work(1), torch.no_grad():
-        noise = em.noise.init(power, mask, streams)
-        target = Target(em.prior, power, em.noise.variance(noise), torch.ones(1, frames), mask)
-        z = streams.normal_draws(em.estep.draws, em.prior.latent_dim).contiguous()
-        eta, log_weight = em.prior.decode(z), torch.zeros(z.shape[:3])
-        speech, weight, draws = target.speech_variance(eta), draw_weight(log_weight, mask), Draws.equal(z, eta)
-        every, each = settings.iterations + settings.averaging, settings.iterations
-        rows: list[tuple[str, Callable[[], Any], int]] = [
-            ("start: noisy encoder, and fit of the noise", lambda: em.start(power, mask, streams), 1),
-            (
-                "E-step: decode, likelihood, and back",
-                lambda: likelihood_point(target, z, lambda leaf: leaf),
-                every,
-            ),
-            ("of which likelihood and slope", lambda: target.log_likelihood_and_gradient(eta), every),
-            ("M-step: gain", lambda: em.gain.update(target, eta, log_weight), each),
-            ("M-step: speech variance", lambda: target.speech_variance(eta), each),
-            ("M-step: H", lambda: update_h(noise, power, speech, weight), each),
-            ("M-step: W", lambda: update_w(noise, power, speech, weight), each),
-            ("filter", lambda: filter_moments(target, draws), settings.averaging),
-        ]
-        for name, action, times in rows:
-            value = once(action) / seconds
-            yield f"| {name} | {1000 * value:.3f} | {times} | {value * times:.4f} |"
+    rows: list[tuple[str, Callable[..., Any]]] = [
+        ("samples: level", PreparedRecording.of),
+        ("samples: spectra", Channel.power),
+        ("start: noisy encoder, and what it proposes", noisy_proposal.propose),
+        ("of which the network", ConvolutionalNoisyEncoder.forward),
+        ("start: fit of the noise", initialisation.first_start),
+        ("start: first latents", em.begin),
+        ("noise variance", em.Model.target),
+        ("E-step", vem.Variational.step),
+        ("of which decode, likelihood, and back", gradient.likelihood_point),
+        ("of which likelihood and slope", Target.likelihood_at),
+        ("M-step: gain", Gain.update),
+        ("M-step: H and W", NMF.update),
+        ("filter", wiener.filter_moments),
+        ("filter: pooled with the noisy encoder's, calibrated", averaging.pooled_filter),
+        ("samples: synthesis", Channel.filtered),
+        ("samples: residual noise", residual_gains),
+    ]
+    enhancer = Enhancer.from_pretrained(device="cpu", threads=1)
+    samples, rate = soundfile.read(EXAMPLE, dtype="float32")
+    samples = np.resize(samples, round(seconds * rate))
+    enhancer.enhance(samples, rate)
+    whole, profile = [], cProfile.Profile(time.process_time)
+    for _ in range(repeats):
+        started = time.process_time()
+        enhancer.enhance(samples, rate)
+        whole.append(time.process_time() - started)
+        profile.runcall(enhancer.enhance, samples, rate)
+    calls = {entry.code: entry for entry in profile.getstats()}
+    yield "| stage of `default`, one thread, processor time | once, ms per s | times | in all, s per s |"
+    yield "|---|---|---|---|"
+    summed = 0.0
+    for name, function in rows:
+        entry = calls[inspect.unwrap(function).__code__]
+        times, value = entry.callcount // repeats, entry.totaltime / repeats / seconds
+        summed += 0.0 if name.startswith("of which") else value
+        yield f"| {name} | {1000 * value / times:.3f} | {times} | {value:.4f} |"
+    yield f"| sum of the stages | | | {summed:.4f} |"
+    yield f"| the whole, without the profiler | | | {statistics.median(whole) / seconds:.4f} |"
 
 
 def processor() -> str:

@@ -12,7 +12,7 @@ from vae_se.inference.estep import ESTEPS, proposal
 from vae_se.priors import GaussianPosterior
 from vae_se.rng import Streams
 
-STEPS, BURN_IN = 300, 60
+STEPS, BURN_IN = 120, 40
 BIAS, SPREAD = 0.2, 0.06
 
 
@@ -46,7 +46,7 @@ def target(kind):
 def deviations(name, kind):
     """Largest error of the mean in posterior standard deviations, and relative error of the pooled variance."""
     toy = target(kind)
-    kernel = ESTEPS[name](**{"encoder-is": {"draws": 100}, "encoder-mh": {"draws": 8, "sweeps": 4}}[name])
+    kernel = ESTEPS[name](**{"encoder-is": {"draws": 200}, "encoder-mh": {"draws": 32, "sweeps": 4}}[name])
     streams = Streams([torch.Generator().manual_seed(5)], [toy.power.shape[1]])
     state = kernel.init(toy, toy.power, streams)
     mean, covariance = toy.posterior()

@@ -11,7 +11,7 @@ from vae_se.inference.estep.proposal import Proposal, flattened
 from vae_se.priors import GaussianPosterior
 from vae_se.rng import Streams
 
-KERNELS = {"encoder-is": {"draws": 200}, "encoder-mh": {"draws": 8, "sweeps": 8, "adaptation": 40}}
+KERNELS = {"encoder-is": {"draws": 200}, "encoder-mh": {"draws": 32, "sweeps": 8, "adaptation": 40}}
 
 
 @pytest.fixture

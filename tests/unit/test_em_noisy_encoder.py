@@ -228,7 +228,7 @@ def test_the_fit_of_an_nmf_falls_at_every_update(monkeypatch):
     start = model.init(variance, mask, streams_for([30, 25]))
     falling = []
     for updates in range(FIT_UPDATES + 1):
-        monkeypatch.setattr("vae_se.noise.base.FIT_UPDATES", updates)
+        monkeypatch.setattr("vae_se.noise.nmf.FIT_UPDATES", updates)
         falling.append(divergence(model, model.start_at(start, variance, mask), variance, mask))
     assert all(b <= a * (1 + 1e-9) for a, b in itertools.pairwise(falling))
     assert falling[-1] < 0.3 * falling[0]

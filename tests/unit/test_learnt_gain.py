@@ -41,12 +41,6 @@ def test_a_slow_loop_gives_the_same():
         assert float(found[b, n, f]) == pytest.approx((first + second) / 2 + values[0], rel=1e-4, abs=1e-4)
 
 
-def test_long_recordings_are_computed_in_blocks_with_the_same_result():
-    gain, (own, em) = small(), filters(shape=(1, 900, 257))
-    whole = gain.log_odds(own, em)
-    torch.testing.assert_close(whole[:, 850:], gain.log_odds(own[:, 850:], em[:, 850:]))
-
-
 def test_no_filter_gives_a_number_that_is_not_finite():
     extreme = torch.tensor([0.0, 1e-30, 0.5, 1 - 1e-7, 1.0]).repeat(1, 3, 1)
     found = torch.sigmoid(LearntGain.fitted().log_odds(extreme, extreme.flip(-1)))

@@ -33,8 +33,12 @@ class LiveEnhancer(Stream):
     whole recording.
     """
 
-    #: The iterations of a block are all that its frames get.
-    settings: ClassVar[Mapping[str, Any]] = {"inference.iterations": 3, "inference.averaging": 2}
+    #: The iterations of a block are all that its frames get, so the noisy encoder's deviation keeps its weight.
+    settings: ClassVar[Mapping[str, Any]] = {
+        "inference.iterations": 3,
+        "inference.averaging": 2,
+        "inference.deviation_weight": 1.0,
+    }
 
     @usual_torch()
     def __init__(

@@ -6,12 +6,13 @@ import dataclasses
 
 import torch
 
+from ..blocks import blockwise
 from ..rng import Streams
 from .calibration import UNCALIBRATED, Calibration
 from .convergence import recording_rhat
 from .em import EMState, Model
 from .learnt_gain import LearntGain, corrected
-from .noisy_proposal import opinion_pool
+from .noisy_proposal import Proposal, opinion_pool
 from .speech_presence import attenuated_variance, pause_attenuation, speech_evidence, speech_presence
 from .wiener import FilterMoments, filter_moments
 
@@ -65,8 +66,7 @@ def averaged_filter(
         target = model.target(power, mask, state)
         estep, info = model.estep.step(target, estep, streams)
         draws = estep.draws
-        moments = filter_moments(target, draws)  # posterior_filter, at the target that is at hand
-        total = moments if total is None else total + moments
+        total = filter_moments(target, draws, total)  # posterior_filter, at the target that is at hand
         joints.append(info.joint)
         if pause_db or presence:
             evidence += speech_evidence(target, draws) / averaging
@@ -78,14 +78,9 @@ def averaged_filter(
             state = dataclasses.replace(state, noise=noise)
     assert total is not None, "averaging is at least 1"
     target = model.target(power, mask, state)
-    wiener, variance = total.mean(), total.variance(target.power)
-    if encoder_weight and state.proposal is not None:
-        own = state.proposal.wiener, state.proposal.variance
-        of_em = wiener
-        wiener, variance = opinion_pool(own, (of_em, variance), encoder_weight)
-        if learnt_weight:
-            wiener = corrected(wiener, own[0], of_em, learnt_weight, LearntGain.fitted())
-    variance = calibration.variance(variance, wiener)
+    learnt = LearntGain.fitted() if learnt_weight else None
+    weights = PoolWeights(encoder_weight, learnt_weight, learnt)
+    wiener, variance = pooled_filter(total, target.power, state.proposal, weights, calibration)
     probability = speech_presence(evidence, mask, model.prior.signal) if pause_db or presence else None
     if pause_db and probability is not None:
         factor = pause_attenuation(probability, mask, pause_db, model.prior.signal)
@@ -95,3 +90,41 @@ def averaged_filter(
     energies = (frames * mask.unsqueeze(-1)).sum(1)
     rhat = recording_rhat(joints, mask)
     return Estimate(wiener, variance, target.noise, state, rhat, energies, probability)
+
+
+@dataclasses.dataclass(frozen=True)
+class PoolWeights:
+    """``encoder``: weight of the noisy encoder's own posterior against EM's; ``learnt``: how far the pool of
+    the two is moved towards ``learnt_gain``, or None."""
+
+    encoder: float
+    learnt: float = 0.0
+    learnt_gain: LearntGain | None = None
+
+
+def pooled_filter(
+    total: FilterMoments,
+    power: torch.Tensor,
+    proposal: Proposal | None,
+    weights: PoolWeights,
+    calibration: Calibration,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The filter and the calibrated variance of the speech, (B, N, F) each, pooled with those of the noisy
+    encoder where it has a weight, and moved towards the learnt gain."""
+
+    def of_block(frames: slice) -> tuple[torch.Tensor, torch.Tensor]:
+        part, here = total.at(frames), power[:, frames]
+        wiener, variance = part.mean(), part.variance(here)
+        if weights.encoder and proposal is not None:
+            own, of_em = proposal.wiener[:, frames], wiener
+            wiener, variance = opinion_pool(
+                (own, proposal.variance[:, frames]), (of_em, variance), weights.encoder
+            )
+            if weights.learnt_gain is not None:
+                wiener = corrected(wiener, own, of_em, weights.learnt, weights.learnt_gain)
+        return wiener.unsqueeze(1), calibration.variance(variance, wiener).unsqueeze(1)
+
+    # A block holds all hidden units of the learnt gain.
+    units = 1 if weights.learnt_gain is None else weights.learnt_gain.width
+    wiener, variance = blockwise(of_block, power.unsqueeze(1).expand(-1, units, -1, -1))
+    return wiener[:, 0], variance[:, 0]

@@ -12,12 +12,15 @@ class Draws:
     """Draws of the latents, their log-weights, and the decoder's output for them.
 
     ``z`` (B, R, N, L); ``log_weight`` (B, R, N), normalised over R; ``log_variance`` (B, R, N, F), the
-    decoder's output for ``z``, kept so that no draw is decoded twice.
+    decoder's output for ``z``, kept so that no draw is decoded twice. ``gain_sums``: sum_f g v / V and
+    sum_f |x|^2 g v / V^2, (B, R, N) each, at the gain and the noise given which they were drawn, where the
+    E-step has computed them.
     """
 
     z: torch.Tensor
     log_weight: torch.Tensor
     log_variance: torch.Tensor
+    gain_sums: tuple[torch.Tensor, torch.Tensor] | None = None
 
     @classmethod
     def weighted(cls, z: torch.Tensor, log_weight: torch.Tensor, log_variance: torch.Tensor) -> Draws:

@@ -108,7 +108,7 @@ def step(
     estep, info = model.estep.step(target, state.estep, streams)
     draws = estep.draws
     # M-step: the gain, then the noise, given the speech variance at the new gain.
-    gain = model.gain.update(target, draws.log_variance, draws.log_weight)
+    gain = model.gain.update(target, draws.log_variance, draws.log_weight, draws.gain_sums)
     speech = dataclasses.replace(target, gain=gain).speech_variance(draws.log_variance)
     noise = model.noise.sample_auxiliary(state.noise, target.power, speech, draws.log_weight, mask, streams)
     noise = model.noise.update(noise, target.power, speech, draws.log_weight, mask)

@@ -39,24 +39,34 @@ class Gain:
         if self.concentration < 0:
             raise UsageError(f"gain concentration {self.concentration}", "it must be 0 (no prior) or more")
 
-    def update(self, target: Target, log_variance: torch.Tensor, log_weight: torch.Tensor) -> torch.Tensor:
-        """The new g, (B, N), under draws with ``log_variance`` (B, R, N, F) and weights (B, R, N)."""
+    def update(
+        self,
+        target: Target,
+        log_variance: torch.Tensor,
+        log_weight: torch.Tensor,
+        sums: tuple[torch.Tensor, torch.Tensor] | None = None,
+    ) -> torch.Tensor:
+        """The new g, (B, N), under draws with ``log_variance`` (B, R, N, F) and weights (B, R, N).
+
+        ``sums``: sum_f g v / V and sum_f |x|^2 g v / V^2 of the draws, (B, R, N) each, where they are known.
+        """
         gain = target.gain
         if self.kind == "fixed":
             return gain
         weight = log_weight.exp() * target.mask.unsqueeze(1)
 
         def of_block(frames: slice) -> tuple[torch.Tensor, torch.Tensor]:
-            """sum_f |x|^2 g v / V^2 and sum_f g v / V of each draw and frame."""
+            """sum_f g v / V and sum_f |x|^2 g v / V^2 of each draw and frame."""
             part = target.at(frames)
             speech = part.speech_variance(log_variance[:, :, frames])
             inverse = (speech + part.noise.unsqueeze(1)).reciprocal_()
             share = speech.mul_(inverse)
             total = share.sum(-1)
-            return share.mul_(inverse).mul_(part.power.unsqueeze(1)).sum(-1), total
+            return total, share.mul_(inverse).mul_(part.power.unsqueeze(1)).sum(-1)
 
+        below, above = sums or blockwise(of_block, log_variance)
         # Both sums have a factor g' too many.
-        a, b = ((weight * total).sum(1) / gain for total in blockwise(of_block, log_variance))
+        a, b = ((weight * total).sum(1) / gain for total in (above, below))
         return torch.where(target.mask > 0, self.minimiser(a, b, gain), gain)
 
     def minimiser(self, a: torch.Tensor, b: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:

@@ -21,8 +21,6 @@ from pathlib import Path
 import torch
 from torch.nn import functional
 
-from ..blocks import blockwise
-
 #: The network learnt by eval/scripts/fit_learnt_gain.py.
 FITTED = Path(__file__).with_name("learnt_gain.json")
 
@@ -48,20 +46,18 @@ class LearntGain:
 
     def log_odds(self, own: torch.Tensor, em: torch.Tensor) -> torch.Tensor:
         """Log-odds of the gain, from the filter ``own`` of the noisy encoder and EM's, all (B, N, F)."""
+        first, second = log_odds(own), log_odds(em)
+        frequency = torch.linspace(-1, 1, own.shape[-1], dtype=own.dtype, device=own.device)
+        hidden = torch.stack([first / 4, second / 4, (first - second) / 4, frequency.expand_as(first)], -1)
+        for number, (weight, bias) in enumerate(self.layers):
+            hidden = functional.silu(hidden) if number else hidden
+            hidden = functional.linear(hidden, weight.to(own), bias.to(own))
+        return (first + second) / 2 + hidden[..., 0]
 
-        def of_block(frames: slice) -> tuple[torch.Tensor]:
-            first, second = log_odds(own[:, frames]), log_odds(em[:, frames])
-            frequency = torch.linspace(-1, 1, own.shape[-1], dtype=own.dtype, device=own.device)
-            features = [first / 4, second / 4, (first - second) / 4, frequency.expand_as(first)]
-            hidden = torch.stack(features, -1)
-            for number, (weight, bias) in enumerate(self.layers):
-                hidden = functional.linear(
-                    functional.silu(hidden) if number else hidden, weight.to(own), bias.to(own)
-                )
-            return (((first + second) / 2 + hidden[..., 0]).unsqueeze(1),)
-
-        width = max(len(bias) for _, bias in self.layers)
-        return blockwise(of_block, own.unsqueeze(1).expand(-1, width, -1, -1))[0][:, 0]
+    @property
+    def width(self) -> int:
+        """Units of the widest layer."""
+        return max(len(bias) for _, bias in self.layers)
 
 
 def log_odds(filter_: torch.Tensor) -> torch.Tensor:

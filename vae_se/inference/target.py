@@ -14,6 +14,20 @@ from .contextual import ContextualPrior
 
 
 @dataclasses.dataclass(frozen=True)
+class Likelihood:
+    """log p(x_n | z_n) at draws, and what else the same pass over the bins gives.
+
+    ``value`` (B, R, N); ``slope`` (B, R, N, F): its derivative by the decoder's log-variance; ``filter_sum``
+    and ``power_sum`` (B, R, N): sum_f g v / V and sum_f |x|^2 g v / V^2, which the M-step of the gain needs.
+    """
+
+    value: torch.Tensor
+    slope: torch.Tensor
+    filter_sum: torch.Tensor
+    power_sum: torch.Tensor
+
+
+@dataclasses.dataclass(frozen=True)
 class Target:
     """x_fn | z_n ~ N_c(0, V_fn) with V_fn = g_n d_fn v_f(z_n) + n_fn, and the prior p(z).
 
@@ -104,12 +118,17 @@ class Target:
         return blockwise(of_block, log_variance)[0]
 
     def log_likelihood_and_gradient(self, log_variance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The log-likelihood (B, R, N), and its derivative by the decoder's log-variance (B, R, N, F).
+        """The log-likelihood (B, R, N), and its derivative by the decoder's log-variance (B, R, N, F)."""
+        found = self.likelihood_at(log_variance)
+        return found.value, found.slope
+
+    def likelihood_at(self, log_variance: torch.Tensor) -> Likelihood:
+        """The likelihood and its derivative at the decoder's log-variance (B, R, N, F).
 
         With v = exp(eta):  d/d eta (-log V - |x|^2 / V) = (g v / V) (|x|^2 / V - 1).
         """
 
-        def of_block(frames: slice) -> tuple[torch.Tensor, torch.Tensor]:
+        def of_block(frames: slice) -> tuple[torch.Tensor, ...]:
             part = self.at(frames)
             speech = part.speech_variance(log_variance[:, :, frames])
             variance = speech + part.noise.unsqueeze(1)
@@ -117,10 +136,11 @@ class Target:
             share = speech.mul_(inverse)
             ratio = inverse.mul_(part.power.unsqueeze(1))
             value = frame_log_prob(variance.log_(), ratio)
-            return value, share.mul_(ratio.sub_(1))
+            filter_sum = share.sum(-1)
+            slope = share.mul_(ratio.sub_(1))
+            return value, slope, filter_sum, slope.sum(-1).add_(filter_sum)
 
-        value, slope = blockwise(of_block, log_variance)
-        return value, slope
+        return Likelihood(*blockwise(of_block, log_variance))
 
     def fisher(self, log_variance: torch.Tensor) -> torch.Tensor:
         """Fisher information of x about the decoder's log-variance: (g v / V)^2, (B, R, N, F).

@@ -40,6 +40,11 @@ class FilterMoments:
             self.steps + other.steps,
         )
 
+    def at(self, frames: slice) -> FilterMoments:
+        """The moments of some of the frames."""
+        parts = (values[:, frames] for values in (self.first, self.second, self.within))
+        return FilterMoments(*parts, self.steps)
+
     def mean(self) -> torch.Tensor:
         """The filter of the posterior mean: E[s | x] = mean * x."""
         return self.first / self.steps
@@ -50,10 +55,13 @@ class FilterMoments:
         return self.within / self.steps + power * spread.clamp(min=0)
 
 
-def filter_moments(target: Target, draws: Draws) -> FilterMoments:
-    """The moments under the draws of one E-step."""
+def filter_moments(target: Target, draws: Draws, before: FilterMoments | None = None) -> FilterMoments:
+    """The moments under the draws of one E-step; added to those ``before``, whose tensors are reused."""
     weight = draws.log_weight.exp().unsqueeze(-1)
-    first, second, within = (torch.empty_like(target.power) for _ in range(3))
+    if before is None:
+        first, second, within = (torch.zeros_like(target.power) for _ in range(3))
+    else:
+        first, second, within = before.first, before.second, before.within
 
     def of_block(frames: slice) -> None:
         part = target.at(frames)
@@ -61,9 +69,9 @@ def filter_moments(target: Target, draws: Draws) -> FilterMoments:
         share = speech.div_(speech + part.noise.unsqueeze(1))
         weighted = weight[:, :, frames] * share
         mean = weighted.sum(1)
-        first[:, frames] = mean
-        within[:, frames] = mean.mul_(part.noise)
-        second[:, frames] = weighted.mul_(share).sum(1)
+        first[:, frames] += mean
+        within[:, frames] += mean.mul_(part.noise)
+        second[:, frames] += weighted.mul_(share).sum(1)
 
     each(of_block, frame_blocks(draws.log_variance))
-    return FilterMoments(first, second, within)
+    return FilterMoments(first, second, within, 1 if before is None else before.steps + 1)

@@ -19,17 +19,20 @@ from .multiplicative import NMFState, product
 FRAMES = 96
 
 #: The spectra are fitted to the variance that the noisy encoder proposes until the stream has this many frames.
-FITTED_FRAMES = 64
+FITTED_FRAMES = 32
 
 #: Divergence of a frame's proposed variance from W H, in nats per bin, from which the spectra are fitted to the
 #: proposed variances again: a noise has begun that was not there before. The median of frames is 0.7.
 NEW = 1.5
 
 #: Blocks per M-step of the spectra, which change slowly.
-BLOCKS = 2
+BLOCKS = 4
 
-#: Updates of that fit in each block, and of the fit of a new block's activations.
+#: Updates of that fit in each block.
 UPDATES = 5
+
+#: Updates that fit the activations of a new block.
+ACTIVATION_UPDATES = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,9 +53,9 @@ class MovingWindow:
 
     :meth:`begin` takes a block of frames, whose activations start at a fit to the variance that a noisy encoder
     proposes. :meth:`refine` updates them given draws of the speech. :meth:`end` keeps the speech variance of
-    the block and, after every second block, runs one M-step over the window, in which the speech of earlier
-    frames stays as it was estimated. In the first second, and where a noise begins that W H cannot describe,
-    the spectra are fitted to the proposed variances.
+    the block and, after every fourth block, runs one M-step over the window, in which the speech of earlier
+    frames stays as it was estimated. In the first half second, and where a noise begins that W H cannot
+    describe, the spectra are fitted to the proposed variances.
 
     ``model``: a noise model whose state is a factorisation; UsageError for any other. ``name`` and ``seed``
     select the random numbers of its start.
@@ -112,7 +115,7 @@ class MovingWindow:
         window.factors.h[0, -self._new :] = h
 
     def end(self, speech: torch.Tensor) -> None:
-        """Keep the mean of the speech variance (R, n, F) of the block; after every second block, update spectra
+        """Keep the mean of the speech variance (R, n, F) of the block; after every fourth block, update spectra
         and activations of the window."""
         window = self._current()
         window.speech[0, 0, -self._new :] = mean_over_draws(speech)
@@ -151,7 +154,9 @@ class MovingWindow:
         return self._window
 
 
-def fitted_activations(w: torch.Tensor, variance: torch.Tensor, updates: int = UPDATES) -> torch.Tensor:
+def fitted_activations(
+    w: torch.Tensor, variance: torch.Tensor, updates: int = ACTIVATION_UPDATES
+) -> torch.Tensor:
     """Activations (n, K) with which spectra w (K, F) approximate a variance (n, F), for a few frames."""
     h = (variance.mean(-1, keepdim=True) / len(w)).expand(-1, len(w))
     for _ in range(updates):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from ..errors import UsageError
+from ..numerics import FIT_UPDATES
 from ..rng import Streams
 from .activation_penalty import ActivationPenalty
 from .base import NOISES, NoiseModel
@@ -100,6 +101,16 @@ class NMF(NoiseModel[NMFState]):
     def other_initialisations(self) -> Sequence[NoiseModel[NMFState]]:
         """The model that starts at the tracked spectrum, unless this one does."""
         return [] if self.init_spectrum == "tracked" else [dataclasses.replace(self, init_spectrum="tracked")]
+
+    def start_at(self, state: NMFState, variance: torch.Tensor, mask: torch.Tensor) -> NMFState:
+        """See the base class; without a penalty on H and a prior on W with fewer passes over ``variance``."""
+        if self.penalty or self.spectrum_prior:
+            return super().start_at(state, variance, mask)
+        for _ in range(FIT_UPDATES):
+            h = update_h(state, variance, None, None, self.exponent)
+            state = NMFState(state.w, h)
+            state = normalise(update_w(state, variance, None, None, exponent=self.exponent), h)
+        return state
 
     def update(
         self,

@@ -182,7 +182,8 @@ class ConvolutionalNoisyEncoder(nn.Module):
         standard = (log_power - self.log_power_mean) / self.log_power_std * present
         mean = past.mean(standard, mask) if self.causal else recording_mean(standard, mask, causal=False)
         band, band_mean = self._to_bands(standard), self._to_bands(mean)
-        image = torch.stack([band, (band - band_mean) * present], 1)
+        # Channels last: the convolutions over frequency and time take half the time on a CPU.
+        image = torch.stack([band, (band - band_mean) * present], -1).permute(0, 3, 1, 2)
         low = self.down1(self._pad(image, past, "image"))
         if self.noise_aware and given is not None:
             shares = torch.stack([v - log_power for v in (given.speech, given.noise)], 1).clamp(*SHARE_RANGE)
@@ -196,6 +197,7 @@ class ConvolutionalNoisyEncoder(nn.Module):
         hidden = self.leave(hidden)
         latent_mean, log_variance, log_spread = self.speech(hidden).chunk(3, -1)
         back = self.up0(hidden).unflatten(-1, (self.channels, self.positions)).transpose(1, 2)
+        back = back.contiguous(memory_format=torch.channels_last)
         back = functional.silu(self.up1(torch.cat([back, deep], 1)))
         top = torch.cat([back, low], 1)
         gate, share, departure, level, slope = self.up2(top).unbind(1)

@@ -69,13 +69,13 @@ class ConvolutionalStream:
         mean = self._mean(standard[n - new.shape[0] :])
         band, band_mean = self._to_bands(torch.cat([standard, mean])).split([n, mean.shape[0]])
         image = torch.stack([band, band - band_mean]).unsqueeze(0)
-        low = functional.silu(net.down1(self._with_context("image", image, 1, 2)))
-        deep = functional.silu(net.down2(self._with_context("low", low, 1, 2)))
+        low = functional.silu(net.down1(self._with_context("image", image, 1, 2)), inplace=True)
+        deep = functional.silu(net.down2(self._with_context("low", low, 1, 2)), inplace=True)
         hidden = net.enter(deep[0].transpose(0, 1).flatten(1)) + net.enter_mean(band_mean)
         hidden = net.leave(self._over_time(hidden))
         latent_mean, log_variance, _ = net.speech(hidden).chunk(3, -1)
         back = net.up0(hidden).unflatten(-1, (net.channels, net.positions)).transpose(0, 1).unsqueeze(0)
-        back = functional.silu(net.up1(torch.cat([back, deep], 1)))
+        back = functional.silu(net.up1(torch.cat([back, deep], 1)), inplace=True)
         maps = net.up2(torch.cat([back, low], 1))[0]
         maps[0].sigmoid_()
         maps[1].clamp_(*MASK_RANGE)
@@ -96,8 +96,8 @@ class ConvolutionalStream:
             seen = self._with_context(key, torch.layer_norm(hidden, (width,), scale, shift), d, 0)
             # Row k holds the frames k, k + d and k + 2 d, one after the other.
             three = seen.as_strided((n, 3, width), (width, d * width, 1)).reshape(n, 3 * width)
-            changed = functional.silu(functional.linear(three, taps, taps_bias))
-            hidden = hidden + functional.linear(changed, mix, mix_bias)
+            changed = functional.silu(functional.linear(three, taps, taps_bias), inplace=True)
+            hidden = functional.linear(changed, mix, mix_bias).add_(hidden)
         return hidden
 
     def _change_level(self, log_level: float) -> None:

@@ -18,94 +18,80 @@ _DECAY = (0.9, 0.99)
 class Point:
     """Latents z (B, R, N, L), the decoder's log-variance there (B, R, N, F), a log-density ``value`` (B, R, N).
 
-    ``gradient`` is the derivative of the sum of ``value`` over draws by the parameters that z was computed
-    from.
+    ``gradient`` (B, R, N, L) is the derivative of the sum of ``value`` by z; ``filter_sum`` and ``power_sum``
+    (B, R, N): those of :class:`~vae_se.inference.target.Likelihood`.
     """
 
     z: torch.Tensor
     log_variance: torch.Tensor
     value: torch.Tensor
     gradient: torch.Tensor
+    filter_sum: torch.Tensor
+    power_sum: torch.Tensor
 
 
-def likelihood_point(
-    target: Target, parameters: torch.Tensor, draw: Callable[[torch.Tensor], torch.Tensor]
-) -> Point:
-    """log p(x | z) at z = draw(parameters); the gradient has the shape of ``parameters``."""
-    return _point(target, parameters, draw, _likelihood)
+def likelihood_point(target: Target, z: torch.Tensor) -> Point:
+    """log p(x | z) and its gradient."""
+    return _point(target, z, _likelihood)
 
 
-def joint_point(
-    target: Target,
-    parameters: torch.Tensor,
-    draw: Callable[[torch.Tensor], torch.Tensor] = lambda leaf: leaf,
-) -> Point:
-    """log p(x, z) at z = draw(parameters), by default at the parameters themselves, and its gradient."""
-    return _point(target, parameters, draw, _joint)
+def joint_point(target: Target, z: torch.Tensor) -> Point:
+    """log p(x, z) and its gradient."""
+    return _point(target, z, _joint)
 
 
-#: A log-density of z (B, R, N, L): the decoder's log-variance there, the density (B, R, N), and a scalar whose
-#: derivative by z is that of the density's sum.
-_Density = Callable[[Target, torch.Tensor], tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
+#: A log-density of z (B, R, N, L): the decoder's log-variance there, the density (B, R, N), a scalar whose
+#: derivative by z is that of the density's sum, and the sums of the likelihood for the gain.
+_Density = Callable[[Target, torch.Tensor], tuple[torch.Tensor, ...]]
 
 
-def _point(
-    target: Target, parameters: torch.Tensor, draw: Callable[[torch.Tensor], torch.Tensor], density: _Density
-) -> Point:
-    """``density`` and its gradient at z = draw(parameters).
+def _point(target: Target, z: torch.Tensor, density: _Density) -> Point:
+    """``density`` and its gradient at z.
 
-    Autograd differentiates ``draw`` for all frames, and the decoder in one part of the frames per thread; all
-    frames are one part where the prior ties them together.
+    Autograd differentiates the decoder in one part of the frames per thread; all frames are one part where the
+    prior ties them together.
     """
-    with torch.enable_grad():
-        leaf = parameters.detach().requires_grad_()
-        drawn = draw(leaf)
-    z = drawn.detach()
+    z = z.detach()
 
-    def of_part(frames: slice) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def of_part(frames: slice) -> tuple[torch.Tensor, ...]:
         with torch.enable_grad():
             here = z[:, :, frames].detach().requires_grad_()
-            log_variance, value, total = density(target.at(frames), here)
+            log_variance, value, total, filter_sum, power_sum = density(target.at(frames), here)
         (slope,) = torch.autograd.grad(total, here)
-        return log_variance.detach(), value.detach(), slope
+        return log_variance.detach(), value.detach(), slope, filter_sum, power_sum
 
-    if target.tied:
-        log_variance, value, slope = of_part(slice(0, z.shape[2]))
-    else:
-        log_variance, value, slope = threadwise(of_part, z)
-    # The gradient of a scalar: with the gradients of outputs as an argument, autograd imports sympy.
-    with torch.enable_grad():
-        total = (drawn * slope).sum()
-    (gradient,) = torch.autograd.grad(total, leaf)
-    return Point(z, log_variance, value, gradient)
+    parts = of_part(slice(0, z.shape[2])) if target.tied else threadwise(of_part, z)
+    log_variance, value, slope, filter_sum, power_sum = parts
+    return Point(z, log_variance, value, slope, filter_sum, power_sum)
 
 
-def _likelihood(target: Target, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _likelihood(target: Target, z: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """log p(x | z), as :data:`_Density`."""
     log_variance = target.decode(z)
     return log_variance, *_LogLikelihood.apply(log_variance, target)
 
 
-def _joint(target: Target, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _joint(target: Target, z: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """log p(x, z), as :data:`_Density`."""
     log_variance, log_prior = target.generate(z)
-    value, total = _LogLikelihood.apply(log_variance, target)
-    return log_variance, value + log_prior.detach(), total + log_prior.sum()
+    value, total, *sums = _LogLikelihood.apply(log_variance, target)
+    return log_variance, value + log_prior.detach(), total + log_prior.sum(), *sums
 
 
 class _LogLikelihood(torch.autograd.Function):
-    """log p(x | z) of a :class:`Target` by the decoder's log-variance (B, R, N, F): the value (B, R, N), which
-    has no gradient, and its sum, whose derivative is in closed form (target.py).
+    """log p(x | z) of a :class:`Target` by the decoder's log-variance (B, R, N, F): the value (B, R, N), its
+    sum, whose derivative is in closed form (target.py), and the sums for the gain.
 
-    If the prior ties the frames together, the derivative is 0 in padding, which must not move valid frames.
+    The sum of the values alone has a gradient. If the prior ties the frames together, the derivative is 0 in
+    padding, which must not move valid frames.
     """
 
     @staticmethod
-    def forward(ctx: Any, log_variance: torch.Tensor, target: Target) -> tuple[torch.Tensor, torch.Tensor]:
-        value, slope = target.log_likelihood_and_gradient(log_variance)
-        ctx.slope = slope.mul_(target.mask[:, None, :, None]) if target.tied else slope
-        ctx.mark_non_differentiable(value)
-        return value, value.sum()
+    def forward(ctx: Any, log_variance: torch.Tensor, target: Target) -> tuple[torch.Tensor, ...]:
+        found = target.likelihood_at(log_variance)
+        ctx.slope = found.slope.mul_(target.mask[:, None, :, None]) if target.tied else found.slope
+        ctx.mark_non_differentiable(found.value, found.filter_sum, found.power_sum)
+        return found.value, found.value.sum(), found.filter_sum, found.power_sum
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:

@@ -58,7 +58,8 @@ class Variational(EStep[VariationalState]):
         """q starts as the Gaussian with the moments of the initial posterior."""
         posterior = target.initial_posterior(power)
         parameters = torch.stack([posterior.mean, posterior.log_variance.clamp(*LOG_VARIANCE_RANGE)])
-        z = self._draw(parameters, streams)
+        std = torch.exp(0.5 * parameters[1])
+        z = parameters[0].unsqueeze(1) + std.unsqueeze(1) * self._noise(parameters, streams)
         return VariationalState(Adam.start(parameters), Draws.equal(z, target.decode(z)))
 
     def step(
@@ -69,8 +70,10 @@ class Variational(EStep[VariationalState]):
         for _ in range(self.steps):
             parameters, divergence = adam.parameters, divergence_from_prior(target, adam.parameters)
             at = joint_point if divergence is None else likelihood_point
-            point = at(target, parameters, lambda leaf: self._draw(leaf, streams))
-            gradient = point.gradient / self.draws
+            std, epsilon = torch.exp(0.5 * parameters[1]), self._noise(parameters, streams)
+            point = at(target, parameters[0].unsqueeze(1) + std.unsqueeze(1) * epsilon)
+            by_log_variance = 0.5 * std * (point.gradient * epsilon).sum(1)
+            gradient = torch.stack([point.gradient.sum(1), by_log_variance]) / self.draws
             if divergence is None:
                 gradient[1] += 0.5  # derivative of the entropy of q
             else:
@@ -83,9 +86,10 @@ class Variational(EStep[VariationalState]):
             objective=frame_mean(bound, target.mask),
             ess=torch.full_like(bound[:, 0], self.draws),
         )
-        return VariationalState(adam, Draws.equal(point.z, point.log_variance)), info
+        sums = point.filter_sum, point.power_sum
+        draws = dataclasses.replace(Draws.equal(point.z, point.log_variance), gain_sums=sums)
+        return VariationalState(adam, draws), info
 
-    def _draw(self, parameters: torch.Tensor, streams: Streams) -> torch.Tensor:
-        mean, log_variance = parameters
-        epsilon = streams.normal_draws(self.draws, mean.shape[-1], dtype=mean.dtype)
-        return mean.unsqueeze(1) + torch.exp(0.5 * log_variance).unsqueeze(1) * epsilon
+    def _noise(self, parameters: torch.Tensor, streams: Streams) -> torch.Tensor:
+        """Standard normal numbers (B, R, N, L) for draws of q."""
+        return streams.normal_draws(self.draws, parameters.shape[-1], dtype=parameters.dtype)

@@ -177,7 +177,7 @@ def _point(target: Target, q: FullGaussian, z: torch.Tensor) -> Point:
     """
     if not target.tied:
         return joint_point(target, z)
-    point = likelihood_point(target, z, lambda leaf: leaf)
+    point = likelihood_point(target, z)
     return dataclasses.replace(point, gradient=point.gradient - _divergence(target, q)[1][0].unsqueeze(1))
 
 
