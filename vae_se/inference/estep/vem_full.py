@@ -68,8 +68,8 @@ class FullGaussian:
         return 0.5 * (trace + self.mean.square().sum(-1) - self.mean.shape[-1] - self.log_det())
 
 
-def gauss_newton(target: Target, mean: torch.Tensor) -> FullGaussian:
-    """The Gaussian around ``mean`` (B, N, L) with precision P + J^T D J.
+def gauss_newton(target: Target, mean: torch.Tensor, further: torch.Tensor | None = None) -> FullGaussian:
+    """The Gaussian around ``mean`` (B, N, L) with precision P + J^T D J, plus a ``further`` (B, N, L, L) if any.
 
     J (F, L) is the decoder's Jacobian, D the Fisher information about its output, and P the precision of the
     prior: I for N(0, I), and that of p(z_n | mean_1..n-1) for a prior that ties the frames together. The
@@ -95,6 +95,8 @@ def gauss_newton(target: Target, mean: torch.Tensor) -> FullGaussian:
         moved = target.decode_directions(z + _DIFFERENCE * eye, here)
         jacobian = (moved - target.decode_directions(z, here)).mul_(weight[:, here].unsqueeze(2) / _DIFFERENCE)
         precision[:, here] = jacobian @ jacobian.transpose(-1, -2) + (own if own is eye else own[:, here])
+    if further is not None:
+        precision += further
     lower = torch.linalg.cholesky(precision)
     # precision = C C^T, so root = C^-T.
     inverse = torch.linalg.solve_triangular(lower, eye.expand_as(lower), upper=False)
