@@ -1,15 +1,15 @@
-"""What tracks that drive the transition are worth: speech activity, and pitch, which do not see the frame itself.
+"""What tracks that drive the transition are worth: speech activity and pitch, with and without a delay.
 
     python eval/scripts/driven.py ../data-more/train/librispeech ../data-more/valid/librispeech \
         > eval/results/driven.md
 
 Small models of the kind `dkf-driven` (64-128 hidden units, 16 latents, minGRU, q(z_n | s_1..N)) are trained on
 the same recordings with the same seed, and differ in the tracks u alone. The activity is that of `dkf-driven`,
-delayed by LAG frames. The pitch is what pyin (librosa; Mauch and Dixon, 2014) finds, also delayed: whether a frame
-is voiced, and the logarithm of the fundamental frequency, 0 where it is not. pyin decides by a path through the
-whole recording, so with pitch the bound is one on log p(s | pitch) and flatters; with activity alone it bounds
-log p(s) where the lag is 1 or more. Frames overlap by three quarters, so LAG 4 is the first that shares no sample
-with the frame it drives. Needs librosa (pip install librosa).
+delayed by LAG frames. The pitch is what pyin (librosa; Mauch and Dixon, 2014) finds, also delayed: whether a
+frame is voiced, and the logarithm of the fundamental frequency, 0 where it is not. pyin decides by a path
+through the whole recording, so with pitch the bound is one on log p(s | pitch) and flatters; with activity
+alone it bounds log p(s) where the lag is 1 or more. Frames overlap by three quarters, so LAG 4 is the first
+that shares no sample with the frame it drives. Needs librosa (pip install librosa).
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def recordings(folder: Path, count: int, signal: SignalSpec) -> list[tuple[torch
 
 
 def delayed(tracks: torch.Tensor, lag: int, columns: tuple[int, ...]) -> torch.Tensor:
-    """Tracks (N, 3), delayed, with 0 in all but some columns: models of any tracks start from the same weights."""
+    """Tracks (N, 3), delayed, with 0 in all but some columns: all models start from the same weights."""
     kept = torch.tensor([float(column in columns) for column in range(tracks.shape[1])])
     return torch.nn.functional.pad(tracks, (0, 0, lag, 0))[: len(tracks)] * kept
 
@@ -132,9 +132,9 @@ def main() -> None:
     validation = recordings(given.valid, VALIDATION, signal)
     frames = sum(len(power) for power, _ in training)
     print(
-        f"{TRAINING} recordings ({frames} frames) for training, {EPOCHS} epochs; {VALIDATION} of speakers not heard "
-        "in training for validation. Nats per frame without F log pi; the change against no track is paired over "
-        "recordings, with its standard error.\n"
+        f"{TRAINING} recordings ({frames} frames) for training, {EPOCHS} epochs; {VALIDATION} of speakers not "
+        "heard in training for validation. Nats per frame without F log pi; the change against no track is "
+        "paired over recordings, with its standard error.\n"
     )
     print("| track | ELBO | change | reconstruction | KL | change of KL | minutes |")
     print("|---|---|---|---|---|---|---|")

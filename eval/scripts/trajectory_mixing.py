@@ -4,9 +4,9 @@
 
 EM runs on the first seconds of a recording until the proposals have adapted; then the parameters stay fixed and
 each kernel makes STEPS further E-steps. The table has the acceptance of trajectories, the step, the
-autocorrelation of the latents after 1, 4 and 16 E-steps (mean over frames and latents), the share of the latents'
-variance that lies within chains (1 where all chains visit the same places), and the CPU seconds of an E-step per
-second of sound, on one thread.
+autocorrelation of the latents after 1, 4 and 16 E-steps (mean over frames and latents), the share of the
+latents' variance that lies within chains (1 where all chains visit the same places), and the CPU seconds of an
+E-step per second of sound, on one thread.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.toys import SIGNAL
+from vae_se.errors import UsageError
 from vae_se.likelihood import LOG_PI
 from vae_se.numerics import POWER_FLOOR
 from vae_se.priors import PRIORS

@@ -57,11 +57,11 @@ def test_draws_have_the_smoother_s_moments(name):
 def wrong_gaussian(monkeypatch):
     """vem-mh has a Gaussian that is shifted and 1.4 times too wide; with the exact one it would accept all."""
 
-    def of(target, mean):
+    def of(target, mean, streams):
         right = gauss_newton(target, mean)
         return FullGaussian(right.mean + 0.3 * right.root.sum(-1), 1.4 * right.root)
 
-    monkeypatch.setattr(vem_mh, "gauss_newton", of)
+    monkeypatch.setattr(vem_mh, "gaussian", of)
 
 
 def test_paths_of_trajectories_correct_a_wrong_gaussian(wrong_gaussian):

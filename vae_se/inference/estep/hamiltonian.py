@@ -14,13 +14,15 @@ from .vem_full import FullGaussian, gauss_newton
 #: Acceptance rate for which the step of a path is most efficient: Beskos, Pillai, Roberts, Sanz-Serna and
 #: Stuart, Optimal tuning of the hybrid Monte Carlo algorithm, 2013.
 ACCEPTANCE = 0.65
+#: Limit of the force, in typical lengths of a velocity.
+_LIMIT = 4.0
 #: Random vectors that estimate what later frames say about a frame.
 _PROBES = 32
 
 
 def longest_step(steps: int) -> float:
-    """The step with which a path of ``steps`` turns by a right angle: if q were the posterior, its end would not
-    depend on its start."""
+    """The step with which a path of ``steps`` turns by a right angle: if q were the posterior, its end would
+    not depend on its start."""
     return math.pi / (2 * steps)
 
 
@@ -52,12 +54,13 @@ def path(
 ) -> tuple[Point, torch.Tensor]:
     """The end of a path of Hamiltonian dynamics from ``start``, and its log-ratio for acceptance (B, R, N).
 
-    In the coordinates e of q, z = m + S^(1/2) e, with velocities v ~ N(0, I), the energy is |v|^2 / 2 - log p(x,
-    z) = |v|^2 / 2 + |e|^2 / 2 - l(e), where l = log p / q up to a constant. A step of length ``step`` h (B, 1, N,
-    1) is v <- v + h/2 grad l, a rotation of (e, v) by the angle h, which solves the dynamics without l, and v <-
-    v + h/2 grad l. It preserves volume and is reversible, whatever function of e stands for grad l, so min(1,
-    exp(loss of energy)) is the probability of acceptance for any prior and any q; for a prior that ties the
-    frames together it takes the sum over frames. Energy is lost only where q differs from the posterior.
+    In the coordinates e of q, z = m + S^(1/2) e, with velocities v ~ N(0, I), the energy is |v|^2 / 2 - log
+    p(x, z) = |v|^2 / 2 + |e|^2 / 2 - l(e), where l = log p / q up to a constant. A step of length ``step`` h
+    (B, 1, N, 1) is v <- v + h/2 grad l, a rotation of (e, v) by the angle h, which solves the dynamics without
+    l, and v <- v + h/2 grad l. It preserves volume and is reversible, whatever function of e stands for grad l,
+    so min(1, exp(loss of energy)) is the probability of acceptance for any prior and any q; for a prior that
+    ties the frames together it takes the sum over frames. Energy is lost only where q differs from the
+    posterior.
 
     Beskos, Pinski, Sanz-Serna and Stuart, Hybrid Monte Carlo on Hilbert spaces, 2011, for a Gaussian q as
     reference measure.
@@ -75,11 +78,11 @@ def path(
 
 
 def _slope(q: FullGaussian, point: Point, e: torch.Tensor) -> torch.Tensor:
-    """The gradient of l by e, (B, R, N, L), limited in each frame to the typical length sqrt(L) of a velocity.
+    """The gradient of l by e, (B, R, N, L), limited in each frame to :data:`_LIMIT` sqrt(L).
 
-    Without the limit paths from places far from the posterior diverge: next to a quiet frame, whose p(z_n |
-    z_1..n-1) is narrow, a frame is much narrower than q says, which knows the frames before it alone.
+    Without the limit a path from a place far from the posterior may diverge, where a narrow p(z_n | z_1..n-1)
+    makes the force large.
     """
     slope = (q.root.transpose(-1, -2).unsqueeze(1) @ point.gradient.unsqueeze(-1)).squeeze(-1) + e
     length = slope.norm(dim=-1, keepdim=True)
-    return slope * (e.shape[-1] ** 0.5 / length.clamp(min=1e-30)).clamp(max=1)
+    return slope * (_LIMIT * e.shape[-1] ** 0.5 / length.clamp(min=1e-30)).clamp(max=1)

@@ -69,7 +69,7 @@ class FullGaussian:
 
 
 def gauss_newton(target: Target, mean: torch.Tensor, further: torch.Tensor | None = None) -> FullGaussian:
-    """The Gaussian around ``mean`` (B, N, L) with precision P + J^T D J, plus a ``further`` (B, N, L, L) if any.
+    """The Gaussian around ``mean`` (B, N, L) with precision P + J^T D J + ``further`` (B, N, L, L).
 
     J (F, L) is the decoder's Jacobian, D the Fisher information about its output, and P the precision of the
     prior: I for N(0, I), and that of p(z_n | mean_1..n-1) for a prior that ties the frames together. The

@@ -49,10 +49,10 @@ class GaussianMH(EStep[GaussianMHState]):
     ``target_acceptance`` (default 0.3), frame by frame, up to 1. Where EM begins to average, both phases end in
     any case.
 
-    If the prior ties the frames together, there is one decision for all frames of a recording, and a random walk
-    that it accepts hardly moves. Then the proposal of an E-step is the end of one path of Hamiltonian dynamics
-    in the same coordinates (:mod:`.hamiltonian`): ``sweeps`` steps of length ``step_size`` at first, whose
-    adapted length has an acceptance of ``target_acceptance`` (default 0.65).
+    If the prior ties the frames together, there is one decision for all frames of a recording, and a random
+    walk that it accepts hardly moves. Then the proposal of an E-step is the end of one path of Hamiltonian
+    dynamics in the same coordinates (:mod:`.hamiltonian`): ``sweeps`` steps of length ``step_size`` at first,
+    whose adapted length has an acceptance of ``target_acceptance`` (default 0.65).
 
     Rudolf and Sprungk, On a generalization of the preconditioned Crank-Nicolson Metropolis algorithm, 2018.
     """
@@ -69,7 +69,9 @@ class GaussianMH(EStep[GaussianMHState]):
     def init(self, target: Target, power: torch.Tensor, streams: Streams) -> GaussianMHState:
         """q starts around the mean of the initial posterior."""
         fit = FullVariational().init(target, power, streams)
-        usual, largest = (ACCEPTANCE, longest_step(self.sweeps)) if target.tied else (ACCEPTANCE_OF_A_FRAME, 1.0)
+        usual, largest = (
+            (ACCEPTANCE, longest_step(self.sweeps)) if target.tied else (ACCEPTANCE_OF_A_FRAME, 1.0)
+        )
         acceptance, first = self.target_acceptance or usual, min(self.step_size, largest)
         size = StepSize.start(target.gain, first, acceptance, self.adaptation, largest)
         return GaussianMHState(fit, None, fit.draws, size)
@@ -119,8 +121,8 @@ class GaussianMH(EStep[GaussianMHState]):
     ) -> tuple[GaussianMHState, EStepInfo]:
         """One path from the trajectories z (B, R, N, L) of all chains.
 
-        While the step size adapts, q is made anew around their mean at E-steps 1, 2, 4, 8 and so on: paths along
-        the shape of the posterior at other parameters need ever smaller steps.
+        While the step size adapts, q is made anew around their mean at E-steps 1, 2, 4, 8 and so on: paths
+        along the shape of the posterior at other parameters need ever smaller steps.
         """
         if size.adapting and size.steps and not size.steps & (size.steps - 1):
             fit = dataclasses.replace(fit, q=gaussian(target, z.mean(1), streams))

@@ -30,17 +30,17 @@ class DrivenDKF(DKF):
     :meth:`activity` and :meth:`driven_by`). Without an input, u_n = 1: speech in all frames.
 
     ``lag``: frames by which the activity is delayed. With the default 0, u_n is a function of s_n itself in
-    ``reconstruct`` and ``log_weight``. So the bounds are on log p(s | u), and not on log p(s): over all s, p(s |
-    u(s)) does not integrate to 1. With 1 or more, u_n is a function of s_1..n-1, one more way in which a frame
-    depends on the past of the speech, and the bounds are on log p(s).
+    ``reconstruct`` and ``log_weight``. So the bounds are on log p(s | u), and not on log p(s): over all s, p(s
+    | u(s)) does not integrate to 1. With 1 or more, u_n is a function of s_1..n-1, one more way in which a
+    frame depends on the past of the speech, and the bounds are on log p(s).
     """
 
     takes_activity = True
     summary = "A deep Kalman filter with speech activity as input"
     caution = (
-        "The input u, the speech activity, is computed from the speech itself, without a `lag` from the current "
-        "frame. Then the negative ELBO bounds -log p(s | u), not -log p(s): do not compare it with that of other "
-        "priors."
+        "The input u, the speech activity, is computed from the speech itself, without a `lag` from the "
+        "current frame. Then the negative ELBO bounds -log p(s | u), not -log p(s): do not compare it with "
+        "that of other priors."
     )
     drive: torch.Tensor | None = None
 
