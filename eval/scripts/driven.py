@@ -1,22 +1,23 @@
-"""What tracks that drive the transition are worth: speech activity and pitch, with and without a delay.
+"""What tracks that drive the dynamics are worth: speech activity and pitch, with and without a delay.
 
     python eval/scripts/driven.py ../data-more/train/librispeech ../data-more/valid/librispeech \
         > eval/results/driven.md
 
-Small models of the kind `dkf-driven` (64-128 hidden units, 16 latents, minGRU, q(z_n | s_1..N)) are trained on
-the same recordings with the same seed, and differ in the tracks u alone. The activity is that of `dkf-driven`,
-delayed by LAG frames. The pitch is what pyin (librosa; Mauch and Dixon, 2014) finds, also delayed: whether a
-frame is voiced, and the logarithm of the fundamental frequency, 0 where it is not. pyin decides by a path
-through the whole recording, so with pitch the bound is one on log p(s | pitch) and flatters; with activity
-alone it bounds log p(s) where the lag is 1 or more. Frames overlap by three quarters, so LAG 4 is the first
-that shares no sample with the frame it drives. Needs librosa (pip install librosa).
+Encoder and decoder are those of `default`, and only p(z_n | ..., u_n) is trained, with the same seed for all
+tracks u. So the reconstruction is the same for all, and the ELBO changes by as much as the KL. `z_n-1`: the
+dynamics of `dkf-driven`; `z_1..n-1`: with a recurrent layer, as in `latent-rnn`. The activity is that of
+`dkf-driven`, delayed by LAG frames. The pitch is what pyin (librosa; Mauch and Dixon, 2014) finds, also
+delayed: whether a frame is voiced, and the logarithm of the fundamental frequency, 0 where it is not. Without a
+lag the track sees the frame that it drives, so that the bound is one on log p(s | u) and flatters. pyin decides
+by a path through the whole recording, so that with pitch this holds for any lag. Frames overlap by three
+quarters: a lag of 4 is the first with which no sample is shared. Needs librosa (pip install librosa).
 """
 
 from __future__ import annotations
 
 import argparse
-import time
 from pathlib import Path
+from typing import NamedTuple
 
 import librosa
 import numpy as np
@@ -25,43 +26,57 @@ import torch
 from vae_se.data.features import power_spectra, read_normalised
 from vae_se.data.files import list_audio
 from vae_se.likelihood import gaussian_kl_between
+from vae_se.priors.dynamical.base import transition_net
 from vae_se.priors.dynamical.driven_dkf import DrivenDKF
+from vae_se.priors.dynamical.linear_recurrence import MinGRU
+from vae_se.priors.dynamical.posterior import moments, reparameterised
+from vae_se.priors.dynamical.sequences import shifted
+from vae_se.priors.ffvae import FFVAE
 from vae_se.rng import numpy_stream
-from vae_se.signal_spec import SignalSpec
 
 TRAINING, VALIDATION, SECONDS = 100, 40, 10.0
-EPOCHS, SEQUENCE, BATCH, RATE = 10, 128, 8, 3e-3
+EPOCHS, SEQUENCE, BATCH, RATE, UNITS = 20, 128, 8, 2e-3, 128
 #: Tracks by name: lag in frames, and columns of (activity, voiced, pitch).
 TRACKS = {
     "none": (0, ()),
     "activity, lag 0": (0, (0,)),
     "activity, lag 1": (1, (0,)),
     "activity, lag 4": (4, (0,)),
-    "pitch, lag 4": (4, (1, 2)),
+    "activity and pitch, lag 0": (0, (0, 1, 2)),
+    "activity and pitch, lag 1": (1, (0, 1, 2)),
     "activity and pitch, lag 4": (4, (0, 1, 2)),
 }
 
 
-class Driven(DrivenDKF):
-    """The driven filter with three tracks, given with the speech."""
+class Recording(NamedTuple):
+    """Mean and log-variance of q(z_n | s_n), (N, L), and tracks (N, 3)."""
 
-    inputs = 3
-
-    def __init__(self) -> None:
-        super().__init__((64, 128), 16, 64, cell="mingru", chained=False)
-
-    def bound(self, power: torch.Tensor, drive: torch.Tensor) -> torch.Tensor:
-        """Reconstruction and divergence of every frame of power (B, N, F) under tracks (B, N, U), (2, B, N)."""
-        path = self.encode(power).draw(1)
-        eta, transition = self.with_inputs(path.z, drive)
-        assert transition is not None
-        kl = gaussian_kl_between(path.mean, path.log_variance, *transition).sum(-1)
-        return torch.stack([self.nll(power, eta), kl])
+    mean: torch.Tensor
+    log_variance: torch.Tensor
+    tracks: torch.Tensor
 
 
-def recordings(folder: Path, count: int, signal: SignalSpec) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Power (N, F) and tracks (N, 3) of the first SECONDS of `count` recordings, drawn with a seed."""
-    paths, found = list_audio(folder), []
+class Dynamics(torch.nn.Module):
+    """p(z_n | z_n-1, u_n), or p(z_n | z_1..n-1, u_1..n) with a recurrent layer."""
+
+    def __init__(self, latent_dim: int, recurrent: bool) -> None:
+        super().__init__()
+        self.memory = MinGRU(latent_dim + 3, UNITS) if recurrent else None
+        self.transition = transition_net(latent_dim + 3 + UNITS * recurrent, UNITS, latent_dim, "silu")
+
+    def divergence(self, parts: Recording) -> torch.Tensor:
+        """KL(q(z_n | s_n) || p(z_n | ...)), (B, N), at one draw of the earlier latents."""
+        z = reparameterised(parts.mean, parts.log_variance, torch.randn_like(parts.mean))
+        inputs = torch.cat([shifted(z), parts.tracks], -1)
+        if self.memory is not None:
+            inputs = torch.cat([inputs, self.memory(inputs)[0]], -1)
+        return gaussian_kl_between(parts.mean, parts.log_variance, *moments(self.transition(inputs))).sum(-1)
+
+
+@torch.no_grad()
+def recordings(folder: Path, count: int, frames: FFVAE) -> list[Recording]:
+    """The first SECONDS of `count` recordings, drawn with a seed."""
+    paths, found, signal = list_audio(folder), [], frames.signal
     plain = DrivenDKF(signal=signal)
     for at in numpy_stream(0, "driven").permutation(len(paths))[:count]:
         wave = read_normalised(folder / paths[at], signal)[: int(SECONDS * signal.rate)]
@@ -72,10 +87,12 @@ def recordings(folder: Path, count: int, signal: SignalSpec) -> list[tuple[torch
             padded, fmin=65, fmax=400, sr=signal.rate, frame_length=signal.window, hop_length=signal.hop,
             resolution=0.25, center=False,
         )  # fmt: skip
-        level = np.where(voiced, np.log(np.nan_to_num(pitch, nan=150.0) / 150), 0.0)
-        heard = torch.from_numpy(np.stack([voiced, level], -1).astype(np.float32))[: len(power)]
-        found.append((power, torch.cat([plain.activity(power)[: len(heard)], heard], -1)))
-    return [(power[: len(tracks)], tracks) for power, tracks in found]
+        height = np.where(voiced, np.log(np.nan_to_num(pitch, nan=150.0) / 150), 0.0)
+        heard = torch.from_numpy(np.stack([voiced, height], -1).astype(np.float32))
+        q, count = frames.encode(power), min(len(power), len(heard))
+        tracks = torch.cat([plain.activity(power)[:count], heard[:count]], -1)
+        found.append(Recording(q.mean[:count], q.log_variance[:count], tracks))
+    return found
 
 
 def delayed(tracks: torch.Tensor, lag: int, columns: tuple[int, ...]) -> torch.Tensor:
@@ -84,41 +101,39 @@ def delayed(tracks: torch.Tensor, lag: int, columns: tuple[int, ...]) -> torch.T
     return torch.nn.functional.pad(tracks, (0, 0, lag, 0))[: len(tracks)] * kept
 
 
-def trained(name: str, data: list[tuple[torch.Tensor, torch.Tensor]]) -> Driven:
-    """A model driven by the tracks `name`."""
+def driven(data: list[Recording], name: str) -> list[Recording]:
+    """The recordings with the tracks `name`."""
+    return [part._replace(tracks=delayed(part.tracks, *TRACKS[name])) for part in data]
+
+
+def trained(data: list[Recording], recurrent: bool) -> Dynamics:
+    """Dynamics of these recordings."""
     torch.manual_seed(0)
-    model, order = Driven(), np.random.default_rng(0)
-    log_power = torch.log(torch.cat([power for power, _ in data]) + 1e-8)
-    model.log_power_mean.copy_(log_power.mean(0))
-    model.log_power_std.copy_(log_power.std(0))
-    with torch.no_grad():
-        model.output.bias.copy_(log_power.exp().mean(0).log())
+    model, order = Dynamics(data[0].mean.shape[1], recurrent), np.random.default_rng(0)
     parts = [
-        (power[k : k + SEQUENCE], delayed(tracks, *TRACKS[name])[k : k + SEQUENCE])
-        for power, tracks in data
-        for k in range(0, len(power) - SEQUENCE + 1, SEQUENCE)
+        Recording(*(values[k : k + SEQUENCE] for values in recording))
+        for recording in data
+        for k in range(0, len(recording.mean) - SEQUENCE + 1, SEQUENCE)
     ]
-    steps = EPOCHS * (len(parts) // BATCH)
     optimiser = torch.optim.Adam(model.parameters(), RATE)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, EPOCHS * (len(parts) // BATCH))
     for _ in range(EPOCHS):
         shuffled = order.permutation(len(parts))
         for k in range(0, len(parts) - BATCH + 1, BATCH):
-            power, drive = map(torch.stack, zip(*(parts[i] for i in shuffled[k : k + BATCH]), strict=True))
+            batch = Recording(*map(torch.stack, zip(*(parts[i] for i in shuffled[k : k + BATCH]), strict=True)))
             optimiser.zero_grad()
-            model.bound(power, drive).sum(0).mean().backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 500.0)
+            model.divergence(batch).mean().backward()
             optimiser.step()
             schedule.step()
-    return model.eval()
+    return model
 
 
 @torch.no_grad()
-def score(model: Driven, name: str, data: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
-    """Mean reconstruction and KL of every recording, (recordings, 2)."""
+def score(model: Dynamics, data: list[Recording]) -> torch.Tensor:
+    """Mean divergence of every recording, over four draws."""
     torch.manual_seed(1)
-    found = [model.bound(power[None], delayed(tracks, *TRACKS[name])[None]) for power, tracks in data]
-    return torch.stack([both.mean((1, 2)) for both in found])
+    parts = (Recording(*(values.expand(4, -1, -1) for values in recording)) for recording in data)
+    return torch.stack([model.divergence(part).mean() for part in parts])
 
 
 def main() -> None:
@@ -127,30 +142,26 @@ def main() -> None:
     parser.add_argument("valid", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    signal = SignalSpec()
-    training = recordings(given.train, TRAINING, signal)
-    validation = recordings(given.valid, VALIDATION, signal)
-    frames = sum(len(power) for power, _ in training)
+    frames = FFVAE.from_pretrained("default")
+    training = recordings(given.train, TRAINING, frames)
+    validation = recordings(given.valid, VALIDATION, frames)
+    count = sum(len(part.mean) for part in training)
     print(
-        f"{TRAINING} recordings ({frames} frames) for training, {EPOCHS} epochs; {VALIDATION} of speakers not "
-        "heard in training for validation. Nats per frame without F log pi; the change against no track is "
-        "paired over recordings, with its standard error.\n"
+        f"{TRAINING} recordings ({count} frames) for training, {EPOCHS} epochs; {VALIDATION} of speakers not heard "
+        "in training for validation. KL in nats per frame; gain of the ELBO against the same dynamics without a "
+        "track, paired over recordings, with its standard error.\n"
     )
-    print("| track | ELBO | change | reconstruction | KL | change of KL | minutes |")
-    print("|---|---|---|---|---|---|---|")
-    base: torch.Tensor | None = None
+    print("| track | z_n-1: KL | gain | z_1..n-1: KL | gain |")
+    print("|---|---|---|---|---|")
+    base: dict[bool, torch.Tensor] = {}
     for name in TRACKS:
-        started = time.process_time()
-        found = score(trained(name, training), name, validation)
-        base = found if base is None else base
-        changes = [base.sum(1) - found.sum(1), found[:, 1] - base[:, 1]]
-        cells = [f"{c.mean():+.1f} ({c.std() / len(c) ** 0.5:.1f})" if name != "none" else "" for c in changes]
-        mean = found.mean(0)
-        print(
-            f"| {name} | {-mean.sum():.1f} | {cells[0]} | {mean[0]:.1f} | {mean[1]:.1f} | {cells[1]} "
-            f"| {(time.process_time() - started) / 60:.1f} |",
-            flush=True,
-        )
+        cells = []
+        for recurrent in (False, True):
+            kl = score(trained(driven(training, name), recurrent), driven(validation, name))
+            gain = base.setdefault(recurrent, kl) - kl
+            cells += [f"{kl.mean():.2f}", f"{gain.mean():+.2f} ({gain.std() / len(gain) ** 0.5:.2f})"]
+        shown = cells if name != "none" else [cells[0], "", cells[2], ""]
+        print(f"| {name} | " + " | ".join(shown) + " |", flush=True)
 
 
 if __name__ == "__main__":

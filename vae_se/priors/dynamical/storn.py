@@ -7,7 +7,7 @@ import torch
 from ..base import PRIORS
 from .autoregressive import AutoRegressive, Choice
 from .base import Transition
-from .sequences import recurrent, run, step
+from .sequences import run, step
 
 
 @PRIORS.add("storn")
@@ -22,11 +22,6 @@ class STORN(AutoRegressive):
     summary = "A stochastic recurrent network"
     standard_normal = True
     both_ways = tracked = driven = True
-
-    def make_parts(self) -> None:
-        """``follow``, over z_1..n-1 for the posterior."""
-        super().make_parts()
-        self.follow = recurrent(self.cell, self.latent_dim, self.hidden_size) if self.chained else None
 
     def given(
         self, z: torch.Tensor, features: torch.Tensor, mask: torch.Tensor | None = None

@@ -22,6 +22,7 @@ class VRNN(AutoRegressive):
 
     summary = "A variational recurrent neural network"
     tracked = driven = True
+    own_tracker = False
 
     def make_parts(self) -> None:
         """The transition network from h_n to p(z_n | h_n)."""
