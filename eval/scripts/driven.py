@@ -147,9 +147,9 @@ def main() -> None:
     validation = recordings(given.valid, VALIDATION, frames)
     count = sum(len(part.mean) for part in training)
     print(
-        f"{TRAINING} recordings ({count} frames) for training, {EPOCHS} epochs; {VALIDATION} of speakers not heard "
-        "in training for validation. KL in nats per frame; gain of the ELBO against the same dynamics without a "
-        "track, paired over recordings, with its standard error.\n"
+        f"{TRAINING} recordings ({count} frames) for training, {EPOCHS} epochs; {VALIDATION} of speakers not "
+        "heard in training for validation. KL in nats per frame; gain of the ELBO against the same dynamics "
+        "without a track, paired over recordings, with its standard error.\n"
     )
     print("| track | z_n-1: KL | gain | z_1..n-1: KL | gain |")
     print("|---|---|---|---|---|")
