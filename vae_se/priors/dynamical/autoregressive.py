@@ -118,8 +118,8 @@ class AutoRegressive(Dynamical):
             _, eta, states = self.roll_out(z, lambda n, mean, log_variance: z[:, n])
             return eta, self.moments_at(z, states)
         loop = Loop.of(self.recurrent, self.decoder, *self._own_layer())
-        first, by_input = cast(nn.Linear, self.decoder[0]), self.recurrent.weight_ih_l0[:, self.hidden_size :]
-        drive = nn.functional.linear(self.drive_of(z), by_input, self.recurrent.bias_ih_l0)
+        first, (by_input, _, bias, _) = cast(nn.Linear, self.decoder[0]), self.recurrent.all_weights[0]
+        drive = nn.functional.linear(self.drive_of(z), by_input[:, self.hidden_size :], bias)
         entry = nn.functional.linear(z, first.weight[:, : self.latent_dim], first.bias)
         states, layer = roll_out_given(loop, drive, entry)
         return self.spectra(layer), self.moments_at(z, states)
