@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.toys import SIGNAL
+from vae_se.errors import UsageError
 from vae_se.likelihood import LOG_PI
 from vae_se.numerics import POWER_FLOOR
 from vae_se.priors import PRIORS
@@ -390,6 +391,18 @@ def test_activity_follows_the_level():
     given, driven = prior.given(latents(prior, 1, 3)[0], heard), prior.driven_by(activity.view(1, 3, 1))
     unheard = driven.without_speech(latents(prior, 1, 3)[0], None)
     torch.testing.assert_close(given[1][0], unheard[1][0], rtol=1e-5, atol=1e-6)
+
+
+def test_a_delayed_activity_does_not_see_the_frame_that_it_drives():
+    prior, power = make("dkf-driven", lag=1), speech(1)
+    z, features = latents(prior)[0], prior.features(speech(1))
+    other = features.clone()
+    other[:, 3] += 1
+    told = moved(prior.given(z, features)[1][0], prior.given(z, other)[1][0])
+    assert told.nonzero().flatten().tolist() == [4]
+    assert not prior.activity(power)[:, 0].any()
+    with pytest.raises(UsageError, match="lag = -1"):
+        make("dkf-driven", lag=-1)
 
 
 def test_what_is_not_a_size():

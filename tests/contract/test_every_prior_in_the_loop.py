@@ -15,6 +15,7 @@ from vae_se.rng import Streams
 LENGTHS = [6, 3, 1]
 VARIANTS = {"rvae, not causal": ("rvae", {"causal": False})}
 KERNELS = ["map", "vem", "mh", "langevin", "mala"]
+BY_FRAME = ["vem-full", "vem-mh"]
 
 
 @pytest.fixture(params=[*PRIORS, *VARIANTS])
@@ -29,6 +30,7 @@ def loop(prior, estep, **settings):
     sizes = {"inference.iterations": 3, "inference.averaging": 2, "noise.rank": 2}
     if estep in ("mh", "mala"):
         sizes["estep.sweeps"] = 2
+    sizes |= {"estep.warmup": 1} if estep == "vem-mh" else {}
     return build_em(Config().override({"estep.name": estep, **sizes, **settings}), prior)
 
 
@@ -65,16 +67,19 @@ def test_the_objective_rises(prior, estep):
 
 
 @pytest.mark.parametrize("architecture", ["dkf", "latent-rnn"])
-def test_a_covariance_per_frame_with_memory(architecture):
-    """vem-full takes priors with memory that decode frame by frame; a ragged batch equals its files."""
+@pytest.mark.parametrize("estep", BY_FRAME)
+def test_a_covariance_per_frame_with_memory(architecture, estep):
+    """Kernels for priors with memory that decode frame by frame; a ragged batch equals its files."""
     prior = small_prior(architecture)
-    test_ragged_batch_equals_one_by_one(prior, "vem-full")
-    test_the_objective_rises(prior, "vem-full")
+    test_ragged_batch_equals_one_by_one(prior, estep)
+    if estep == "vem-full":
+        test_the_objective_rises(prior, estep)
 
 
 @pytest.mark.parametrize(
     ("architecture", "estep"),
-    [("dkf", name) for name in ESTEPS if name not in (*KERNELS, "vem-full")] + [("rvae", "vem-full")],
+    [("dkf", name) for name in ESTEPS if name not in (*KERNELS, *BY_FRAME)]
+    + [("rvae", name) for name in BY_FRAME],
 )
 def test_other_kernels_raise_an_error_for_priors_that_tie_frames(architecture, estep):
     with pytest.raises(UsageError, match="treats frames as independent") as caught:

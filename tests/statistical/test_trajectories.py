@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from tests.toys import ChainPrior, KnownChainPrior, chain_target
-from vae_se.inference.estep import ESTEPS, chain
+from vae_se.inference.estep import ESTEPS, chain, hamiltonian, vem_mh
+from vae_se.inference.estep.vem_full import FullGaussian, gauss_newton
 from vae_se.rng import Streams
 
 FRAMES, STEPS, WARM = 6, 1500, 200
@@ -14,17 +15,22 @@ KERNELS = {
     "mh": {"draws": 8, "sweeps": 4, "step_size": 0.2, "adaptation": 100},
     "mala": {"draws": 8, "sweeps": 2, "step_size": 0.2, "adaptation": 100},
     "langevin": {"draws": 8, "sweeps": 4, "step_size": 0.1},
+    "vem-mh": {"draws": 16, "sweeps": 2, "step_size": 0.7, "adaptation": 1, "warmup": 1},
 }
+#: The paths of vem-mh have ends that hardly depend on their starts, so that fewer suffice.
+LENGTHS = {"vem-mh": 500}
 
 
 def moments(name, **changes):
     """Mean (N, L) and covariance (NL, NL) of the draws of a long run, and the exact ones."""
     target, mean, covariance = chain_target(FRAMES)
     kernel = ESTEPS[name](**(KERNELS[name] | changes))
+    if kernel.by_frame:
+        target = dataclasses.replace(target, prior=KnownChainPrior(target.prior.matrix))
     streams = Streams([torch.Generator().manual_seed(1)], [FRAMES])
     state = kernel.init(target, target.power, streams)
     drawn = []
-    for step in range(STEPS):
+    for step in range(LENGTHS.get(name, STEPS)):
         state, _ = kernel.step(target, state, streams)
         if step >= WARM:
             drawn.append(state.draws.z[0].flatten(1))
@@ -47,14 +53,47 @@ def test_draws_have_the_smoother_s_moments(name):
     assert right(moments(name))
 
 
+@pytest.fixture
+def wrong_gaussian(monkeypatch):
+    """vem-mh has a Gaussian that is shifted and 1.4 times too wide; with the exact one it would accept all."""
+
+    def of(target, mean, streams):
+        right = gauss_newton(target, mean)
+        return FullGaussian(right.mean + 0.3 * right.root.sum(-1), 1.4 * right.root)
+
+    monkeypatch.setattr(vem_mh, "gaussian", of)
+
+
+def test_paths_of_trajectories_correct_a_wrong_gaussian(wrong_gaussian):
+    assert right(moments("vem-mh"))
+
+
+def always(target, current, proposed, log_ratio, streams):
+    """Acceptance of every proposal."""
+    return proposed, torch.ones_like(log_ratio, dtype=torch.bool)
+
+
+def without_velocities(*args):
+    """A path whose log-ratio leaves out the kinetic energy."""
+    end, _ = hamiltonian.path(*args)
+    return end, end.value - args[2].value
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("part", "wrong"), [("accept", always), ("path", without_velocities)])
+def test_mutation_of_the_acceptance_of_paths(wrong_gaussian, monkeypatch, part, wrong):
+    monkeypatch.setattr(vem_mh, part, wrong)
+    assert not right(moments("vem-mh"))
+
+
 def test_frames_do_depend_on_each_other():
     _, _, covariance = chain_target(FRAMES)
     assert covariance[0, 2].abs() > 0.2 * covariance[0, 0]  # else the tests here would prove nothing
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["mh", "mala"])
-def test_mutation_a_decision_per_frame(name, monkeypatch):
+@pytest.mark.parametrize("name", ["mh", "mala", "vem-mh"])
+def test_mutation_a_decision_per_frame(name, monkeypatch, wrong_gaussian):
     """Acceptance frame by frame, as if frames were independent, is wrong, and the test notices."""
 
     def separately(target, current, proposed, log_ratio, streams):
@@ -66,7 +105,7 @@ def test_mutation_a_decision_per_frame(name, monkeypatch):
         }
         return type(current)(**kept), taken
 
-    module = __import__(f"vae_se.inference.estep.{name}", fromlist=["accept"])
+    module = __import__(f"vae_se.inference.estep.{name.replace('-', '_')}", fromlist=["accept"])
     monkeypatch.setattr(module, "accept", separately)
     assert not right(moments(name))
 

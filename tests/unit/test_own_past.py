@@ -56,3 +56,19 @@ def test_an_untrained_prior_has_the_mean_power_of_its_training_speech_and_standa
     features = prior.features(power)
     assert features.mean(0).abs().max() < 1e-3
     assert (features.std(0) - 1).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("name", ["srnn", "storn", "vrnn"])
+def test_the_written_out_derivative_of_a_roll_out_is_that_of_the_loop(name):
+    """Two recordings in one batch; log-variances, p(z_n | ...) and the gradient of a function of both."""
+    prior = autoregressive(name)
+    z = torch.randn(2, FRAMES, 3, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    found = []
+    for slow in (False, True):
+        prior.requires_grad_(slow)  # with weights to train, autograd differentiates the loop
+        leaf = z.clone().requires_grad_()
+        eta, moments = prior.without_speech(leaf, None)
+        total = eta.sin().sum() + sum(value.cos().sum() for value in moments or ())
+        found.append([eta, *(moments or ()), *torch.autograd.grad(total, leaf)])
+    for fast, loop in zip(*found, strict=True):
+        torch.testing.assert_close(fast, loop)

@@ -42,8 +42,7 @@ class FilterMoments:
 
     def at(self, frames: slice) -> FilterMoments:
         """The moments of some of the frames."""
-        parts = (values[:, frames] for values in (self.first, self.second, self.within))
-        return FilterMoments(*parts, self.steps)
+        return FilterMoments(self.first[:, frames], self.second[:, frames], self.within[:, frames], self.steps)
 
     def mean(self) -> torch.Tensor:
         """The filter of the posterior mean: E[s | x] = mean * x."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
 from torch import nn
 
+from ..errors import PriorError
 from ..registry import Registry
 from ..signal_spec import SignalSpec
 from .posterior import Posterior
@@ -188,6 +189,14 @@ class PriorModule(nn.Module, SpeechPrior):
     def conditional_prior(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
         """None: p(z_n | z_1..n-1) is N(0, I), or no Gaussian in closed form."""
         return None
+
+    @classmethod
+    def tensors_of_frames(cls, frames: SpeechPrior) -> Mapping[str, torch.Tensor]:
+        """The tensors by name that those of ``frames``, another prior, determine.
+
+        Raises PriorError where none does.
+        """
+        raise PriorError(f"a {cls.__name__} has no frames of another prior", "was config.json edited by hand?")
 
     def compress(self, error: float) -> int | None:
         """None: there is no cheaper form of the decoder."""

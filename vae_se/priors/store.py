@@ -18,7 +18,7 @@ from ..signal_spec import SignalSpec
 from ..storage.atomic import write_atomically
 from ..storage.untrusted import load_json, load_tensors, positive
 from .base import PRIORS, PriorModule, SpeechPrior
-from .thin_layers import ThinLayers
+from .thin_layers import ThinLayers, weights_digest
 
 FORMAT = 1
 
@@ -144,10 +144,20 @@ def _shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]] | None:
 def load_prior(name_or_path: str | Path = "default", device: str | torch.device = "cpu") -> SpeechPrior:
     """Load a prior by shipped name or folder: in float32, frozen, in evaluation mode.
 
-    Raises PriorError where it is unknown, incomplete, truncated, or does not fit its configuration.
+    Where config.json has an entry ``frames``, name and digest of another prior, weights.safetensors holds the
+    other layers alone, and those of the frames are that prior's.
+
+    Raises PriorError where it is unknown, incomplete, truncated, or does not fit its configuration, and where
+    the prior of its frames is missing or another one.
     """
     folder = locate(name_or_path)
     config, tensors, weights = read_config(folder), read_weights(folder), folder / WEIGHTS
+    stored_layers = ThinLayers.read(folder)
+    if "frames" in config:
+        frames = _frames(folder, config["frames"])
+        kind: type[PriorModule] = PRIORS[config["architecture"]]
+        tensors |= kind.tensors_of_frames(frames)
+        stored_layers = frames.stored_layers
     found = {name: tuple(t.shape) for name, t in tensors.items()}
     shapes = _shapes(config)
     if shapes is None or shapes == found:
@@ -161,8 +171,27 @@ def load_prior(name_or_path: str | Path = "default", device: str | torch.device 
             "weights.safetensors and config.json must come from the same training",
         )
     prior.load_state_dict(tensors)
-    prior.stored_layers = ThinLayers.read(folder)
+    prior.stored_layers = stored_layers
     return prior.to(device).eval().requires_grad_(False)
+
+
+def _frames(folder: Path, entry: Any) -> PriorModule:
+    """The prior that gives its frames to the one in ``folder``; ``entry``: its name and digest."""
+    if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("prior", "digest")):
+        raise PriorError(f"{folder / 'config.json'}: frames has no prior and digest", "was it edited by hand?")
+    name = entry["prior"]
+    problem = f"{folder} holds dynamics alone, and its frames are those of the prior {name!r}"
+    try:
+        place = locate(name)
+        if "frames" in read_config(place):
+            raise PriorError(f"{problem}, which has none of its own", "was config.json edited by hand?")
+        frames = load_prior(place)
+    except UnknownPriorError:
+        raise PriorError(f"{problem}, which is missing", "install vae-se again") from None
+    if weights_digest(frames) != entry["digest"]:
+        raise PriorError(f"{problem}, which has other weights here", "take both from one release")
+    assert isinstance(frames, PriorModule)
+    return frames
 
 
 def save_prior(prior: SpeechPrior, folder: str | Path, architecture: str, **extra: Any) -> None:

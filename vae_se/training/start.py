@@ -113,4 +113,5 @@ def take_layers(model: SpeechPrior, donor: SpeechPrior) -> None:
         weight[more:] = 0
         weight[more:, : model.hidden[0]] = head.weight
         bias[more:] = head.bias
-    model.head.weight.zero_()
+    if model.head is not None:
+        model.head.weight.zero_()

@@ -68,8 +68,8 @@ class FullGaussian:
         return 0.5 * (trace + self.mean.square().sum(-1) - self.mean.shape[-1] - self.log_det())
 
 
-def gauss_newton(target: Target, mean: torch.Tensor) -> FullGaussian:
-    """The Gaussian around ``mean`` (B, N, L) with precision P + J^T D J.
+def gauss_newton(target: Target, mean: torch.Tensor, further: torch.Tensor | None = None) -> FullGaussian:
+    """The Gaussian around ``mean`` (B, N, L) with precision P + J^T D J + ``further`` (B, N, L, L).
 
     J (F, L) is the decoder's Jacobian, D the Fisher information about its output, and P the precision of the
     prior: I for N(0, I), and that of p(z_n | mean_1..n-1) for a prior that ties the frames together. The
@@ -95,6 +95,8 @@ def gauss_newton(target: Target, mean: torch.Tensor) -> FullGaussian:
         moved = target.decode_directions(z + _DIFFERENCE * eye, here)
         jacobian = (moved - target.decode_directions(z, here)).mul_(weight[:, here].unsqueeze(2) / _DIFFERENCE)
         precision[:, here] = jacobian @ jacobian.transpose(-1, -2) + (own if own is eye else own[:, here])
+    if further is not None:
+        precision += further
     lower = torch.linalg.cholesky(precision)
     # precision = C C^T, so root = C^-T.
     inverse = torch.linalg.solve_triangular(lower, eye.expand_as(lower), upper=False)
@@ -142,25 +144,25 @@ class FullVariational(EStep[FullState]):
 
     def step(self, target: Target, state: FullState, streams: Streams) -> tuple[FullState, EStepInfo]:
         """``steps`` steps; the draws are those of the last one."""
-        q, done, drawn, point = self.fit(target, state.q, state.steps, streams)
-        bound = _bound(target, drawn, point)
+        q, done, _, point, bound = self.fit(target, state.q, state.steps, streams)
         info = EStepInfo(objective=frame_mean(bound, target.mask), ess=torch.full_like(bound[:, 0], self.draws))
         return FullState(q, Draws.equal(point.z, point.log_variance), done), info
 
     def fit(
         self, target: Target, q: FullGaussian, done: int, streams: Streams
-    ) -> tuple[FullGaussian, int, FullGaussian, Point]:
+    ) -> tuple[FullGaussian, int, FullGaussian, Point, torch.Tensor]:
         """``steps`` steps from q, of which ``done`` were made before.
 
-        Returns the new q, the number of steps done now, and the q of the last draws with these draws.
+        Returns the new q, the number of steps done now, the q of the last draws with these draws, and the bound
+        (B, N) at them.
         """
         for _ in range(self.steps):
             if done & (done - 1) == 0:
                 q = gauss_newton(target, q.mean)
             drawn = q
-            point = _point(target, q, q.draw(self.draws, streams))
+            point, bound = _point(target, q, q.draw(self.draws, streams))
             q, done = self.ascend(q, point), done + 1
-        return q, done, drawn, point
+        return q, done, drawn, point, bound
 
     def ascend(self, q: FullGaussian, point: Point) -> FullGaussian:
         """The Newton step of the mean, which in units of q is root^T g."""
@@ -170,26 +172,17 @@ class FullVariational(EStep[FullState]):
         return FullGaussian(q.mean + q.spread(move.unsqueeze(1))[:, 0], q.root)
 
 
-def _point(target: Target, q: FullGaussian, z: torch.Tensor) -> Point:
-    """log p(x, z) at the draws z of q, and its gradient.
+def _point(target: Target, q: FullGaussian, z: torch.Tensor) -> tuple[Point, torch.Tensor]:
+    """log p(x, z) at the draws z of q with its gradient, and the evidence lower bound of every frame, (B, N).
 
     If the prior ties the frames together: log p(x | z), and the gradient of the bound.
     """
     if not target.tied:
-        return joint_point(target, z)
+        point = joint_point(target, z)
+        return point, (point.value - target.prior.log_prior(z)).mean(1) - q.kl()
+    # It exists where gauss_newton() does.
+    divergence = divergence_from_prior(target, q.diagonal())
+    assert divergence is not None
     point = likelihood_point(target, z)
-    return dataclasses.replace(point, gradient=point.gradient - _divergence(target, q)[1][0].unsqueeze(1))
-
-
-def _divergence(target: Target, q: FullGaussian) -> tuple[torch.Tensor, torch.Tensor]:
-    """That of the product of q's latents, which exists where :func:`gauss_newton` does."""
-    found = divergence_from_prior(target, q.diagonal())
-    assert found is not None
-    return found
-
-
-def _bound(target: Target, q: FullGaussian, point: Point) -> torch.Tensor:
-    """The evidence lower bound of every frame, (B, N), from draws of q."""
-    if target.tied:
-        return point.value.mean(1) - _divergence(target, q)[0] - q.correlation()
-    return (point.value - target.prior.log_prior(point.z)).mean(1) - q.kl()
+    bound = point.value.mean(1) - divergence[0] - q.correlation()
+    return dataclasses.replace(point, gradient=point.gradient - divergence[1][0].unsqueeze(1)), bound

@@ -45,7 +45,7 @@ class GaussianIS(EStep[FullState]):
 
     def step(self, target: Target, state: FullState, streams: Streams) -> tuple[FullState, EStepInfo]:
         """``steps`` steps of the fit; the draws of the last one, weighted."""
-        q, done, drawn, point = self._fit().fit(target, state.q, state.steps, streams)
+        q, done, drawn, point, _ = self._fit().fit(target, state.q, state.steps, streams)
         weights = log_weights(drawn, point)
         draws = Draws.weighted(point.z, weights, point.log_variance)
         bound = torch.logsumexp(weights, dim=1) - math.log(self.draws)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import torch
 
@@ -11,16 +12,24 @@ from ..draws import Draws
 from ..target import Target
 from .base import ESTEPS, EStep, EStepInfo
 from .chain import Chains, accept, chain_info
+from .gradient import Point, joint_point
+from .hamiltonian import ACCEPTANCE, gaussian, longest_step, path
 from .step_size import StepSize
 from .vem_full import FullState, FullVariational, gauss_newton
+
+#: Acceptance rate of the random walk of a frame.
+ACCEPTANCE_OF_A_FRAME = 0.3
 
 
 @dataclasses.dataclass(frozen=True)
 class GaussianMHState:
-    """q, the chains (None while q is being fitted), the draws of the last step, and the step size."""
+    """q, the chains, the draws of the last step, and the step size.
+
+    ``chains``: a Point where the prior ties the frames together; None while q is being fitted.
+    """
 
     fit: FullState
-    chains: Chains | None
+    chains: Chains | Point | None
     draws: Draws
     size: StepSize
 
@@ -37,37 +46,58 @@ class GaussianMH(EStep[GaussianMHState]):
     ``warmup``: E-steps of ``vem-full`` (at its defaults) that fit q and provide the draws; then q is frozen,
     and R = ``draws`` parallel chains start at draws from it. ``sweeps``: proposals per E-step; ``step_size``:
     the first b. During the first ``adaptation`` E-steps of the chains b follows the acceptance towards
-    ``target_acceptance``, frame by frame, up to 1. Where EM begins to average, both phases end in any case.
+    ``target_acceptance`` (default 0.3), frame by frame, up to 1. Where EM begins to average, both phases end in
+    any case.
+
+    If the prior ties the frames together, there is one decision for all frames of a recording, and a random
+    walk that it accepts hardly moves. Then the proposal of an E-step is the end of one path of Hamiltonian
+    dynamics in the same coordinates (:mod:`.hamiltonian`): ``sweeps`` steps of length ``step_size`` at first,
+    whose adapted length has an acceptance of ``target_acceptance`` (default 0.65).
 
     Rudolf and Sprungk, On a generalization of the preconditioned Crank-Nicolson Metropolis algorithm, 2018.
     """
 
+    trajectories: ClassVar[bool] = True
+    by_frame: ClassVar[bool] = True
     draws: int = 4
     sweeps: int = 4
     step_size: float = 0.5
-    target_acceptance: float = 0.3
+    target_acceptance: float | None = None
     adaptation: int = 20
     warmup: int = 16
 
     def init(self, target: Target, power: torch.Tensor, streams: Streams) -> GaussianMHState:
         """q starts around the mean of the initial posterior."""
         fit = FullVariational().init(target, power, streams)
-        size = StepSize.start(target.gain, self.step_size, self.target_acceptance, self.adaptation, largest=1.0)
+        usual, largest = (
+            (ACCEPTANCE, longest_step(self.sweeps)) if target.tied else (ACCEPTANCE_OF_A_FRAME, 1.0)
+        )
+        acceptance, first = self.target_acceptance or usual, min(self.step_size, largest)
+        size = StepSize.start(target.gain, first, acceptance, self.adaptation, largest)
         return GaussianMHState(fit, None, fit.draws, size)
 
     def step(
         self, target: Target, state: GaussianMHState, streams: Streams
     ) -> tuple[GaussianMHState, EStepInfo]:
-        """One step of the fit, or ``sweeps`` proposals for every chain and frame."""
-        fit = state.fit
+        """One step of the fit, ``sweeps`` proposals for every chain and frame, or a path of every chain."""
+        fit, chains = state.fit, state.chains
         if fit.steps < self.warmup:
             return self._fit(target, state, streams)
-        if state.chains is None:
-            fit = dataclasses.replace(fit, q=gauss_newton(target, fit.q.mean))
-            chains = Chains.at(target, fit.q.draw(self.draws, streams))
-        else:
-            chains = state.chains.under(target)
-        q, size = fit.q, state.size
+        if chains is None:
+            mean = fit.q.mean
+            q = gaussian(target, mean, streams) if target.tied else gauss_newton(target, mean)
+            fit = dataclasses.replace(fit, q=q)
+        z = fit.q.draw(self.draws, streams) if chains is None else chains.z
+        if target.tied:
+            return self._along_a_path(target, fit, z, state.size, streams)
+        here = chains.under(target) if isinstance(chains, Chains) else Chains.at(target, z)
+        return self._random_walk(target, fit, here, state.size, streams)
+
+    def _random_walk(
+        self, target: Target, fit: FullState, chains: Chains, size: StepSize, streams: Streams
+    ) -> tuple[GaussianMHState, EStepInfo]:
+        """``sweeps`` proposals for every chain and frame."""
+        q = fit.q
         epsilon = q.whiten(chains.z)
         log_weight = _log_weight(chains, epsilon)
         taken = torch.zeros_like(log_weight)
@@ -85,6 +115,23 @@ class GaussianMH(EStep[GaussianMHState]):
         joint = log_weight - 0.5 * epsilon.square().sum(-1)
         draws, info = chain_info(target, chains.z, chains.log_variance, joint, taken / self.sweeps)
         return GaussianMHState(fit, chains, draws, size.after_step()), info
+
+    def _along_a_path(
+        self, target: Target, fit: FullState, z: torch.Tensor, size: StepSize, streams: Streams
+    ) -> tuple[GaussianMHState, EStepInfo]:
+        """One path from the trajectories z (B, R, N, L) of all chains.
+
+        While the step size adapts, q is made anew around their mean at E-steps 1, 2, 4, 8 and so on: paths
+        along the shape of the posterior at other parameters need ever smaller steps.
+        """
+        if size.adapting and size.steps and not size.steps & (size.steps - 1):
+            fit = dataclasses.replace(fit, q=gaussian(target, z.mean(1), streams))
+        # The parameters are new in every E-step, and so is the gradient at the same z.
+        point = joint_point(target, z)
+        end, log_ratio = path(target, fit.q, point, size.value, self.sweeps, streams)
+        point, accepted = accept(target, point, end, log_ratio, streams)
+        draws, info = chain_info(target, point.z, point.log_variance, point.value, accepted.to(z.dtype))
+        return GaussianMHState(fit, point, draws, size.adapted(accepted).after_step()), info
 
     def frozen(self, state: GaussianMHState) -> GaussianMHState:
         """The state whose step size stays as it is; a warm-up that is not complete ends here."""

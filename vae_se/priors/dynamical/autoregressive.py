@@ -13,8 +13,10 @@ from ..base import Reconstruction
 from ..frame import EULER
 from ..layers import stack
 from .base import Dynamical, Transition
+from .own_past import Loop
+from .own_past import roll_out as roll_out_given
 from .posterior import reparameterised
-from .sequences import recurrent, shifted
+from .sequences import recurrent, run, shifted
 
 #: A function from the mean and log-variance of p(z_n | ...), (M, L) each, to z_n (M, L).
 Choice = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -59,6 +61,21 @@ class AutoRegressive(Dynamical):
         """Expected features of a frame with these log-variances, (..., F)."""
         return (log_variance - EULER - self.log_power_mean) / self.log_power_std
 
+    def drive_of(self, z: torch.Tensor) -> torch.Tensor:
+        """The latents that are an input of the recurrent network beside the past, (M, N, D)."""
+        raise NotImplementedError
+
+    def moments_at(self, z: torch.Tensor, states: torch.Tensor) -> Transition:
+        """p(z_n | ...) for latents z (M, N, L) and states h (M, N, H)."""
+        raise NotImplementedError
+
+    def given(
+        self, z: torch.Tensor, features: torch.Tensor, mask: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, Transition]:
+        """All steps at once, conditioned on the true past of the speech."""
+        states = run(self.recurrent, torch.cat([self.past(features), self.drive_of(z)], -1))
+        return self.emit(torch.cat([z, states], -1)), self.moments_at(z, states)
+
     def one_step(
         self, state: torch.Tensor, past: torch.Tensor, z: torch.Tensor, choose: Choice
     ) -> tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
@@ -67,36 +84,45 @@ class AutoRegressive(Dynamical):
 
     def roll_out(
         self, like: torch.Tensor, choose: Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor]
-    ) -> tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
-        """z (M, N, L), log-variances (M, N, F) and the moments of p(z_n | ...), conditioned on the own output.
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """z (M, N, L), log-variances (M, N, F) and states h (M, N, H), conditioned on the own output.
 
-        ``like`` (M, N, L) gives the shape; ``choose(n, mean, log_variance)`` returns z_n. The output layer
-        and the first layer of ``hear`` are linear; their product is one small matrix, so that the loop runs
-        over the decoder's hidden layers only and the spectra are computed afterwards, all at once. The clamp
-        on the log-variances is not applied within the loop.
+        ``like`` (M, N, L) gives the shape; ``choose(n, mean, log_variance)`` returns z_n. The loop runs over
+        the decoder's hidden layers only and the spectra are computed afterwards, all at once. The clamp on the
+        log-variances is not applied within the loop.
         """
-        first = cast(nn.Linear, self.hear[0])
-        scaled = first.weight / self.log_power_std
-        weight = scaled @ self.output.weight
-        bias = first.bias + scaled @ (self.output.bias - EULER - self.log_power_mean)
+        weight, bias = self._own_layer()
         state = like.new_zeros(len(like), self.hidden_size)
         z, past = torch.zeros_like(like[:, 0]), torch.zeros_like(state)
-        latents, layers, means, log_variances = [], [], [], []
+        latents, layers, states = [], [], []
         for n in range(like.shape[1]):
-            state, z, (mean, log_variance) = self.one_step(state, past, z, functools.partial(choose, n))
+            state, z, _ = self.one_step(state, past, z, functools.partial(choose, n))
             layer = self.decoder(torch.cat([z, state], -1))
             past = self.hear[1](nn.functional.linear(layer, weight, bias))
             latents.append(z)
             layers.append(layer)
-            means.append(mean)
-            log_variances.append(log_variance)
-        moments = torch.stack(means, 1), torch.stack(log_variances, 1)
-        return torch.stack(latents, 1), self.spectra(torch.stack(layers, 1)), moments
+            states.append(state)
+        return torch.stack(latents, 1), self.spectra(torch.stack(layers, 1)), torch.stack(states, 1)
+
+    def _own_layer(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weight and bias of the output layer and the first layer of ``hear``, which are linear, in one."""
+        first = cast(nn.Linear, self.hear[0])
+        scaled = first.weight / self.log_power_std
+        bias = first.bias + scaled @ (self.output.bias - EULER - self.log_power_mean)
+        return scaled @ self.output.weight, bias
 
     def without_speech(self, z: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tensor, Transition]:
-        """The roll-out for given latents."""
-        _, eta, moments = self.roll_out(z, lambda n, mean, log_variance: z[:, n])
-        return eta, moments
+        """The roll-out for given latents; by :mod:`.own_past` where it can."""
+        trained = torch.is_grad_enabled() and any(weight.requires_grad for weight in self.parameters())
+        if trained or self.activation != "silu" or not isinstance(self.recurrent, nn.GRU):
+            _, eta, states = self.roll_out(z, lambda n, mean, log_variance: z[:, n])
+            return eta, self.moments_at(z, states)
+        loop = Loop.of(self.recurrent, self.decoder, *self._own_layer())
+        first, (by_input, _, bias, _) = cast(nn.Linear, self.decoder[0]), self.recurrent.all_weights[0]
+        drive = nn.functional.linear(self.drive_of(z), by_input[:, self.hidden_size :], bias)
+        entry = nn.functional.linear(z, first.weight[:, : self.latent_dim], first.bias)
+        states, layer = roll_out_given(loop, drive, entry)
+        return self.spectra(layer), self.moments_at(z, states)
 
     def ancestral(self, epsilon: torch.Tensor) -> torch.Tensor:
         """Drawn in a roll-out."""

@@ -26,7 +26,7 @@ from ..frame import complex_gaussian_nll
 from ..layers import stack
 from ..statistics import Standardising
 from ..stored import StoredPrior
-from .posterior import LatentRecursion, SequencePosterior, Trajectory
+from .posterior import DrawnPosterior, LatentRecursion, SequencePosterior, Trajectory
 from .sequences import Recurrent, recurrent, run, run_backwards
 
 #: Mean and log-variance of p(z_n | s_1..n-1, z_1..n-1), each (M, N, L); None for N(0, I).
@@ -50,6 +50,7 @@ class Dynamical(Standardising, StoredPrior):
     - ``direct``: linear, from the context to the moments of q(z_n | ...);
     - ``outer``, ``inner``, ``head``: a hidden layer on the context and the earlier latents, whose output is
       added to those moments;
+    - ``follow``: a recurrent network over the earlier latents for q(z_n | ...), where it has its own;
     - ``decoder`` and ``output``: from latents and recurrent states to log-variances.
 
     ``hidden``: sizes of the decoder's layers, and in reverse of the encoder's; ``latent_dim``: L;
@@ -66,6 +67,8 @@ class Dynamical(Standardising, StoredPrior):
     context_states = decoder_states = 0
     #: Whether q(z_n | ...) depends on all earlier latents, by a recurrent state, or on z_{n-1} alone.
     tracked = False
+    #: Whether that recurrent state is one of its own, ``follow``, and not one of the model.
+    own_tracker = True
 
     def __init__(
         self,
@@ -87,27 +90,33 @@ class Dynamical(Standardising, StoredPrior):
         self.activation = activation
         bins = self.signal.stft.bins
         self.listen = stack([bins, *reversed(self.hidden)], activation)
-        context_input = self.hidden[0] + self.context_states * hidden_size
-        self.backward_context = recurrent(cell, context_input, hidden_size)
-        both_ways = self.both_ways or not chained
-        self.forward_context = recurrent(cell, context_input, hidden_size) if both_ways else None
-        context = self.hidden[0] + hidden_size * (2 if both_ways else 1)
-        self.outer = nn.Linear(context, hidden_size)
-        nn.init.xavier_normal_(self.outer.weight, gain=1.4)
-        self.direct = moments_layer(context, latent_dim)
-        self.inner: nn.Linear | None = None
-        if chained:
-            self.inner = nn.Linear(hidden_size if self.tracked else latent_dim, hidden_size, bias=False)
-        self.head = moments_layer(hidden_size, latent_dim)
+        self.make_posterior()
         self.decoder = stack([latent_dim + self.decoder_states * hidden_size, *self.hidden], activation)
         self.output = nn.Linear(self.hidden[-1], bins)
         self.register_buffer("log_power_mean", torch.zeros(bins))
         self.register_buffer("log_power_std", torch.ones(bins))
-        self.follow: Recurrent | None = None
+        own = chained and self.tracked and self.own_tracker
+        self.follow = recurrent(cell, latent_dim, hidden_size) if own else None
         self.make_parts()
 
+    def make_posterior(self) -> None:
+        """Register the layers from the output of ``listen`` to q(z_n | ...), but for ``follow``."""
+        latent_dim, hidden_size = self.latent_dim, self.hidden_size
+        context_input = self.hidden[0] + self.context_states * hidden_size
+        self.backward_context: Recurrent | None = recurrent(self.cell, context_input, hidden_size)
+        both_ways = self.both_ways or not self.chained
+        self.forward_context = recurrent(self.cell, context_input, hidden_size) if both_ways else None
+        context = self.hidden[0] + hidden_size * (2 if both_ways else 1)
+        self.outer: nn.Linear | None = nn.Linear(context, hidden_size)
+        nn.init.xavier_normal_(self.outer.weight, gain=1.4)
+        self.direct = moments_layer(context, latent_dim)
+        self.inner: nn.Linear | None = None
+        if self.chained:
+            self.inner = nn.Linear(hidden_size if self.tracked else latent_dim, hidden_size, bias=False)
+        self.head: nn.Linear | None = moments_layer(hidden_size, latent_dim)
+
     def make_parts(self) -> None:
-        """Register the layers of a subclass; ``follow`` if its posterior has a recurrent network of its own."""
+        """Register the layers of a subclass."""
         raise NotImplementedError
 
     @property
@@ -121,7 +130,7 @@ class Dynamical(Standardising, StoredPrior):
         warn("the attribute memory of a prior", "hidden_size")
         return self.hidden_size
 
-    def encode(self, power: torch.Tensor, mask: torch.Tensor | None = None) -> SequencePosterior:
+    def encode(self, power: torch.Tensor, mask: torch.Tensor | None = None) -> DrawnPosterior:
         """q(z | s) for ``power`` (B, N, F)."""
         return self.posterior(self.listen(self.features(power)), mask)
 
@@ -139,6 +148,9 @@ class Dynamical(Standardising, StoredPrior):
         ``states`` (B, N, E): further input of the context, or None; ``past`` and ``present``: see
         :class:`~vae_se.priors.dynamical.posterior.SequencePosterior`.
         """
+        assert self.backward_context is not None
+        assert self.outer is not None
+        assert self.head is not None
         sequence = local if states is None else torch.cat([local, states], -1)
         context = [local, run_backwards(self.backward_context, sequence, mask)]
         if self.forward_context is not None:
@@ -180,8 +192,11 @@ class Dynamical(Standardising, StoredPrior):
         return self.emit(z) if self.frame_decoder else self.generate(z, mask)[0]
 
     def log_prior(self, z: torch.Tensor) -> torch.Tensor:
-        """log p(z_n | z_1..n-1), (B, R, N)."""
-        return self.generate(z)[1]
+        """log p(z_n | z_1..n-1), (B, R, N); a roll-out where it depends on speech."""
+        transition = None if self.standard_normal else self.conditional_prior(z)
+        if transition is None and not self.standard_normal:
+            return self.generate(z)[1]
+        return _log_prior(z, transition)
 
     def emit(self, hidden: torch.Tensor) -> torch.Tensor:
         """Log-variances (..., F) for the decoder's input ``hidden``."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Self
+from collections.abc import Sequence
+from typing import Any, Self
 
 import torch
+from torch.nn import functional
 
+from ...errors import UsageError
+from ...signal_spec import SignalSpec
 from ..base import PRIORS
 from .base import Transition
 from .dkf import DKF
@@ -25,25 +29,47 @@ class DrivenDKF(DKF):
     training that of the speech, in enhancement that of the recording less the initial noise estimate (EM calls
     :meth:`activity` and :meth:`driven_by`). Without an input, u_n = 1: speech in all frames.
 
-    In ``reconstruct`` and ``log_weight``, u_n is a function of s_n itself. So the bounds are on log p(s | u),
-    and not on log p(s): over all s, p(s | u(s)) does not integrate to 1.
+    ``lag``: frames by which the activity is delayed. With the default 0, u_n is a function of s_n itself in
+    ``reconstruct`` and ``log_weight``. So the bounds are on log p(s | u), and not on log p(s): over all s, p(s
+    | u(s)) does not integrate to 1. With 1 or more, u_n is a function of s_1..n-1, one more way in which a
+    frame depends on the past of the speech, and the bounds are on log p(s).
     """
 
     takes_activity = True
     summary = "A deep Kalman filter with speech activity as input"
     caution = (
-        "The input u, the speech activity, is computed from the speech itself, the current frame included. So "
-        "the negative ELBO bounds -log p(s | u), not -log p(s): do not compare it with that of other priors."
+        "The input u, the speech activity, is computed from the speech itself, without a `lag` from the "
+        "current frame. Then the negative ELBO bounds -log p(s | u), not -log p(s): do not compare it with "
+        "that of other priors."
     )
     drive: torch.Tensor | None = None
 
     inputs = 1
 
-    @staticmethod
-    def activity(power: torch.Tensor) -> torch.Tensor:
-        """u (..., N, 1) for speech power (..., N, F): a logistic function of each frame's level in dB."""
+    def __init__(
+        self,
+        hidden: Sequence[int] = (256, 512),
+        latent_dim: int = 16,
+        hidden_size: int = 128,
+        activation: str = "silu",
+        cell: str = "gru",
+        chained: bool = True,
+        lag: int = 0,
+        signal: SignalSpec | None = None,
+    ) -> None:
+        if not isinstance(lag, int) or lag < 0:
+            raise UsageError(f"lag = {lag!r} of a prior", "it is a whole number, 0 or more")
+        self.lag = lag
+        super().__init__(hidden, latent_dim, hidden_size, activation, cell, chained, signal)
+
+    def activity(self, power: torch.Tensor) -> torch.Tensor:
+        """u (..., N, 1) for speech power (..., N, F): a logistic function of a frame's level in dB.
+
+        That of ``lag`` frames before; 0 in the first ``lag`` frames.
+        """
         level = 10 / math.log(10) * torch.log(power.mean(-1, keepdim=True) + 1e-10)
-        return torch.sigmoid((level - THRESHOLD_DB) / SLOPE_DB)
+        activity = torch.sigmoid((level - THRESHOLD_DB) / SLOPE_DB)
+        return functional.pad(activity, (0, 0, self.lag, 0))[..., : power.shape[-2], :]
 
     def driven_by(self, drive: torch.Tensor) -> Self:
         """The same model (with shared weights), conditioned on u = ``drive`` (B, N, 1)."""
@@ -67,3 +93,7 @@ class DrivenDKF(DKF):
         if self.drive is None:
             return torch.ones_like(z[..., :1])
         return self.drive.repeat_interleave(len(z) // len(self.drive), 0).to(z)
+
+    def config(self) -> dict[str, Any]:
+        """Keywords of the constructor without ``signal``, JSON-able."""
+        return super().config() | {"lag": self.lag}

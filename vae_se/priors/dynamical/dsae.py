@@ -46,11 +46,10 @@ class DSAE(Dynamical):
         super().__init__(hidden, latent_dim, hidden_size, activation, cell, chained, signal)
 
     def make_parts(self) -> None:
-        """``follow``, over v and z_1..n-1 for the posterior, and the transition of z."""
+        """The transition of z. ``follow`` runs over v and z_1..n-1."""
         moving = self.latent_dim - self.static if isinstance(self.static, int) else 0
         if not 0 < moving < self.latent_dim:
             raise UsageError(f"static = {self.static!r} of a prior", f"it is from 1 to {self.latent_dim - 1}")
-        self.follow = recurrent(self.cell, self.latent_dim, self.hidden_size) if self.chained else None
         self.dynamics = recurrent(self.cell, moving, self.hidden_size)
         self.transition = transition_net(self.hidden_size, self.hidden_size, moving, self.activation)
 

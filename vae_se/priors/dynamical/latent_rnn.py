@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
+from torch.nn import functional
 
+from ...errors import UsageError
+from ...numerics import LOG_VARIANCE_MAX, LOG_VARIANCE_MIN
 from ...signal_spec import SignalSpec
-from ..base import PRIORS
+from ..base import PRIORS, SpeechPrior
 from ..ffvae import FFVAE
-from .base import Dynamical, Transition, transition_net
-from .posterior import moments, reparameterised
+from ..thin_layers import ThinLayers
+from .base import Dynamical, Transition, moments_layer, transition_net
+from .posterior import DrawnPosterior, FramewisePosterior, moments, reparameterised
 from .sequences import Recurrent, recurrent, run, shifted, step
 
 
 @PRIORS.add("latent-rnn")
 class LatentRNN(Dynamical):
     """z_n given z_1..n-1, by two recurrent layers; s_n given z_n; q(z_n | s_1..N), or as ``chained`` says.
+
+    Without ``context`` it is q(z_n | s_n), as of ``ffvae``: such a prior is an ``ffvae``, its frames, with
+    dynamics. Its file may hold the dynamics alone (see :func:`~vae_se.priors.store.load_prior`).
 
     It is ``ffvae`` with another p(z), and ``dsae`` without the latents of the whole sequence. A frame's
     spectrum depends on its own latents alone, so the decoder costs in enhancement what that of ``ffvae`` does.
@@ -26,6 +34,9 @@ class LatentRNN(Dynamical):
 
     summary = "A variational autoencoder with recurrent dynamics of the latents"
     tracked = frame_decoder = True
+    thin_in: torch.Tensor | None
+    thin_out: torch.Tensor
+    thin_bias: torch.Tensor
 
     def __init__(
         self,
@@ -35,18 +46,51 @@ class LatentRNN(Dynamical):
         activation: str = "silu",
         cell: str = "mingru",
         chained: bool = False,
+        context: bool = True,
         signal: SignalSpec | None = None,
     ) -> None:
+        if chained and not context:
+            raise UsageError("chained = true without context", "a chained posterior has a context")
+        self.context = context
         super().__init__(hidden, latent_dim, hidden_size, activation, cell, chained, signal)
+        for name in ("thin_in", "thin_out", "thin_bias"):  # see compress()
+            self.register_buffer(name, None, persistent=False)
+
+    def make_posterior(self) -> None:
+        """One linear layer without ``context``."""
+        if self.context:
+            super().make_posterior()
+            return
+        self.backward_context = self.forward_context = self.outer = self.inner = self.head = None
+        self.direct = moments_layer(self.hidden[0], self.latent_dim)
 
     def make_parts(self) -> None:
-        """Two recurrent layers over the latents, and the network from their states to p(z_n | ...); ``follow``,
-        over z_1..n-1 for a chained posterior."""
-        self.follow = recurrent(self.cell, self.latent_dim, self.hidden_size) if self.chained else None
+        """Two recurrent layers over the latents, and the network from their states to p(z_n | ...)."""
         self.first: Recurrent = recurrent(self.cell, self.latent_dim, self.hidden_size)
         self.second: Recurrent = recurrent(self.cell, self.hidden_size, self.hidden_size)
         size = self.latent_dim + 2 * self.hidden_size
         self.transition = transition_net(size, self.hidden_size, self.latent_dim, self.activation)
+
+    def encode(self, power: torch.Tensor, mask: torch.Tensor | None = None) -> DrawnPosterior:
+        """q(z | s) for ``power`` (B, N, F)."""
+        if self.context:
+            return super().encode(power, mask)
+        return FramewisePosterior(*moments(self.direct(self.listen(self.features(power)))))
+
+    @classmethod
+    def tensors_of_frames(cls, frames: SpeechPrior) -> Mapping[str, torch.Tensor]:
+        """The tensors of a prior without ``context`` that those of its ``frames``, an ``ffvae``, determine."""
+        if not isinstance(frames, FFVAE):
+            return super().tensors_of_frames(frames)
+        state = frames.state_dict()
+        heads = ("mean_head", "log_variance_head")
+        return {
+            **{
+                f"direct.{key}": torch.cat([state.pop(f"{h}.{key}") for h in heads])
+                for key in ("weight", "bias")
+            },
+            **{name.replace("encoder.", "listen."): tensor for name, tensor in state.items()},
+        }
 
     def frames(self) -> FFVAE:
         """The same decoder without memory, and its encoder where q(z_n | ...) depends on s_n alone.
@@ -70,6 +114,26 @@ class LatentRNN(Dynamical):
         """All steps at once; the model does not condition on the past of the speech."""
         return self.emit(z), self.moments_before(z)
 
+    def spectra(self, layer: torch.Tensor) -> torch.Tensor:
+        """Log-variances (..., F) for the decoder's last hidden layer, clamped to the range of numerics.py."""
+        if self.thin_in is None:
+            return super().spectra(layer)
+        thin = functional.linear(functional.linear(layer, self.thin_in), self.thin_out, self.thin_bias)
+        return functional.hardtanh(thin, LOG_VARIANCE_MIN, LOG_VARIANCE_MAX)
+
+    def compress(self, error: float) -> int | None:
+        """Decode with the thin layers of the frames, see
+        :meth:`~vae_se.priors.feedforward.FeedForward.compress`."""
+        frames = self.frames()
+        frames.stored_layers = self.stored_layers
+        rank = frames.compress(error)
+        self.thin_in, self.thin_out, self.thin_bias = frames.thin_in, frames.thin_out, frames.thin_bias
+        return rank
+
+    def thin_layers(self, error: float) -> ThinLayers | None:
+        """Those of the frames."""
+        return self.frames().thin_layers(error)
+
     def moments_before(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """All steps at once."""
         before = shifted(z)
@@ -86,3 +150,7 @@ class LatentRNN(Dynamical):
             z = reparameterised(*moments(self.transition(torch.cat([z, first, second], -1))), epsilon[:, n])
             steps.append(z)
         return torch.stack(steps, 1)
+
+    def config(self) -> dict[str, Any]:
+        """Keywords of the constructor without ``signal``, JSON-able."""
+        return super().config() | {"context": self.context}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import nn
@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from ...deprecated import renamed_attribute
 from ...likelihood import gaussian_log_prob
-from ..posterior import standard_normal
+from ..posterior import GaussianPosterior, Posterior, standard_normal
 from .sequences import Recurrent, run, shifted, step
 
 if TYPE_CHECKING:
@@ -154,6 +154,24 @@ class SequencePosterior:
     def log_variance(self) -> torch.Tensor:
         """Log-variance (B, N, L) of each step given the steps before it, along the central trajectory."""
         return self._central.log_variance
+
+
+class DrawnPosterior(Posterior, Protocol):
+    """A posterior that also returns the moments along its draws."""
+
+    def draw(self, draws: int, generator: torch.Generator | Streams | None = None) -> Trajectory:
+        """``draws`` trajectories of each recording, M = B R, with the moments along them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FramewisePosterior(GaussianPosterior):
+    """q(z_n | s_n): frames that do not depend on each other, of a prior in which they do."""
+
+    def draw(self, draws: int, generator: torch.Generator | Streams | None = None) -> Trajectory:
+        """``draws`` trajectories of each recording, M = B R, with the moments along them."""
+        z, _ = self.rsample(draws, generator)
+        mean, log_variance = (t.repeat_interleave(draws, 0) for t in (self.mean, self.log_variance))
+        return Trajectory(z.flatten(0, 1), mean, log_variance)
 
 
 def moments(raw: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

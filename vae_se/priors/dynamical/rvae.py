@@ -39,8 +39,7 @@ class RVAE(Dynamical):
         super().__init__(hidden, latent_dim, hidden_size, activation, cell, chained, signal)
 
     def make_parts(self) -> None:
-        """``follow``, over z_1..n-1 for the posterior, and the decoder's recurrent networks."""
-        self.follow = recurrent(self.cell, self.latent_dim, self.hidden_size) if self.chained else None
+        """The decoder's recurrent networks."""
         self.onwards = recurrent(self.cell, self.latent_dim, self.hidden_size)
         self.backwards = None
         if not self.causal:

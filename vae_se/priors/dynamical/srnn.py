@@ -33,13 +33,13 @@ class SRNN(AutoRegressive):
         features = self.features(power)
         return self.posterior(self.listen(features), mask, run(self.recurrent, self.past(features)))
 
-    def given(
-        self, z: torch.Tensor, features: torch.Tensor, mask: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, Transition]:
-        """All steps at once, conditioned on the true past of the speech."""
-        state = run(self.recurrent, self.past(features))
-        prior = moments(self.transition(torch.cat([shifted(z), state], -1)))
-        return self.emit(torch.cat([z, state], -1)), prior
+    def drive_of(self, z: torch.Tensor) -> torch.Tensor:
+        """No latents."""
+        return z[..., :0]
+
+    def moments_at(self, z: torch.Tensor, states: torch.Tensor) -> Transition:
+        """p(z_n | z_{n-1}, h_n)."""
+        return moments(self.transition(torch.cat([shifted(z), states], -1)))
 
     def one_step(
         self, state: torch.Tensor, past: torch.Tensor, z: torch.Tensor, choose: Choice

@@ -7,7 +7,7 @@ import torch
 from ..base import PRIORS
 from .autoregressive import AutoRegressive, Choice
 from .base import Transition
-from .sequences import recurrent, run, step
+from .sequences import step
 
 
 @PRIORS.add("storn")
@@ -23,17 +23,13 @@ class STORN(AutoRegressive):
     standard_normal = True
     both_ways = tracked = driven = True
 
-    def make_parts(self) -> None:
-        """``follow``, over z_1..n-1 for the posterior."""
-        super().make_parts()
-        self.follow = recurrent(self.cell, self.latent_dim, self.hidden_size) if self.chained else None
+    def drive_of(self, z: torch.Tensor) -> torch.Tensor:
+        """z_n."""
+        return z
 
-    def given(
-        self, z: torch.Tensor, features: torch.Tensor, mask: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, Transition]:
-        """All steps at once, conditioned on the true past of the speech."""
-        state = run(self.recurrent, torch.cat([self.past(features), z], -1))
-        return self.emit(torch.cat([z, state], -1)), None
+    def moments_at(self, z: torch.Tensor, states: torch.Tensor) -> Transition:
+        """None: the latents are independent."""
+        return None
 
     def one_step(
         self, state: torch.Tensor, past: torch.Tensor, z: torch.Tensor, choose: Choice
@@ -42,10 +38,6 @@ class STORN(AutoRegressive):
         prior = torch.zeros_like(z), torch.zeros_like(z)
         z = choose(*prior)
         return step(self.recurrent, torch.cat([past, z], -1), state), z, prior
-
-    def without_speech(self, z: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tensor, Transition]:
-        """The roll-out; the latents are independent."""
-        return super().without_speech(z, mask)[0], None
 
     def ancestral(self, epsilon: torch.Tensor) -> torch.Tensor:
         """``epsilon`` itself: the latents are standard normal."""

@@ -8,7 +8,7 @@ from ..base import PRIORS
 from .autoregressive import AutoRegressive, Choice
 from .base import Transition, transition_net
 from .posterior import SequencePosterior, moments
-from .sequences import Recurrent, run, shifted, step
+from .sequences import Recurrent, shifted, step
 
 
 @PRIORS.add("vrnn")
@@ -22,6 +22,7 @@ class VRNN(AutoRegressive):
 
     summary = "A variational recurrent neural network"
     tracked = driven = True
+    own_tracker = False
 
     def make_parts(self) -> None:
         """The transition network from h_n to p(z_n | h_n)."""
@@ -38,12 +39,13 @@ class VRNN(AutoRegressive):
         features = self.features(power)
         return self.posterior(self.listen(features), mask, past=self.past(features))
 
-    def given(
-        self, z: torch.Tensor, features: torch.Tensor, mask: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, Transition]:
-        """All steps at once, conditioned on the true past of the speech."""
-        state = run(self.recurrent, torch.cat([self.past(features), shifted(z)], -1))
-        return self.emit(torch.cat([z, state], -1)), moments(self.transition(state))
+    def drive_of(self, z: torch.Tensor) -> torch.Tensor:
+        """z_{n-1}."""
+        return shifted(z)
+
+    def moments_at(self, z: torch.Tensor, states: torch.Tensor) -> Transition:
+        """p(z_n | h_n)."""
+        return moments(self.transition(states))
 
     def one_step(
         self, state: torch.Tensor, past: torch.Tensor, z: torch.Tensor, choose: Choice
