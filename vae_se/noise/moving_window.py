@@ -154,7 +154,9 @@ class MovingWindow:
         return self._window
 
 
-def fitted_activations(w: torch.Tensor, variance: torch.Tensor, updates: int = ACTIVATION_UPDATES) -> torch.Tensor:
+def fitted_activations(
+    w: torch.Tensor, variance: torch.Tensor, updates: int = ACTIVATION_UPDATES
+) -> torch.Tensor:
     """Activations (n, K) with which spectra w (K, F) approximate a variance (n, F), for a few frames."""
     h = (variance.mean(-1, keepdim=True) / len(w)).expand(-1, len(w))
     for _ in range(updates):
