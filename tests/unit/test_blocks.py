@@ -7,7 +7,9 @@ from tests.toys import tiny_prior
 from vae_se import blocks
 from vae_se.inference.gain import Gain
 from vae_se.inference.target import Target
+from vae_se.noise import NOISES, NoiseModel
 from vae_se.noise.multiplicative import NMFState, draw_weight, product, update_h, update_w
+from vae_se.rng import Streams
 
 BATCH, DRAWS, FRAMES, ATOMS = 2, 3, 11, 4
 # Relative to the float64 result of a single block.
@@ -30,11 +32,15 @@ def results(dtype: torch.dtype) -> dict[str, torch.Tensor]:
     log_weight = torch.log_softmax(random(BATCH, DRAWS, FRAMES), 1)
     speech, weight = target.speech_variance(log_variance), draw_weight(log_weight, mask)
     value, slope = target.log_likelihood_and_gradient(log_variance)
+    likelihood = target.likelihood_at(log_variance)
     return {
         "value alone": target.log_likelihood(log_variance),
         "value": value,
         "slope": slope,
         "gain": Gain("frame", 5.0).update(target, log_variance, log_weight),
+        "gain from the sums": Gain("frame", 5.0).update(
+            target, log_variance, log_weight, (likelihood.filter_sum, likelihood.power_sum)
+        ),
         "h": update_h(state, target.power, speech, weight),
         "w": update_w(state, target.power, speech, weight),
         "w of the last atoms": update_w(state, target.power, speech, weight, fixed=1),
@@ -70,3 +76,20 @@ def test_one_speech_variance_may_stand_for_all_frames():
     for update in (update_h, update_w):
         broadcast = update(state, power, torch.zeros(1, 1, 1, 1), weight)
         assert torch.equal(broadcast, update(state, power, torch.zeros(1, 1, 7, 5), weight))
+
+
+def test_the_sums_of_the_likelihood_give_the_gain():
+    whole = results(torch.float64)
+    torch.testing.assert_close(whole["gain from the sums"], whole["gain"])
+
+
+def test_the_fit_to_a_variance_is_that_of_updates_without_speech():
+    """Also where frames of a batch are padding."""
+    model, generator = NOISES["nmf"](rank=3), torch.Generator().manual_seed(5)
+    variance = 0.1 + torch.rand(2, 12, 9, generator=generator, dtype=torch.float64)
+    mask = torch.ones(2, 12, dtype=torch.float64)
+    mask[1, 5:] = 0
+    start = model.init(variance, mask, Streams.from_seed(0, ["a", "b"], [12, 5]))
+    found, expected = model.start_at(start, variance, mask), NoiseModel.start_at(model, start, variance, mask)
+    torch.testing.assert_close(found.w, expected.w)
+    torch.testing.assert_close(found.h, expected.h)

@@ -42,7 +42,8 @@ class FilterMoments:
 
     def at(self, frames: slice) -> FilterMoments:
         """The moments of some of the frames."""
-        return FilterMoments(self.first[:, frames], self.second[:, frames], self.within[:, frames], self.steps)
+        first, second, within = (values[:, frames] for values in (self.first, self.second, self.within))
+        return FilterMoments(first, second, within, self.steps)
 
     def mean(self) -> torch.Tensor:
         """The filter of the posterior mean: E[s | x] = mean * x."""
