@@ -4,7 +4,8 @@
 
 `none` as FOLDER is the prior's own encoder at the power less the initial noise. The noise is the same for all,
 W H fitted to the noise alone, so that the proposals alone differ; the first E-step is measured, before the
-proposal adapts to the posterior. Mixtures are those of noisy_encoder_candidates.py.
+proposal adapts to the posterior. A noise-aware network is asked again with this noise in a row of its own.
+Mixtures are those of noisy_encoder_candidates.py.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from spectra import analysed
 
 from vae_se.assemble import build_em
 from vae_se.config import Config
+from vae_se.inference.asking import ask_again
 from vae_se.inference.em import step
 from vae_se.numerics import POWER_FLOOR
 from vae_se.priors import load_prior
@@ -54,10 +56,15 @@ def main() -> None:
                     em = build_em(config, prior)
                     streams = Streams.from_seed(0, [m.id], [power.shape[1]])
                     state = em.start(power, mask, streams)
-                    state = dataclasses.replace(state, noise=em.noise.start_at(state.noise, noise, mask))
-                    _, info = step(em, power, mask, state, streams)
-                    measured = info.ess / em.estep.draws if info.acceptance is None else info.acceptance
-                    rows.setdefault((kernel, group, name), []).append(float(measured.mean()))
+                    fitted = em.noise.start_at(state.noise, noise, mask)
+                    states = {name: dataclasses.replace(state, noise=fitted)}
+                    if em.noisy_encoder is not None and em.noisy_encoder.noise_aware:
+                        again = ask_again(em, power, mask, states[name], streams)
+                        states[f"{name}, asked again"] = dataclasses.replace(again, noise=fitted)
+                    for label, start in states.items():
+                        _, info = step(em, power, mask, start, streams)
+                        measured = info.ess / em.estep.draws if info.acceptance is None else info.acceptance
+                        rows.setdefault((kernel, group, label), []).append(float(measured.mean()))
     text = "| kernel | mixtures | proposal | ESS / draws, or acceptance |\n|---|---|---|---:|\n"
     for (kernel, group, name), values in rows.items():
         text += f"| {kernel} | {group} | {name} | {np.mean(values):.3f} |\n"
