@@ -72,11 +72,11 @@ def test_the_deviation_is_a_factor_of_the_speech_variance_everywhere():
 
 
 def test_at_weight_one_the_result_is_the_network_s_and_at_zero_that_of_em():
-    whole, em, power = run(**{"inference.encoder_weight": 1.0})
+    whole, em, power = run(**{"inference.encoder_weight": 1.0, "inference.learnt_weight": 0.0})
     proposal = propose(em.noisy_encoder, em.prior, power + 1e-10, torch.ones(1, 9), 0.5)
     torch.testing.assert_close(whole.wiener, proposal.wiener, atol=1e-4, rtol=1e-3)
-    alone, em, power = run(**{"inference.encoder_weight": 0.0})
-    half, _, _ = run(**{"inference.encoder_weight": 0.5})
+    alone, em, power = run(**{"inference.encoder_weight": 0.0, "inference.learnt_weight": 0.0})
+    half, _, _ = run(**{"inference.encoder_weight": 0.5, "inference.learnt_weight": 0.0})
     low = torch.minimum(alone.wiener, proposal.wiener) - 1e-4
     high = torch.maximum(alone.wiener, proposal.wiener) + 1e-4
     assert ((half.wiener >= low) & (half.wiener <= high)).all()

@@ -8,7 +8,7 @@ from ..errors import UsageError
 from ..high_band.bands import LOW_BANDS, low_band_power
 from ..inference.estep.vem import Variational
 from ..inference.monte_carlo_em import MonteCarloEM
-from ..inference.noisy_proposal import opinion_pool, proposal_of
+from ..inference.noisy_proposal import proposal_of
 from ..inference.short_block import ShortBlock
 from ..inference.wiener import FilterMoments
 from ..noise.moving_window import MovingWindow
@@ -49,6 +49,7 @@ class LiveEM:
         self._kernel = em.estep
         self._em, self._block, self._held = em, block, block + lookahead
         self._encoder: EncoderStream = encoder_stream(em.noisy_encoder, self._held)
+        self._pool = em.pool
         self._noise = MovingWindow(em.noise, seed, name)
         self._streams = Streams.from_seed(seed, [name], [block], device)
         self._mask = torch.ones(1, block, device=device)
@@ -77,10 +78,8 @@ class LiveEM:
         total = self._run(
             ShortBlock.start(em.prior, self._kernel, em.gain, block, proposal.posterior, proposal.deviation)
         )
-        pooled, variance = opinion_pool(
-            (proposal.wiener[0], proposal.variance[0]),
-            (total.mean(), total.variance(block[0])),
-            em.encoder_weight,
+        pooled, variance = self._pool(
+            (proposal.wiener[0], proposal.variance[0]), (total.mean(), total.variance(block[0]))
         )
         self.found = self._said(pooled.square() * block[0] + variance, scale)
         return pooled

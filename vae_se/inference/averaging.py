@@ -11,8 +11,8 @@ from ..rng import Streams
 from .calibration import UNCALIBRATED, Calibration
 from .convergence import recording_rhat
 from .em import EMState, Model
-from .learnt_gain import LearntGain, corrected
-from .noisy_proposal import Proposal, opinion_pool
+from .noisy_proposal import Proposal
+from .pooling import ALONE, FilterPool
 from .speech_presence import attenuated_variance, pause_attenuation, speech_evidence, speech_presence
 from .wiener import FilterMoments, filter_moments
 
@@ -46,19 +46,17 @@ def averaged_filter(
     streams: Streams,
     averaging: int,
     pause_db: float = 0.0,
-    encoder_weight: float = 0.0,
-    learnt_weight: float = 0.0,
+    pool: FilterPool = ALONE,
     calibration: Calibration = UNCALIBRATED,
     presence: bool = False,
 ) -> Estimate:
     """The posterior filter over the draws of ``averaging`` E-steps that follow ``state``.
 
     Kernels that adapt their proposals stop doing so before the first of these E-steps; the returned state is
-    not affected. ``pause_db``: additional attenuation of frames without speech; ``encoder_weight``: weight of
-    the noisy encoder's own posterior of the speech, with which the result is pooled; ``learnt_weight``: how far
-    its mean then moves towards the gain of :mod:`.learnt_gain`; ``calibration``: of the
-    variance; ``presence``: compute the probability of speech in any case. Hidden variables of the noise are
-    drawn anew after every E-step.
+    not affected. ``pause_db``: additional attenuation of frames without speech; ``pool``: what becomes of the
+    result and the noisy encoder's own posterior of the speech; ``calibration``: of the variance; ``presence``:
+    compute the probability of speech in any case. Hidden variables of the noise are drawn anew after every
+    E-step.
     """
     total: FilterMoments | None = None
     joints, evidence, estep = [], torch.zeros_like(mask), model.estep.frozen(state.estep)
@@ -78,9 +76,7 @@ def averaged_filter(
             state = dataclasses.replace(state, noise=noise)
     assert total is not None, "averaging is at least 1"
     target = model.target(power, mask, state)
-    learnt = LearntGain.fitted() if learnt_weight else None
-    weights = PoolWeights(encoder_weight, learnt_weight, learnt)
-    wiener, variance = pooled_filter(total, target.power, state.proposal, weights, calibration)
+    wiener, variance = pooled_filter(total, target.power, state.proposal, pool, calibration)
     probability = speech_presence(evidence, mask, model.prior.signal) if pause_db or presence else None
     if pause_db and probability is not None:
         factor = pause_attenuation(probability, mask, pause_db, model.prior.signal)
@@ -92,21 +88,11 @@ def averaged_filter(
     return Estimate(wiener, variance, target.noise, state, rhat, energies, probability)
 
 
-@dataclasses.dataclass(frozen=True)
-class PoolWeights:
-    """``encoder``: weight of the noisy encoder's own posterior against EM's; ``learnt``: how far the pool of
-    the two is moved towards ``learnt_gain``, or None."""
-
-    encoder: float
-    learnt: float = 0.0
-    learnt_gain: LearntGain | None = None
-
-
 def pooled_filter(
     total: FilterMoments,
     power: torch.Tensor,
     proposal: Proposal | None,
-    weights: PoolWeights,
+    pool: FilterPool,
     calibration: Calibration,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The filter and the calibrated variance of the speech, (B, N, F) each, pooled with those of the noisy
@@ -115,16 +101,10 @@ def pooled_filter(
     def of_block(frames: slice) -> tuple[torch.Tensor, torch.Tensor]:
         part, here = total.at(frames), power[:, frames]
         wiener, variance = part.mean(), part.variance(here)
-        if weights.encoder and proposal is not None:
-            own, of_em = proposal.wiener[:, frames], wiener
-            wiener, variance = opinion_pool(
-                (own, proposal.variance[:, frames]), (of_em, variance), weights.encoder
-            )
-            if weights.learnt_gain is not None:
-                wiener = corrected(wiener, own, of_em, weights.learnt, weights.learnt_gain)
+        if proposal is not None:
+            own = proposal.wiener[:, frames], proposal.variance[:, frames]
+            wiener, variance = pool(own, (wiener, variance))
         return wiener.unsqueeze(1), calibration.variance(variance, wiener).unsqueeze(1)
 
-    # A block holds all hidden units of the learnt gain.
-    units = 1 if weights.learnt_gain is None else weights.learnt_gain.width
-    wiener, variance = blockwise(of_block, power.unsqueeze(1).expand(-1, units, -1, -1))
+    wiener, variance = blockwise(of_block, power.unsqueeze(1).expand(-1, pool.width, -1, -1))
     return wiener[:, 0], variance[:, 0]

@@ -14,6 +14,7 @@ from .averaging import Estimate, averaged_filter
 from .calibration import UNCALIBRATED, Calibration
 from .em import EMState, Model, init, step
 from .multistart import best_start, candidates
+from .pooling import FilterPool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +57,11 @@ class MonteCarloEM(Model):
                 f"attenuation of pauses by {self.pause_db} dB", "inference.pause_db must be 0 or more"
             )
 
+    @property
+    def pool(self) -> FilterPool:
+        """How the noisy encoder's posterior of the speech and that of EM become one."""
+        return FilterPool.of(self.encoder_weight, self.learnt_weight)
+
     @torch.no_grad()
     def start(self, power: torch.Tensor, mask: torch.Tensor, streams: Streams) -> EMState:
         """The state before the first iteration; ``power`` (B, N, F), ``mask`` (B, N)."""
@@ -96,8 +102,7 @@ class MonteCarloEM(Model):
             streams,
             averaging=self.averaging,
             pause_db=self.pause_db,
-            encoder_weight=self.encoder_weight,
-            learnt_weight=self.learnt_weight,
+            pool=self.pool,
             calibration=self.calibration,
             presence=presence,
         )
