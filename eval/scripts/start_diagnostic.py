@@ -78,7 +78,7 @@ def main() -> None:
             streams = lambda: Streams.from_seed(0, [m.id], [noisy.shape[1]])  # noqa: B023, E731
             found = starts(shipped, em, speech.abs().square(), (noisy - speech).abs().square(), streams())
             for name, network in found.items():
-                runs = {"none": dataclasses.replace(em, encoder_weight=1.0, iterations=0)}
+                runs = {"none": dataclasses.replace(em, encoder_weight=1.0, learnt_weight=0.0, iterations=0)}
                 runs |= {str(k): dataclasses.replace(em, iterations=k) for k in given.iterations}
                 for label, run in runs.items():
                     estimate = dataclasses.replace(run, noisy_encoder=network).run(power, mask, streams())
