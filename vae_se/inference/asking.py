@@ -7,7 +7,7 @@ import dataclasses
 import torch
 
 from ..likelihood import LogVariances
-from ..numerics import TINY
+from ..numerics import POWER_FLOOR, TINY
 from ..rng import Streams
 from .em import EMState, Model, begin
 from .initialisation import Start
@@ -39,8 +39,9 @@ def ask_again(
     network = model.noisy_encoder
     if network is None or not network.noise_aware:
         return state
-    encoding = network(power, mask, given=found_variances(model, power, mask, state))
-    proposal = proposal_of(encoding, model.prior, power, mask, model.deviation_weight)
+    given = found_variances(model, power, mask, state)
+    power = power + POWER_FLOOR
+    proposal = proposal_of(network(power, mask, given=given), model.prior, power, mask, model.deviation_weight)
     noise = model.noise.start_at(state.noise, proposal.noise_power, mask)
     start = Start(noise, torch.ones_like(mask), proposal.posterior)
     again = begin(model, power, mask, streams, start, proposal)

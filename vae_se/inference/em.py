@@ -40,11 +40,11 @@ def init(
     ``power``: |x|^2 (B, N, F) at the prior's level; ``mask`` (B, N): 1 where a frame is valid; ``start``:
     initial parameters, by default those of :func:`~.initialisation.first_start`.
     """
-    proposal, floored = None, power + POWER_FLOOR
+    power, proposal = power + POWER_FLOOR, None
     if model.noisy_encoder is not None:
-        proposal = propose(model.noisy_encoder, model.prior, floored, mask, model.deviation_weight)
+        proposal = propose(model.noisy_encoder, model.prior, power, mask, model.deviation_weight)
     if start is None:
-        start = first_start(model.prior, model.noise, proposal, model.encoder_floor, floored, mask, streams)
+        start = first_start(model.prior, model.noise, proposal, model.encoder_floor, power, mask, streams)
     return begin(model, power, mask, streams, start, proposal)
 
 
@@ -59,9 +59,8 @@ def begin(
 ) -> EMState:
     """The state before the first iteration, for given initial parameters and the noisy encoder's proposal.
 
-    Arguments otherwise as of :func:`init`.
+    ``power`` includes the power floor; arguments otherwise as of :func:`init`.
     """
-    power = power + POWER_FLOOR
     context = None if proposal is None else model.context_of(proposal)
     prior, posterior = within(model.prior, context), start.posterior
     if isinstance(prior, ContextualPrior) and posterior is not None:

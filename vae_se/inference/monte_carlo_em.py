@@ -25,10 +25,9 @@ class MonteCarloEM(Model):
     no reason to stop. ``averaging``: E-steps after the last M-step whose draws the filter averages over;
     ``pause_db``: additional attenuation of frames without speech; ``starts``: number of initialisations; EM
     continues from the one with the highest bound; ``asks``: how often a noise-aware encoder is asked, at equal
-    distances over the iterations; ``encoder_weight``: weight of the noisy encoder's own
-    posterior of the speech in the result, and ``learnt_weight``: how far that is moved towards the gain of
-    :mod:`.learnt_gain`; ``calibration``: of the posterior variance. Raises UsageError for
-    values out of range.
+    distances over the iterations; ``encoder_weight``: weight of the noisy encoder's own posterior of the speech
+    in the result, and ``learnt_weight``: how far that is moved towards the gain of :mod:`.learnt_gain`;
+    ``calibration``: of the posterior variance. Raises UsageError for values out of range.
     """
 
     iterations: int = 60
