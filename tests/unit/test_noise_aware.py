@@ -131,7 +131,7 @@ def test_its_folder_says_so_and_it_starts_from_a_network_that_is_not(tmp_path):
     prior, plain = tiny_prior(), network(noise_aware=False).float()
     save_noisy_encoder(plain, prior, tmp_path / "plain", training={})
     model = network(trained=False).float()
-    take_weights(model, tmp_path / "plain", prior)
+    take_weights(model, tmp_path / "plain")
     save_noisy_encoder(model, prior, tmp_path / "aware", training={})
     loaded = load_noisy_encoder(tmp_path / "aware", prior)
     assert loaded.noise_aware

@@ -83,6 +83,17 @@ def test_a_minute_of_speech_gives_a_prior(job: PriorJob) -> None:
         assert expected in card
 
 
+def test_the_card_of_a_further_training_tells_how_the_first_was_made(job: PriorJob, tmp_path: Path) -> None:
+    first = dataclasses.replace(job, data_note="Synthetic.", command="vae-se train first")
+    train_prior(dataclasses.replace(first, recipe=load_recipe("default", [*SETTINGS, "epochs=1"])))
+    recipe = load_recipe("default", [*SETTINGS, "epochs=1", f"start={job.out}"])
+    config = train_prior(dataclasses.replace(job, recipe=recipe, out=tmp_path / "further"))
+    assert config["training"]["start"]["epochs_run"] == 1
+    card = (tmp_path / "further" / "README.md").read_text()
+    assert "vae-se train first" in card
+    assert "Its data: Synthetic." in card
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

@@ -134,9 +134,17 @@ def load_noisy_encoder(
     ``prior``'s.
     """
     folder = Path(folder)
-    config, tensors = read_config(folder), read_weights(folder)
-    if config.get("prior") != prior_digest(prior):
+    if read_config(folder).get("prior") != prior_digest(prior):
         raise PriorError(f"the noisy encoder in {folder} belongs to another prior", "train one with --amortise")
+    return load_network(folder, device)
+
+
+def load_network(folder: Path, device: str | torch.device = "cpu") -> AnyNoisyEncoder:
+    """Load the network in ``folder``, whatever prior it belongs to; frozen, in evaluation mode.
+
+    Raises PriorError where it is missing, incomplete or not finite.
+    """
+    config, tensors = read_config(folder), read_weights(folder)
     build = ARCHITECTURES.get(config.get("architecture", "recurrent"))
     if build is None:
         raise PriorError(f"unknown architecture {config.get('architecture')!r} in {folder}", "update vae-se")

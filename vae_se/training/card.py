@@ -45,7 +45,7 @@ def card(name: str, config: dict[str, Any]) -> str:
         f"Seed {training['seed']}; {training['epochs_run']} epochs. The weights are those of epoch "
         f"{best['epoch'] + 1}, the best on validation. Training took {clock(training['seconds'])} on "
         f"{training['machine']}. Figures of each epoch: `{HISTORY}`, drawn in `{CURVES}`.",
-        *_start(training["recipe"]["train"].get("start")),
+        *_start(training),
         "",
         "## Scores",
         "",
@@ -96,10 +96,18 @@ def command_block(command: str) -> list[str]:
     return ["```", command or "(from Python)", "```", ""]
 
 
-def _start(donor: str | None) -> list[str]:
+def _start(training: dict[str, Any]) -> list[str]:
+    """Where the first weights come from, and how those were trained."""
+    donor = training["recipe"]["train"].get("start")
     if not donor:
         return []
-    return [f"Its layers were initialised from `{donor}`, whose training comes in addition."]
+    lines = [f"Its layers were initialised from `{donor}`, whose training comes in addition."]
+    start = training.get("start", {})
+    if "command" in start:
+        lines[0] += f" That took {start['epochs_run']} epochs and {clock(start['seconds'])}:"
+        lines += ["", *command_block(start["command"])]
+        lines += [f"Its data: {start['data_note']}"] if start.get("data_note") else []
+    return lines
 
 
 def _active(kind: type[SpeechPrior], training: dict[str, Any]) -> str:

@@ -44,7 +44,7 @@ def train_noisy_encoder(job: NoisyEncoderJob, say: Callable[[str], None] = lambd
     options = job.options
     model = initialise(lambda: options.network(prior.signal.stft.bins, prior.latent_dim), job.seed)
     if options.start:
-        take_weights(model, Path(options.start), prior)
+        take_weights(model, Path(options.start))
     else:
         model.set_statistics(*_statistics(data, job))
     identity = job.identity(options.identity(), digest, *data.key)

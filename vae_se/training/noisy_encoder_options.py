@@ -49,6 +49,9 @@ class NoisyEncoderOptions:
     noise_aware: bool = setting(
         False, "Whether the network also sees the variances that EM has found (convolutional)."
     )
+    again_every: int = setting(
+        1, "Steps from one on which a noise-aware network is asked twice to the next.", range=_COUNT
+    )
     start: str = setting("", "Folder of a noisy encoder to start from; blocks that it lacks are added to it.")
     steps: int = setting(8000, "Number of steps; it may change when a training is continued.", range=_COUNT)
     batch: int = setting(8, "Mixtures per step.", range=Range(1, 65536))

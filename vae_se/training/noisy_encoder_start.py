@@ -10,8 +10,7 @@ import torch
 
 from ..errors import UsageError
 from ..noisy_encoder.convolutional import ConvolutionalNoisyEncoder
-from ..noisy_encoder.store import AnyNoisyEncoder, architecture_of, load_noisy_encoder, read_config, steps_done
-from ..priors import SpeechPrior
+from ..noisy_encoder.store import AnyNoisyEncoder, architecture_of, load_network, read_config, steps_done
 from .noisy_encoder_card import history_of
 from .report import Record
 
@@ -19,15 +18,16 @@ _BLOCK = re.compile(r"time\.(\d+)\.")
 
 
 @torch.no_grad()
-def take_weights(model: AnyNoisyEncoder, folder: Path, prior: SpeechPrior) -> None:
+def take_weights(model: AnyNoisyEncoder, folder: Path) -> None:
     """Set the weights and statistics of ``model`` to those of the noisy encoder in ``folder``.
 
     A convolutional network may have more residual blocks than the other one. A further block starts as the
     identity, so that both networks are the same function at first (compare Chen, Goodfellow and Shlens,
-    Net2Net: accelerating learning via knowledge transfer, 2016). Raises UsageError where other sizes differ,
-    PriorError where ``folder`` holds no noisy encoder of ``prior``.
+    Net2Net: accelerating learning via knowledge transfer, 2016). The network may belong to another prior, such
+    as an earlier state of the model's. Raises UsageError where other sizes differ, PriorError where ``folder``
+    holds no noisy encoder.
     """
-    donor = load_noisy_encoder(folder, prior)
+    donor = load_network(folder)
     ours, theirs = (network.config() | {"kind": architecture_of(network)} for network in (model, donor))
     for config in (ours, theirs):
         del config["causal"]  # the shapes of the weights are the same in both forms

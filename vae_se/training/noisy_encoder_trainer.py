@@ -53,7 +53,7 @@ class NoisyEncoderTrainer(Trainer[MixtureBatch, Averaged[AnyNoisyEncoder]]):
         self.export, self.say = export, say
         self.em = EMVariances(prior) if options.noise_aware else None
         self._names = figure_names(options)
-        self._sums = torch.zeros(len(self._names) + 1)
+        self._sums, self._counts = torch.zeros(2, len(self._names) + 1)
         rate = functools.partial(
             schedule.trapezoid,
             total=options.steps,
@@ -80,7 +80,10 @@ class NoisyEncoderTrainer(Trainer[MixtureBatch, Averaged[AnyNoisyEncoder]]):
             yield self.data.train.draw(self.seed, "train", step, self.options.batch).to(self.device)
 
     def backward(self, batch: MixtureBatch, step: int) -> torch.Tensor:
-        """Gradient of the objective; returns the objective and its terms, see :func:`figure_names`."""
+        """Gradient of the objective; returns the objective and its terms, see :func:`figure_names`.
+
+        The figures of a second answer are NaN on steps that ask once.
+        """
         power, weights = power_of(batch.speech + batch.noise), self.options.weights()
         mask = torch.ones_like(power[..., 0])
         encoding = self.model.model(power, mask)
@@ -89,6 +92,9 @@ class NoisyEncoderTrainer(Trainer[MixtureBatch, Averaged[AnyNoisyEncoder]]):
         loss.total(weights).backward()
         if self.em is None:
             return loss.figures(weights)
+        if step % self.options.again_every:
+            figures = loss.figures(weights)
+            return torch.cat([figures, torch.full_like(figures, torch.nan)])
         given = self.em.draw(encoding, batch, self.seed, "step", step)
         again = loss_of(self.prior, self.model.model(power, mask, given=given), batch, generator)
         again.total(weights).backward()
@@ -100,14 +106,16 @@ class NoisyEncoderTrainer(Trainer[MixtureBatch, Averaged[AnyNoisyEncoder]]):
 
     def add_up(self, progress: Progress, figures: torch.Tensor, gradient_norm: float) -> None:
         """Sums over steps. They are not in the checkpoint: there is none within an epoch."""
-        self._sums += torch.cat([figures.cpu(), torch.tensor([gradient_norm])])
+        values = torch.cat([figures.cpu(), torch.tensor([gradient_norm])])
+        self._sums += values.nan_to_num()
+        self._counts += values.isfinite()
 
     def totals(self, progress: Progress, rate: float) -> Figures:
         """Means over the epoch's steps."""
-        steps = self.options.every - (-progress.step) % self.options.every
-        means = [round(value, 4) for value in (self._sums / steps).tolist()]
+        means = [round(value, 4) for value in (self._sums / self._counts.clamp(min=1)).tolist()]
         names = [f"train_{name}" for name in (*self._names, "norm")]
         self._sums.zero_()
+        self._counts.zero_()
         return {"learning_rate": rate, **dict(zip(names, means, strict=True))}
 
     def validate(self) -> Figures:

@@ -33,7 +33,7 @@ from .recipes import Recipe
 from .report import CURVES, HISTORY, TensorBoard, plot_curves, write_history
 from .resynthesis import METRICS as SCORES
 from .resynthesis import score_prior
-from .start import keep_frames, set_first_values, start_from
+from .start import earlier_training, keep_frames, set_first_values, start_from
 
 _START_FRAMES = 4096  # training frames for the initial values, and for the parameters fitted after training
 
@@ -230,6 +230,7 @@ def _record(job: PriorJob, frames: _Frames, model: TrainablePrior, progress: Pro
         "epochs_run": progress.epoch,
         "best": progress.history[progress.best_epoch],
         **job.record(progress.seconds),
+        **({"start": earlier_training(job.recipe.train.start)} if job.recipe.train.start else {}),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -14,6 +14,7 @@ from ..priors import SpeechPrior
 from ..priors.dynamical import Dynamical
 from ..priors.feedforward import FeedForward, TwoHeads
 from ..priors.ffvae import FFVAE
+from ..priors.store import locate, read_config
 from .recipes import TrainOptions
 
 # Standard deviation of the first layer's pre-activations on speech: within the linear range of tanh.
@@ -21,6 +22,7 @@ _FIRST_LAYER_STD = 0.5
 # Factor of the output's weights after set_statistics: log-spectra with a spread of about 3.5 nats instead of
 # one.
 _OUTPUT_GAIN = 3.0
+_OF_START = ("command", "seconds", "epochs_run", "data_note", "start")
 _AFRESH = "--set 'start=\"\"' begins afresh"
 
 
@@ -67,6 +69,13 @@ def start_from(model: SpeechPrior, donor: SpeechPrior) -> None:
         model.load_state_dict(donor.state_dict())
     else:
         take_layers(model, donor)
+
+
+def earlier_training(name: str) -> dict[str, Any]:
+    """Command, duration, epochs and data of the training of the prior ``name``, for the card of one that
+    started from it; with the entry ``start``, if that one started from another."""
+    training = read_config(locate(name)).get("training", {})
+    return {key: training[key] for key in _OF_START if key in training}
 
 
 def keep_frames(model: SpeechPrior) -> None:
