@@ -178,7 +178,7 @@ def test_what_cannot_be_live(enhancer, tiny_prior):
 
 @pytest.mark.parametrize("sizes", [[1, 2, 3, 5, 40, 1, 30, 7], [2] * 40])
 def test_a_causal_network_in_parts_is_the_network_on_the_whole(sizes):
-    net = random_encoder(ConvolutionalNoisyEncoder, causal=True)
+    net = random_encoder(ConvolutionalNoisyEncoder, causal=True, noise_width=True)
     power = random_power(150)
     whole = net(power, torch.ones(1, 150))
     stream, at = streaming.encoder_stream(net, 8), 0
@@ -206,7 +206,7 @@ def test_a_change_of_level_reaches_what_was_heard_before(causal):
 def test_a_two_way_network_in_parts():
     """As long as no frame has left the window it is the network on what has been received. Afterwards, earlier
     frames keep what their layers had."""
-    net = random_encoder(ConvolutionalNoisyEncoder)
+    net = random_encoder(ConvolutionalNoisyEncoder, noise_width=True)
     power = random_power(90)
     stream = ConvolutionalStream(net, 6, revised=40)
     for end in range(4, 92, 4):
@@ -225,6 +225,7 @@ def assert_same_encoding(one, two):
         (one.posterior.log_variance, two.posterior.log_variance),
         (one.log_noise, two.log_noise),
         (one.log_deviation, two.log_deviation),
+        (one.noise_std, two.noise_std),
     ):
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
 

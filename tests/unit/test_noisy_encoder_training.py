@@ -111,6 +111,22 @@ def test_a_noise_aware_network_learns_from_both_answers(job, again_every):
     assert "asked again" in (job.out / "README.md").read_text()
 
 
+def test_the_width_of_the_noise_is_trained_alone(job, tmp_path):
+    train_noisy_encoder(job)
+    wide = {"start": str(job.out), "noise_width": True, "only_noise_width": True}
+    options = dataclasses.replace(OPTIONS, steps=4, every=4, learning_rate=0.01, **wide)
+    train_noisy_encoder(dataclasses.replace(job, out=tmp_path / "wide", options=options))
+    prior = load_prior(job.prior)
+    before, after = (load_noisy_encoder(folder, prior) for folder in (job.out, tmp_path / "wide"))
+    for name, value in before.state_dict().items():
+        assert torch.equal(value, after.state_dict()[name]), name
+    records = history(tmp_path / "wide")
+    assert "valid_noise_coverage" in records[-1]
+    assert "a width of the noise's variance" in (tmp_path / "wide" / "README.md").read_text()
+    with pytest.raises(UsageError, match="only_noise_width"):
+        dataclasses.replace(options, start="")
+
+
 def test_the_average_is_what_is_kept(job):
     """A moving average over few steps lies between the first and the last weights."""
     found = []

@@ -28,6 +28,10 @@ class Encoding(Protocol):
     def log_deviation(self) -> torch.Tensor | None:
         """What is added to the decoder's log-variance of the speech, (B, N, F), or None."""
 
+    @property
+    def noise_std(self) -> torch.Tensor | None:
+        """Standard deviation of the log-variance of the noise given the recording, (B, N, F), or None."""
+
 
 class NoisyEncoderNetwork(Protocol):
     """A noisy encoder, as EM sees it."""
@@ -87,6 +91,9 @@ def proposal_of(
     wiener = torch.sigmoid(log_speech - encoding.log_noise)
     variance = wiener * encoding.log_noise.exp()
     noise_power = (1 - wiener).square() * power + variance
+    if encoding.noise_std is not None:
+        # The variance of the mean m x under the log-normal noise, to first order: dm / d log n = -m (1 - m).
+        variance = variance + (wiener * (1 - wiener) * encoding.noise_std).square() * power
     return Proposal(wiener, variance, noise_power, prior.encode(wiener.square() * power, mask), deviation)
 
 

@@ -23,6 +23,7 @@ LATENT_RANGE = (-8.0, 2.0)  # of log-variances of q
 MASK_RANGE = (-8.0, 3.0)  # of log n - log |x|^2, where the noise follows the input
 DEVIATION_RANGE = (-6.0, 6.0)
 SHARE_RANGE = (-8.0, 3.0)  # of log v - log |x|^2, for variances v that the network is given
+NOISE_STD_RANGE = (-3.0, 0.9)  # of the logarithm of the standard deviation of log n
 _MAPS = 5  # per band: gate, share and departure of the noise; deviation of the speech and its slope
 _GIVEN_MAPS = 2  # per band: trust in the given noise; slope of the speech's deviation on its given power
 
@@ -98,6 +99,9 @@ class ConvolutionalNoisyEncoder(nn.Module):
     towards the given one by a trust per band, and a second slope multiplies the harmonics of the speech's
     given posterior power. Without them it is the network described above.
 
+    With ``noise_width`` it also says how sure it is of the noise: log n is Gaussian given x, with a standard
+    deviation per band. That head learns from the rest of the network and does not change it.
+
     ``bins``: F; ``latent_dim``: L; ``width`` of the blocks over time; ``channels`` of the first convolution;
     ``blocks``: their number; ``causal``: frame n depends on frames 1 to n alone, and the mean is the running
     one.
@@ -120,12 +124,13 @@ class ConvolutionalNoisyEncoder(nn.Module):
         blocks: int = 8,
         causal: bool = False,
         noise_aware: bool = False,
+        noise_width: bool = False,
     ) -> None:
         super().__init__()
         check_sizes(bins=bins, latent_dim=latent_dim, width=width, channels=channels, blocks=blocks)
         self.bins, self.latent_dim, self.causal = bins, latent_dim, causal
         self.width, self.channels, self.blocks = width, channels, blocks
-        self.noise_aware = noise_aware
+        self.noise_aware, self.noise_width = noise_aware, noise_width
         narrow, wide = (self.NARROW, self.WIDE) if bins > 256 else (bins // 2 - bins // 2 % 8, 8)
         self.narrow = narrow
         bands = band_matrix(bins, narrow, wide)
@@ -155,6 +160,10 @@ class ConvolutionalNoisyEncoder(nn.Module):
             for layer in (self.down_given, self.up_given):  # at first, what is given has no influence
                 for parameter in layer.parameters():
                     nn.init.zeros_(parameter)
+        if noise_width:
+            self.up_noise_width = nn.ConvTranspose2d(2 * channels, 1, (1, 8), (1, 4), (0, 2))
+            with torch.no_grad():
+                self.up_noise_width.weight.mul_(0.2)
         self.register_buffer("log_power_mean", torch.zeros(bins))
         self.register_buffer("log_power_std", torch.ones(bins))
 
@@ -211,12 +220,18 @@ class ConvolutionalNoisyEncoder(nn.Module):
             log_noise = log_noise + torch.tanh(trust) * (given.noise - log_noise)
             speech_power = log_power + 2 * functional.logsigmoid(given.speech - given.noise)
             log_deviation = log_deviation + slope * self._within_band(speech_power)
+        noise_std = self._to_bins(self.noise_std_of(top)[:, 0]) if self.noise_width else None
         return CalibratedEncoding(
             posterior=GaussianPosterior(latent_mean, log_variance.clamp(*LATENT_RANGE)),
             log_noise=log_noise.clamp(LOG_VARIANCE_MIN, LOG_VARIANCE_MAX),
             log_deviation=log_deviation.clamp(*DEVIATION_RANGE),
             spread=GaussianPosterior(latent_mean, log_spread.clamp(*LATENT_RANGE)),
+            noise_std=noise_std,
         )
+
+    def noise_std_of(self, top: torch.Tensor) -> torch.Tensor:
+        """Standard deviation (B, 1, N, bands) of log n, from the features (B, 2 channels, N, bands / 4)."""
+        return torch.exp(self.up_noise_width(top.detach()).clamp(*NOISE_STD_RANGE))
 
     def _to_bands(self, values: torch.Tensor) -> torch.Tensor:
         """Mean of ``values`` (..., F) over the bins of each band; the lowest bands are single bins."""
@@ -245,4 +260,5 @@ class ConvolutionalNoisyEncoder(nn.Module):
         return {
             "bins": self.bins, "latent_dim": self.latent_dim, "width": self.width, "channels": self.channels,
             "blocks": self.blocks, "causal": self.causal, "noise_aware": self.noise_aware,
+            "noise_width": self.noise_width,
         }  # fmt: skip

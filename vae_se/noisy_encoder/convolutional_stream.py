@@ -76,7 +76,8 @@ class ConvolutionalStream:
         latent_mean, log_variance, _ = net.speech(hidden).chunk(3, -1)
         back = net.up0(hidden).unflatten(-1, (net.channels, net.positions)).transpose(0, 1).unsqueeze(0)
         back = functional.silu(net.up1(torch.cat([back, deep], 1)), inplace=True)
-        maps = net.up2(torch.cat([back, low], 1))[0]
+        top = torch.cat([back, low], 1)
+        maps = net.up2(top)[0]
         maps[0].sigmoid_()
         maps[1].clamp_(*MASK_RANGE)
         gate, share, departure, level, slope = maps.index_select(-1, self._band_of)
@@ -87,6 +88,7 @@ class ConvolutionalStream:
             GaussianPosterior(latent_mean.unsqueeze(0), log_variance.clamp(*LATENT_RANGE).unsqueeze(0)),
             log_noise.clamp_(LOG_VARIANCE_MIN, LOG_VARIANCE_MAX).unsqueeze(0),
             (level + slope * within_band).clamp_(*DEVIATION_RANGE).unsqueeze(0),
+            noise_std=net.noise_std_of(top)[:, 0, :, self._band_of] if net.noise_width else None,
         )
 
     def _over_time(self, hidden: torch.Tensor) -> torch.Tensor:

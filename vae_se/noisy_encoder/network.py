@@ -24,13 +24,16 @@ class NoisyEncoding:
     """Output of the network for noisy recordings.
 
     ``posterior``: q(z | x); ``log_noise`` (B, N, F): log-variance of the noise; ``log_deviation`` (B, N, F):
-    what the network adds to the decoder's log-variance of the speech, or None.
+    what the network adds to the decoder's log-variance of the speech, or None; ``spread``: q(z | x) with the
+    network's own error, or None; ``noise_std`` (B, N, F): standard deviation, in nats, of the log-variance of
+    the noise given x, or None.
     """
 
     posterior: GaussianPosterior
     log_noise: torch.Tensor
     log_deviation: torch.Tensor | None = None
     spread: GaussianPosterior | None = None
+    noise_std: torch.Tensor | None = None
 
     def frames(self, frames: slice) -> NoisyEncoding:
         """The encoding of some of the frames, without the spread."""
@@ -40,6 +43,7 @@ class NoisyEncoding:
             GaussianPosterior(q.mean[:, frames], q.log_variance[:, frames]),
             self.log_noise[:, frames],
             deviation,
+            noise_std=None if self.noise_std is None else self.noise_std[:, frames],
         )
 
     def followed_by(self, other: NoisyEncoding) -> NoisyEncoding:
@@ -48,14 +52,15 @@ class NoisyEncoding:
         def joined(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
             return torch.cat([first, second], 1)
 
+        def both(first: torch.Tensor | None, second: torch.Tensor | None) -> torch.Tensor | None:
+            return None if first is None or second is None else joined(first, second)
+
         q, next_q = self.posterior, other.posterior
-        deviation = None
-        if self.log_deviation is not None and other.log_deviation is not None:
-            deviation = joined(self.log_deviation, other.log_deviation)
         return NoisyEncoding(
             GaussianPosterior(joined(q.mean, next_q.mean), joined(q.log_variance, next_q.log_variance)),
             joined(self.log_noise, other.log_noise),
-            deviation,
+            both(self.log_deviation, other.log_deviation),
+            noise_std=both(self.noise_std, other.noise_std),
         )
 
 

@@ -107,7 +107,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def architecture_sizes(config: dict[str, Any]) -> dict[str, int]:
     """The sizes by which networks of one architecture differ, of a config.json, by the names of its options."""
-    other = ("bins", "latent_dim", "causal", "noise_aware")
+    other = ("bins", "latent_dim", "causal", "noise_aware", "noise_width")
     return {k: v for k, v in config["model"].items() if k not in other}
 
 

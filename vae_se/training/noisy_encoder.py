@@ -20,7 +20,7 @@ from .noisy_encoder_data import TrainingData, open_data
 from .noisy_encoder_job import NoisyEncoderJob, SpeechFolder
 from .noisy_encoder_loss import power_of
 from .noisy_encoder_options import NoisyEncoderOptions
-from .noisy_encoder_start import earlier_training, take_weights
+from .noisy_encoder_start import earlier_training, keep_all_but_noise_width, take_weights
 from .noisy_encoder_trainer import NoisyEncoderTrainer
 from .report import CURVES, HISTORY, Record, plot_noisy_encoder_curves, read_history, write_history
 
@@ -45,6 +45,8 @@ def train_noisy_encoder(job: NoisyEncoderJob, say: Callable[[str], None] = lambd
     model = initialise(lambda: options.network(prior.signal.stft.bins, prior.latent_dim), job.seed)
     if options.start:
         take_weights(model, Path(options.start))
+        if options.only_noise_width:
+            keep_all_but_noise_width(model)
     else:
         model.set_statistics(*_statistics(data, job))
     identity = job.identity(options.identity(), digest, *data.key)

@@ -39,6 +39,7 @@ _COLUMNS = (
     ("sdr", "-SDR (dB)", 2),
     ("coverage", "coverage", 3),
     ("gain_db", "gain (dB)", 2),
+    ("noise_coverage", "coverage, noise", 3),
     ("again_distance", "distance, asked again", 4),
     ("again_gain_db", "gain, asked again (dB)", 2),
 )
@@ -74,6 +75,8 @@ def card(config: dict[str, Any], history: Sequence[Record]) -> str:
     network = _NETWORK[architecture].format(**architecture_sizes(config))
     if model.get("noise_aware"):
         network += ", inputs for the variances that EM has found"
+    if model.get("noise_width"):
+        network += ", a width of the noise's variance"
     files = "`weights.safetensors` holds the weights (float16), `config.json` all figures of this card"
     lines = [
         "# Noisy encoder",
@@ -172,6 +175,11 @@ def _validation(history: Sequence[Record]) -> list[str]:
             " Distance and SDR are between that filter's output, with a draw of z, and the clean speech. "
             "Coverage is how often the mean of the clean frame's posterior lies in the central 90 % interval "
             "of the network's covariance."
+        )
+    if "noise_coverage" in names:
+        text += (
+            " That of the noise is how often its power in a bin lies between the 5 % and the 95 % quantile "
+            "under the network's log-normal variance."
         )
     if "again_gain_db" in names:
         text += (

@@ -14,6 +14,7 @@ from ..numerics import POWER_FLOOR
 from ..priors import SpeechPrior
 from ..priors.posterior import GaussianPosterior, Posterior
 from .mixtures import MixtureBatch
+from .noise_width import width_nll
 
 #: Ratio of power and variance above which the robust likelihood grows as the ratio's logarithm.
 RATIO_CAP = 40.0
@@ -42,23 +43,25 @@ class Loss:
 
     ``speech``: -log p(s | z, deviation); ``kl``: KL(q(z | x) || p(z)), and where the network has a spread the
     divergence of :func:`spread_divergence`; ``noise``: -log p(b | noise variance); ``deviation``: -log of its
-    Gaussian prior; ``distance``, ``sdr`` (dB, negative): see :func:`filter_risk`.
+    Gaussian prior; ``width``: -log p(b) under the network's log-normal variance, of which it fits the width
+    alone, 0 where the network has none; ``distance``, ``sdr`` (dB, negative): see :func:`filter_risk`.
     """
 
     speech: torch.Tensor
     kl: torch.Tensor
     noise: torch.Tensor
     deviation: torch.Tensor
+    width: torch.Tensor
     distance: torch.Tensor
     sdr: torch.Tensor
 
     def total(self, weights: LossWeights) -> torch.Tensor:
         """The objective."""
-        model = self.speech + self.kl + self.deviation + weights.noise * self.noise
+        model = self.speech + self.kl + self.deviation + self.width + weights.noise * self.noise
         return model + weights.filter * self.distance + weights.sdr * self.sdr
 
     def figures(self, weights: LossWeights) -> torch.Tensor:
-        """The objective and the six terms, detached, (7,), in the order of :data:`FIGURES`."""
+        """The objective and its terms, detached, (8,), in the order of :data:`FIGURES`."""
         terms = [getattr(self, name) for name in FIGURES[1:]]
         return torch.stack([self.total(weights), *terms]).detach()
 
@@ -87,11 +90,16 @@ def loss_of(
             clean = prior.encode(power_of(batch.speech))
         kl = kl + spread_divergence(clean, encoding.spread).mean()
     distance, sdr = filter_risk(torch.sigmoid(log_speech - encoding.log_noise), batch)
+    noise_power = power_of(batch.noise)
+    width = noise_power.new_zeros(())
+    if encoding.noise_std is not None:
+        width = width_nll(noise_power, encoding.log_noise, encoding.noise_std).mean()
     return Loss(
         speech=robust_nll(power_of(batch.speech), log_speech).mean(),
         kl=kl,
-        noise=robust_nll(power_of(batch.noise), encoding.log_noise).mean(),
+        noise=robust_nll(noise_power, encoding.log_noise).mean(),
         deviation=0.5 * (deviation / DEVIATION_STD).square().sum(-1).mean(),
+        width=width,
         distance=distance,
         sdr=sdr,
     )

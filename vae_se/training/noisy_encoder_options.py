@@ -28,6 +28,7 @@ _OWN_KEYS = {
     "channels": "convolutional",
     "blocks": "convolutional",
     "noise_aware": "convolutional",
+    "noise_width": "convolutional",
 }
 
 #: Keys of which the first steps of a training are independent; a checkpoint may continue with other values.
@@ -48,6 +49,12 @@ class NoisyEncoderOptions:
     causal: bool = setting(False, "The output of a frame depends on the frames up to it only.")
     noise_aware: bool = setting(
         False, "Whether the network also sees the variances that EM has found (convolutional)."
+    )
+    noise_width: bool = setting(
+        False, "Whether the network also has a width of the noise's variance (convolutional)."
+    )
+    only_noise_width: bool = setting(
+        False, "Train that width alone; all other outputs stay those of `start` (convolutional)."
     )
     again_every: int = setting(
         1, "Steps from one on which a noise-aware network is asked twice to the next.", range=_COUNT
@@ -83,6 +90,8 @@ class NoisyEncoderOptions:
         for field in dataclasses.fields(self):
             value = checked(getattr(self, field.name), hints[field.name], field.name)
             in_range(value, field.metadata["range"], field.name)
+        if self.only_noise_width and not (self.noise_width and self.start):
+            raise UsageError("only_noise_width", "add noise_width=true and start=FOLDER, a trained network")
         choices: dict[str, Collection[str]] = {"architecture": ARCHITECTURES, "optimiser": OPTIMISERS}
         for name, known in choices.items():
             if getattr(self, name) not in known:

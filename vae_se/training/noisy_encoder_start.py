@@ -32,6 +32,7 @@ def take_weights(model: AnyNoisyEncoder, folder: Path) -> None:
     for config in (ours, theirs):
         del config["causal"]  # the shapes of the weights are the same in both forms
         config.pop("noise_aware", None)  # what is given has no influence at first
+        config.pop("noise_width", None)  # has no influence on the other outputs
     if isinstance(model, ConvolutionalNoisyEncoder) and isinstance(donor, ConvolutionalNoisyEncoder):
         more = ours.pop("blocks") - theirs.pop("blocks")
         if more < 0:
@@ -44,6 +45,13 @@ def take_weights(model: AnyNoisyEncoder, folder: Path) -> None:
         block = _BLOCK.match(name)
         if name in missing and block and ".mix." in name:
             parameter.zero_()
+
+
+def keep_all_but_noise_width(model: AnyNoisyEncoder) -> None:
+    """Exclude all weights but those of the noise's width from training (``only_noise_width``)."""
+    assert isinstance(model, ConvolutionalNoisyEncoder)
+    model.requires_grad_(False)
+    model.up_noise_width.requires_grad_(True)
 
 
 def earlier_training(folder: Path) -> tuple[dict[str, Any], list[Record]]:

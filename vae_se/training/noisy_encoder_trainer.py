@@ -20,6 +20,7 @@ from .em_variances import EMVariances
 from .job import Identity
 from .loop import Figures, StepSize, Trainer, adamw
 from .mixtures import MixtureBatch, Mixtures
+from .noise_width import noise_coverage
 from .noisy_encoder_data import TrainingData
 from .noisy_encoder_loss import FIGURES, loss_of, power_of
 from .noisy_encoder_options import NoisyEncoderOptions
@@ -161,6 +162,8 @@ def validate(
       and the network's noise variance n, less the SNR of the mixture; in dB.
     - ``valid_coverage``: how often the mean of the clean frame's posterior is in the central 90 % interval of
       the network's spread (of q where it has none), over all latents and frames.
+    - ``valid_noise_coverage``: how often the power of the noise is between the 5 % and the 95 % quantile under
+      the network's log-normal variance, where it has one.
     - The same with ``valid_again``: when the network is asked again, with the variances that ``em`` draws.
     """
     answers: dict[str, list[torch.Tensor]] = {}
@@ -175,9 +178,10 @@ def validate(
         for name, encoding in encodings.items():
             generator = torch_stream(seed, "valid", number, device=device)
             terms = loss_of(prior, encoding, batch, generator).figures(options.weights()).cpu()
-            found = torch.cat([terms, _gain_and_coverage(prior, encoding, batch).cpu()])
+            more = torch.cat([_gain_and_coverage(prior, encoding, batch), _of_noise(encoding, batch)])
+            found = torch.cat([terms, more.cpu()])
             answers.setdefault(name, []).append(found)
-    figures = (*FIGURES, "gain_db", "coverage")
+    figures = (*FIGURES, "gain_db", "coverage", *(["noise_coverage"] if options.noise_width else []))
     means = {name: torch.stack(rows).mean(0).tolist() for name, rows in answers.items()}
     return {
         f"{name}_{figure}": round(value, 4)
@@ -195,6 +199,13 @@ def _gain_and_coverage(prior: SpeechPrior, encoding: NoisyEncoding, batch: Mixtu
     departure = prior.encode(power_of(batch.speech)).mean - wide.mean
     inside = (departure * torch.exp(-0.5 * wide.log_variance)).abs() < _CENTRAL_90
     return torch.stack([gain, inside.float().mean()])
+
+
+def _of_noise(encoding: NoisyEncoding, batch: MixtureBatch) -> torch.Tensor:
+    """The coverage of the noise, (1,); (0,) where the network has no width of it."""
+    if encoding.noise_std is None:
+        return encoding.log_noise.new_zeros(0)
+    return noise_coverage(power_of(batch.noise), encoding.log_noise, encoding.noise_std).unsqueeze(0)
 
 
 def _energy(spectrum: torch.Tensor) -> torch.Tensor:

@@ -71,7 +71,7 @@ def muon_and_adamw(model: nn.Module, learning_rate: float) -> Optimiser:
     matrices = [p for p in _trained(model) if p.ndim == 2]
     others = [p for p in _trained(model) if p.ndim != 2]
     adamw = torch.optim.AdamW(others, lr=learning_rate, weight_decay=0.0, betas=(0.9, 0.98))
-    both = Together(adamw, Muon(matrices, lr=learning_rate))
+    both = Together(adamw, *([Muon(matrices, lr=learning_rate)] if matrices else []))
     for group in both.param_groups:
         group["scale"] = 1.0
     return both
