@@ -20,7 +20,7 @@ import torch
 from vae_se.data.corpus import scan
 from vae_se.data.waveforms import load_waveforms
 from vae_se.noisy_encoder.simulation.pool import open_pool
-from vae_se.noisy_encoder.store import load_noisy_encoder, read_config, save_noisy_encoder
+from vae_se.noisy_encoder.store import load_network, load_noisy_encoder, read_config, save_noisy_encoder
 from vae_se.priors import load_prior
 from vae_se.training.noisy_encoder_card import write_card
 from vae_se.training.noisy_encoder_options import NoisyEncoderOptions
@@ -53,7 +53,7 @@ def main() -> None:
     options = NoisyEncoderOptions(**config["training"]["options"])
     model = load_noisy_encoder(given.training, prior)
     end = {name: value.clone() for name, value in model.state_dict().items()}
-    start = first_values(end, load_noisy_encoder(Path(options.start), prior).state_dict())
+    start = first_values(end, load_network(Path(options.start)).state_dict())
     speech = [(load_waveforms(scan(given.valid), prior.signal, given.cache), 1.0)]
     mixtures = PoolMixtures(speech, open_pool(given.valid_pool), prior, options.seconds)
     seed = config["training"]["seed"]

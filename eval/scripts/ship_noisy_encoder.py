@@ -3,7 +3,7 @@
     python eval/scripts/ship_noisy_encoder.py TRAINING pretrained/default/noisy_encoder
 
 TRAINING is the folder of `vae-se train --amortise`. In the copy, the command's `--out` is the new folder, and
-the `--out` of the training that it started from is the folder that it started from, so that the commands of the
+the `--out` of each training before it is the folder that the next one started from, so that the commands of the
 card can be run one after the other.
 """
 
@@ -29,6 +29,11 @@ def written_to(command: str, out: str) -> str:
     return shlex.join(words)
 
 
+def started_from(command: str) -> str:
+    """The folder in the setting start=FOLDER of ``command``."""
+    return next(word.removeprefix("start=") for word in shlex.split(command) if word.startswith("start="))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("training", type=Path)
@@ -37,9 +42,11 @@ def main() -> None:
     config = read_config(given.training)
     training = config["training"]
     training["command"] = written_to(training["command"], str(given.out))
-    if "start" in training:
-        start = training["start"]
-        start["command"] = written_to(start["command"], training["options"]["start"])
+    record = training
+    while "start" in record:
+        folder = started_from(record["command"])
+        record = record["start"]
+        record["command"] = written_to(record["command"], folder)
     given.out.mkdir(parents=True, exist_ok=True)
     for name in ("weights.safetensors", HISTORY, CURVES):
         shutil.copyfile(given.training / name, given.out / name)
