@@ -1,6 +1,7 @@
 """What a noisy encoder proposes, the context that follows from it, and the pool of two posteriors."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from vae_se.assemble import build_em
 from vae_se.config import Config
 from vae_se.errors import UsageError
 from vae_se.inference.contextual import Context, ContextualPrior
-from vae_se.inference.noisy_proposal import opinion_pool, propose
+from vae_se.inference.noisy_proposal import RUMBLE, VOICE_FROM_HZ, opinion_pool, proposal_of, propose
 from vae_se.inference.target import Target
 from vae_se.noisy_encoder.convolutional import ConvolutionalNoisyEncoder
 from vae_se.priors import GaussianPosterior
@@ -42,13 +43,33 @@ def run(**settings):
 def test_the_proposal_is_the_wiener_filter_of_the_network_s_variances():
     prior, power, mask = tiny_prior(), model_power(tiny_prior(), 2, 5), torch.ones(2, 5)
     found, says = propose(network(), prior, power, mask, 0.5), network()(power, mask)
-    speech = torch.exp(prior.decode(says.posterior.mean.unsqueeze(1))[:, 0] + says.log_deviation)
+    deviation = says.log_deviation.clone()
+    below = math.ceil(VOICE_FROM_HZ / prior.signal.rate * prior.signal.window)  # bins without a voice
+    assert below == 1
+    deviation[..., 0] = math.log(RUMBLE)
+    speech = torch.exp(prior.decode(says.posterior.mean.unsqueeze(1))[:, 0] + deviation)
     noise = says.log_noise.exp()
     torch.testing.assert_close(found.wiener, speech / (speech + noise))
     torch.testing.assert_close(found.variance, 1 / (1 / speech + 1 / noise))
     torch.testing.assert_close(found.noise_power, (1 - found.wiener) ** 2 * power + found.variance)
     assert says.log_deviation.abs().max() > 0.01
-    torch.testing.assert_close(found.deviation**2, says.log_deviation.exp())
+    torch.testing.assert_close(found.deviation[..., 1:] ** 2, says.log_deviation[..., 1:].exp())
+    assert torch.equal(found.deviation[..., 0], torch.full((2, 5), RUMBLE))
+
+
+def test_the_width_of_the_noise_adds_to_the_variance_of_the_estimate():
+    """Against draws of a log-normal noise variance, for a small width."""
+    prior, power, mask = tiny_prior(), model_power(tiny_prior(), 1, 5), torch.ones(1, 5)
+    says, std = network()(power, mask), 0.1
+    sure = proposal_of(says, prior, power, mask, 0.5)
+    wide = proposal_of(
+        dataclasses.replace(says, noise_std=torch.full_like(power, std)), prior, power, mask, 0.5
+    )
+    draws = torch.randn(4000, 1, 1, 1, generator=torch.Generator().manual_seed(0))
+    filters = torch.sigmoid(torch.logit(sure.wiener) - std * draws)
+    expected = power * filters.var(0)
+    torch.testing.assert_close(wide.variance - sure.variance, expected, rtol=0.1, atol=1e-4)
+    assert torch.equal(wide.wiener, sure.wiener)
 
 
 def test_the_deviation_is_a_factor_of_the_speech_variance_everywhere():
