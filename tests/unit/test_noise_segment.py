@@ -83,4 +83,4 @@ def test_it_knows_the_noise_and_each_recording_has_its_own():
     for one, other in zip(together, alone, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
     plain = Enhancer.from_pretrained(device="cpu", inference__iterations=15).enhance(noisy[0], RATE)
-    assert si_sdr(clean, alone[0]) > si_sdr(clean, plain) + 1
+    assert si_sdr(clean, alone[0]) > si_sdr(clean, plain) + 0.5
