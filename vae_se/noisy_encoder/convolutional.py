@@ -220,18 +220,19 @@ class ConvolutionalNoisyEncoder(nn.Module):
             log_noise = log_noise + torch.tanh(trust) * (given.noise - log_noise)
             speech_power = log_power + 2 * functional.logsigmoid(given.speech - given.noise)
             log_deviation = log_deviation + slope * self._within_band(speech_power)
-        noise_std = self._to_bins(self.noise_std_of(top)[:, 0]) if self.noise_width else None
         return CalibratedEncoding(
             posterior=GaussianPosterior(latent_mean, log_variance.clamp(*LATENT_RANGE)),
             log_noise=log_noise.clamp(LOG_VARIANCE_MIN, LOG_VARIANCE_MAX),
             log_deviation=log_deviation.clamp(*DEVIATION_RANGE),
             spread=GaussianPosterior(latent_mean, log_spread.clamp(*LATENT_RANGE)),
-            noise_std=noise_std,
+            noise_std=self.noise_std_of(top),
         )
 
-    def noise_std_of(self, top: torch.Tensor) -> torch.Tensor:
-        """Standard deviation (B, 1, N, bands) of log n, from the features (B, 2 channels, N, bands / 4)."""
-        return torch.exp(self.up_noise_width(top.detach()).clamp(*NOISE_STD_RANGE))
+    def noise_std_of(self, top: torch.Tensor) -> torch.Tensor | None:
+        """Standard deviation (B, N, F) of log n, from the features (B, 2 channels, N, bands / 4), or None."""
+        if not self.noise_width:
+            return None
+        return self._to_bins(torch.exp(self.up_noise_width(top.detach())[:, 0].clamp(*NOISE_STD_RANGE)))
 
     def _to_bands(self, values: torch.Tensor) -> torch.Tensor:
         """Mean of ``values`` (..., F) over the bins of each band; the lowest bands are single bins."""

@@ -88,7 +88,7 @@ class ConvolutionalStream:
             GaussianPosterior(latent_mean.unsqueeze(0), log_variance.clamp(*LATENT_RANGE).unsqueeze(0)),
             log_noise.clamp_(LOG_VARIANCE_MIN, LOG_VARIANCE_MAX).unsqueeze(0),
             (level + slope * within_band).clamp_(*DEVIATION_RANGE).unsqueeze(0),
-            noise_std=net.noise_std_of(top)[:, 0, :, self._band_of] if net.noise_width else None,
+            noise_std=net.noise_std_of(top),
         )
 
     def _over_time(self, hidden: torch.Tensor) -> torch.Tensor:

@@ -28,6 +28,9 @@ FOLDER, _OLD_FOLDER = "noisy_encoder", "recogniser"
 CAUSAL_FOLDER = "noisy_encoder_causal"
 _KIND, _OLD_KIND = "noisy_encoder", "recogniser"
 
+#: Keys of a network's configuration that are no sizes: the weights that both have fit whatever their values.
+CAPABILITIES = ("causal", "noise_aware", "noise_width")
+
 #: Either network: recurrent or convolutional.
 AnyNoisyEncoder = NoisyEncoder | ConvolutionalNoisyEncoder
 
@@ -107,7 +110,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def architecture_sizes(config: dict[str, Any]) -> dict[str, int]:
     """The sizes by which networks of one architecture differ, of a config.json, by the names of its options."""
-    other = ("bins", "latent_dim", "causal", "noise_aware", "noise_width")
+    other = ("bins", "latent_dim", *CAPABILITIES)
     return {k: v for k, v in config["model"].items() if k not in other}
 
 

@@ -14,7 +14,9 @@ import torch
 
 from ..numerics import POWER_FLOOR
 
-_NODES = 9  # of the quadrature: exact to 0.1 nats for t up to 0.9 (tests/unit/test_noise_width.py)
+# Nodes and weights of the quadrature: exact to 0.1 nats for t up to 0.9 (tests/unit/test_noise_width.py).
+_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
+_LOG_WEIGHTS = np.log(_WEIGHTS / _WEIGHTS.sum())
 
 
 def width_nll(power: torch.Tensor, log_noise: torch.Tensor, noise_std: torch.Tensor) -> torch.Tensor:
@@ -42,6 +44,5 @@ def noise_coverage(
 def _variances(log_mean: torch.Tensor, std: torch.Tensor) -> Iterator[tuple[float, torch.Tensor]]:
     """Logarithm of the weight, and log n, at each node."""
     median = log_mean - std.square() / 2
-    nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
-    for node, weight in zip(nodes, weights / weights.sum(), strict=True):
-        yield float(np.log(weight)), median + float(node) * std
+    for node, log_weight in zip(_NODES.tolist(), _LOG_WEIGHTS.tolist(), strict=True):
+        yield log_weight, median + node * std

@@ -10,7 +10,14 @@ import torch
 
 from ..errors import UsageError
 from ..noisy_encoder.convolutional import ConvolutionalNoisyEncoder
-from ..noisy_encoder.store import AnyNoisyEncoder, architecture_of, load_network, read_config, steps_done
+from ..noisy_encoder.store import (
+    CAPABILITIES,
+    AnyNoisyEncoder,
+    architecture_of,
+    load_network,
+    read_config,
+    steps_done,
+)
 from .noisy_encoder_card import history_of
 from .report import Record
 
@@ -30,9 +37,8 @@ def take_weights(model: AnyNoisyEncoder, folder: Path) -> None:
     donor = load_network(folder)
     ours, theirs = (network.config() | {"kind": architecture_of(network)} for network in (model, donor))
     for config in (ours, theirs):
-        del config["causal"]  # the shapes of the weights are the same in both forms
-        config.pop("noise_aware", None)  # what is given has no influence at first
-        config.pop("noise_width", None)  # has no influence on the other outputs
+        for key in CAPABILITIES:  # weights that only one has are without influence on the other's outputs
+            config.pop(key, None)
     if isinstance(model, ConvolutionalNoisyEncoder) and isinstance(donor, ConvolutionalNoisyEncoder):
         more = ours.pop("blocks") - theirs.pop("blocks")
         if more < 0:
