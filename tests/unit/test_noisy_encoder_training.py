@@ -127,6 +127,15 @@ def test_the_width_of_the_noise_is_trained_alone(job, tmp_path):
         dataclasses.replace(options, start="")
 
 
+def test_processes_that_draw_ahead_change_nothing(job, tmp_path):
+    train_noisy_encoder(job)
+    state = torch.get_rng_state()
+    train_noisy_encoder(dataclasses.replace(job, out=tmp_path / "ahead", workers=2))
+    assert torch.equal(state, torch.get_rng_state())
+    assert history(job.out) == history(tmp_path / "ahead")
+    assert weights(job.out) == weights(tmp_path / "ahead")
+
+
 def test_the_average_is_what_is_kept(job):
     """A moving average over few steps lies between the first and the last weights."""
     found = []
@@ -400,6 +409,7 @@ def test_command_s_usage_errors(cli, speech, tiny_prior, tmp_path, more, hint):
     [
         (["--noise", "x"], "--noise without --amortise"),
         (["--noise-pool", "x"], "--noise-pool without --amortise"),
+        (["--workers", "1"], "--workers without --amortise"),
         (["another"], "2 folders for a prior"),
     ],
 )

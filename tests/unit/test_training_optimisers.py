@@ -17,6 +17,13 @@ def test_muon_steps_have_equal_singular_values(shape):
     assert 0.6 < values.min() < values.max() < 1.3
 
 
+def test_matrices_of_one_shape_are_orthogonalised_as_one_by_one():
+    matrices = torch.randn(3, 5, 9, generator=torch.Generator().manual_seed(2))
+    matrices[1] *= 100
+    single = torch.stack([orthogonal_factor(matrix) for matrix in matrices])
+    torch.testing.assert_close(orthogonal_factor(matrices), single)
+
+
 def test_muon_descends():
     target = torch.randn(5, 7, generator=torch.Generator().manual_seed(1))
     weight = torch.nn.Parameter(torch.zeros(5, 7))

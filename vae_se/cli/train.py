@@ -17,7 +17,7 @@ _PRIOR_ONLY = ("recipe", "score_files", "tensorboard")
 
 
 #: Options for the training of a noisy encoder only.
-_AMORTISE_ONLY = ("noise", "noise_pool", "valid_pool")
+_AMORTISE_ONLY = ("noise", "noise_pool", "valid_pool", "workers")
 
 
 @click.command(short_help="Train a speech prior on a folder of clean speech.")
@@ -59,6 +59,12 @@ _AMORTISE_ONLY = ("noise", "noise_pool", "valid_pool")
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="Another one for validation. Default: hold out one noise of twenty.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(0),
+    metavar="N",
+    help="With --amortise: processes that draw mixtures ahead, for a GPU that would wait for them. Default: 0.",
 )
 @click.option("--print-config", is_flag=True, help="Print the recipe with its overrides as JSON, and exit.")
 @click.option(
@@ -107,6 +113,7 @@ def train(
     noise: Path | None,
     noise_pool: Path | None,
     valid_pool: Path | None,
+    workers: int | None,
     print_config: bool,
     valid: Path | None,
     valid_fraction: float,
@@ -149,9 +156,9 @@ def train(
             )
         _amortise(
             speech, amortise, settings, print_config, threads, quiet, out=out, valid=valid, noise=noise,
-            noise_pool=noise_pool, valid_pool=valid_pool, valid_fraction=valid_fraction, seed=seed,
-            device=device, cache=cache, overwrite=overwrite, data_note=_text(data_note),
-            licence=_text(licence),
+            noise_pool=noise_pool, valid_pool=valid_pool, workers=workers or 0,
+            valid_fraction=valid_fraction, seed=seed, device=device, cache=cache, overwrite=overwrite,
+            data_note=_text(data_note), licence=_text(licence),
         )  # fmt: skip
         return
     context = click.get_current_context()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from ..errors import UsageError
 from ..noisy_encoder.simulation import draw_noise
 from ..priors import SpeechPrior
 from ..rng import derive, numpy_stream
+from ..stft import STFT
 
 _SILENT = 1e-6  # floor of an RMS in a division
 
@@ -29,20 +31,40 @@ class MixtureBatch:
     speech: torch.Tensor
     noise: torch.Tensor
 
-    def to(self, device: torch.device) -> MixtureBatch:
-        """The batch on another device."""
-        return MixtureBatch(self.speech.to(device), self.noise.to(device))
+
+@dataclasses.dataclass(frozen=True)
+class MixtureWaveforms:
+    """Waveforms (B, T) float32 of ``speech`` and ``noise``: a quarter of the memory of their spectra."""
+
+    speech: torch.Tensor
+    noise: torch.Tensor
+
+    def spectra(self, stft: STFT, device: torch.device | str = "cpu") -> MixtureBatch:
+        """Their spectrograms, computed on ``device``."""
+        speech, noise = (w.to(device, non_blocking=True) for w in (self.speech, self.noise))
+        return MixtureBatch(stft.analyse(speech), stft.analyse(noise))
+
+    def pin_memory(self) -> MixtureWaveforms:
+        """The same in memory that a GPU copies from by itself; torch's DataLoader calls this."""
+        return MixtureWaveforms(self.speech.pin_memory(), self.noise.pin_memory())
 
 
-class Mixtures(Protocol):
-    """A source of training mixtures."""
+class Mixtures(abc.ABC):
+    """A source of training mixtures, at the rate, level and STFT of a prior."""
+
+    prior: SpeechPrior
+
+    @abc.abstractmethod
+    def waveforms(self, seed: int, stream: str, step: int, size: int) -> MixtureWaveforms:
+        """Batch number ``step`` of ``size`` mixtures, a function of these numbers alone."""
 
     def draw(self, seed: int, stream: str, step: int, size: int) -> MixtureBatch:
-        """Batch number ``step`` of ``size`` mixtures, a function of these numbers alone."""
+        """The spectrograms of :meth:`waveforms`."""
+        return self.waveforms(seed, stream, step, size).spectra(self.prior.signal.stft)
 
 
 @dataclasses.dataclass(frozen=True)
-class MixtureSource:
+class MixtureSource(Mixtures):
     """Draws mixtures of clean speech and noise; batch k is a function of (seed, k).
 
     ``speech``: clean recordings with weights; ``prior``: for the STFT, and for simulated noise with the spectra
@@ -62,7 +84,7 @@ class MixtureSource:
     pause: float = 0.3
     recorded: Sequence[np.ndarray] = ()
 
-    def draw(self, seed: int, stream: str, step: int, size: int) -> MixtureBatch:
+    def waveforms(self, seed: int, stream: str, step: int, size: int) -> MixtureWaveforms:
         """Batch number ``step`` of ``size`` mixtures, each scaled to the prior's active level (ITU-T P.56)."""
         signal = self.prior.signal
         random = numpy_stream(seed, stream, step)
@@ -82,8 +104,7 @@ class MixtureSource:
             scale = signal.active_rms / max(active_rms(s + b, signal.rate), _SILENT)
             speech[row] *= scale
             b *= scale
-        stft = signal.stft
-        return MixtureBatch(stft.analyse(torch.from_numpy(speech)), stft.analyse(torch.from_numpy(noise)))
+        return MixtureWaveforms(torch.from_numpy(speech), torch.from_numpy(noise))
 
     def _cut(self, length: int, random: np.random.Generator) -> np.ndarray:
         """A random cut (length,) of the clean speech."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ..device import choose_device
+from ..device import choose_device, mixed_precision
 from ..noisy_encoder.store import AnyNoisyEncoder, prior_digest, save_noisy_encoder
 from ..numerics import POWER_FLOOR
 from ..priors import SpeechPrior, load_prior
@@ -59,9 +59,10 @@ def train_noisy_encoder(job: NoisyEncoderJob, say: Callable[[str], None] = lambd
         config.update(write_results(job, average, prior, data, record, progress.history))
 
     trainer = NoisyEncoderTrainer(
-        model, prior, data, options, job.seed, checkpoint, identity, export, say, device
+        model, prior, data, options, job.seed, checkpoint, identity, export, say, device, job.workers
     )
-    progress = trainer.run()
+    with mixed_precision(device):
+        progress = trainer.run()
     if not config:  # the training was killed between its last checkpoint and the results
         export(trainer.model.average, progress)
     plot_noisy_encoder_curves(job.out / CURVES, read_history(job.out / HISTORY))

@@ -46,7 +46,9 @@ class NoisyEncoderJob(TrainingJob):
     - ``prior``: name or folder of its prior;
     - ``noise``: a folder of recorded noise instead of simulated noise;
     - ``noise_pool``: a folder of noise that was simulated beforehand (``vae-se noise pool``);
-    - ``valid_pool``: another one for validation. Without it, one noise of twenty is held out.
+    - ``valid_pool``: another one for validation. Without it, one noise of twenty is held out;
+    - ``workers``: processes that draw mixtures ahead, beside the one that trains. The result does not depend on
+      it.
     """
 
     data: Path | Sequence[SpeechFolder]
@@ -55,6 +57,7 @@ class NoisyEncoderJob(TrainingJob):
     noise: Path | None = None
     noise_pool: Path | None = None
     valid_pool: Path | None = None
+    workers: int = 0
 
     def folders(self) -> Sequence[SpeechFolder]:
         """The speech, in folders with weights; UsageError where there is none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from ..rng import torch_stream
 from . import schedule
 from .averaged import Averaged
 from .checkpoint import Progress
+from .drawn_ahead import draw_ahead
 from .em_variances import EMVariances
 from .job import Identity
 from .loop import Figures, StepSize, Trainer, adamw
-from .mixtures import MixtureBatch, Mixtures
+from .mixtures import MixtureBatch, Mixtures, MixtureWaveforms
 from .noise_width import noise_coverage
 from .noisy_encoder_data import TrainingData
 from .noisy_encoder_loss import FIGURES, loss_of, power_of
@@ -33,6 +35,7 @@ _CENTRAL_90 = 1.6449  # a standard normal variable is within +- this with probab
 class NoisyEncoderTrainer(Trainer[MixtureBatch, Averaged[AnyNoisyEncoder]]):
     """Trains a noisy encoder for ``options.steps`` steps; the moving average after the last step is the result.
 
+    ``workers``: processes that draw mixtures ahead.
     An epoch is ``options.every`` steps. After each validation and its checkpoint ``export`` is called with the
     position and history, and ``say`` with a line.
     """
@@ -49,8 +52,11 @@ class NoisyEncoderTrainer(Trainer[MixtureBatch, Averaged[AnyNoisyEncoder]]):
         export: Callable[[AnyNoisyEncoder, Progress], None],
         say: Callable[[str], None],
         device: torch.device,
+        workers: int = 0,
     ) -> None:
         self.prior, self.data, self.options, self.seed = prior, data, options, seed
+        self.workers = workers
+        self._drawn: Iterator[MixtureWaveforms] | None = None
         self.export, self.say = export, say
         self.em = EMVariances(prior) if options.noise_aware else None
         self._names = figure_names(options)
@@ -76,9 +82,13 @@ class NoisyEncoderTrainer(Trainer[MixtureBatch, Averaged[AnyNoisyEncoder]]):
 
     def batches(self, progress: Progress) -> Iterator[MixtureBatch]:
         """Mixtures up to the next multiple of ``every`` steps, or the last step."""
-        end = (progress.step // self.options.every + 1) * self.options.every
-        for step in range(progress.step, min(end, self.options.steps)):
-            yield self.data.train.draw(self.seed, "train", step, self.options.batch).to(self.device)
+        every, steps, stft = self.options.every, self.options.steps, self.prior.signal.stft
+        if self._drawn is None:
+            rest, size = range(progress.step, steps), self.options.batch
+            self._drawn = draw_ahead(self.data.train, self.seed, rest, size, self.workers, self.device)
+        end = (progress.step // every + 1) * every
+        for waveforms in itertools.islice(self._drawn, min(end, steps) - progress.step):
+            yield waveforms.spectra(stft, self.device)
 
     def backward(self, batch: MixtureBatch, step: int) -> torch.Tensor:
         """Gradient of the objective; returns the objective and its terms, see :func:`figure_names`.
@@ -168,7 +178,7 @@ def validate(
     """
     answers: dict[str, list[torch.Tensor]] = {}
     for number in range(_VALID_BATCHES):
-        batch = mixtures.draw(seed, "valid", number, options.batch).to(device)
+        batch = mixtures.waveforms(seed, "valid", number, options.batch).spectra(prior.signal.stft, device)
         power = power_of(batch.speech + batch.noise)
         mask = torch.ones_like(power[..., 0])
         encodings = {"valid": model(power, mask)}

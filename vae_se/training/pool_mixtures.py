@@ -18,7 +18,7 @@ from ..noisy_encoder.simulation.primitives import chance, control, log_uniform, 
 from ..noisy_encoder.simulation.room import Room, draw_room
 from ..noisy_encoder.simulation.voices import crowd, talkers
 from ..rng import numpy_stream
-from .mixtures import MixtureBatch
+from .mixtures import Mixtures, MixtureWaveforms
 
 _SILENT = 1e-6
 _POINTS = 257  # of a frequency response in dB
@@ -55,7 +55,7 @@ class MixtureSettings:
 
 
 @dataclasses.dataclass(frozen=True)
-class PoolMixtures:
+class PoolMixtures(Mixtures):
     """Draws batch number ``step`` of a stream; the same numbers whatever was drawn before.
 
     ``speech``: clean recordings with a weight each, from which cuts come; ``pool``: simulated noise;
@@ -72,12 +72,11 @@ class PoolMixtures:
     seconds: float = 4.0
     settings: MixtureSettings = MixtureSettings()
 
-    def draw(self, seed: int, stream: str, step: int, size: int) -> MixtureBatch:
+    def waveforms(self, seed: int, stream: str, step: int, size: int) -> MixtureWaveforms:
         """``size`` mixtures, each scaled so that its active level (ITU-T P.56) is the prior's."""
         pairs = [self.draw_one(numpy_stream(seed, stream, step, row)) for row in range(size)]
         speech, noise = (torch.from_numpy(np.stack(rows)) for rows in zip(*pairs, strict=True))
-        stft = self.prior.signal.stft
-        return MixtureBatch(stft.analyse(speech), stft.analyse(noise))
+        return MixtureWaveforms(speech, noise)
 
     def draw_one(self, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Waveforms (samples,) float32 of target speech and noise; their sum has the prior's active level."""
