@@ -18,9 +18,12 @@ from .noise import NOISES
 from .noise.dictionary import Dictionary
 from .noisy_encoder.store import CAUSAL_FOLDER, belongs, folder_beside, load_noisy_encoder
 from .priors.base import SpeechPrior
-from .priors.store import locate
+from .priors.store import load_prior, locate
 
 T = TypeVar("T")
+
+#: Iterations of EM, and E-steps to average over, without a noisy encoder.
+_ENOUGH = (10, 4)
 
 
 def build_em(config: Config, prior: SpeechPrior) -> MonteCarloEM:
@@ -36,16 +39,19 @@ def build_em(config: Config, prior: SpeechPrior) -> MonteCarloEM:
         noise.known.check(prior.signal, noise.file)
     estep = _part("estep", ESTEPS[config.estep.name], config.estep)
     _check_fit(config.estep.name, estep, prior)
+    network, latents_of = _noisy_encoder(config, prior)
+    enough, given = _ENOUGH if network is None else estep.enough, config.inference
     return MonteCarloEM(
         prior=prior,
         noise=noise,
         estep=estep,
         gain=Gain(config.gain.kind, config.gain.concentration),
-        iterations=config.inference.iterations,
-        averaging=config.inference.averaging,
+        iterations=enough[0] if given.iterations is None else given.iterations,
+        averaging=enough[1] if given.averaging is None else given.averaging,
         encoder_floor=config.inference.encoder_floor,
         pause_db=config.inference.pause_db,
-        noisy_encoder=_noisy_encoder(config, prior),
+        noisy_encoder=network,
+        encoder_prior=latents_of,
         starts=config.inference.starts,
         asks=config.inference.asks,
         context_weight=config.inference.context_weight,
@@ -71,24 +77,33 @@ def _check_fit(name: str, estep: EStep[Any], prior: SpeechPrior) -> None:
     )
 
 
-def _noisy_encoder(config: Config, prior: Any) -> NoisyEncoderNetwork | None:
-    """The noisy encoder that the configuration selects, on the prior's device, or None."""
+def _noisy_encoder(config: Config, prior: Any) -> tuple[NoisyEncoderNetwork | None, SpeechPrior | None]:
+    """The noisy encoder that the configuration selects, on the prior's device, or None; and the prior that it
+    was trained for, where that is another one."""
     chosen = config.inference.noisy_encoder
     if chosen is None:
-        return None
+        return None, None
     device = next(prior.parameters()).device
-    if chosen not in ("auto", "causal"):
-        return load_noisy_encoder(Path(chosen), prior, device)
-    # The default prior's network also serves a prior with the same latents.
-    places = list(dict.fromkeys([locate(config.prior), locate(Config().prior)]))
-    folders = [folder_beside(place) for place in places]
-    if chosen == "causal":
-        folders = [place / CAUSAL_FOLDER for place in places] + folders
+    folders = [Path(chosen)] if chosen not in ("auto", "causal") else _folders(config.prior, chosen == "causal")
     for folder in folders:
         # A caller may bring a prior of its own, whatever the configuration calls it.
         if belongs(folder, prior):
-            return load_noisy_encoder(folder, prior, device)
-    return None
+            return load_noisy_encoder(folder, prior, device), None
+    default = load_prior(Config().prior, device)
+    for folder in folders:
+        if belongs(folder, default) and default.signal == prior.signal:
+            return load_noisy_encoder(folder, default, device), default
+    if chosen in ("auto", "causal"):
+        return None, None
+    return load_noisy_encoder(Path(chosen), prior, device), None  # raises the error that says what is wrong
+
+
+def _folders(prior: str, causal: bool) -> list[Path]:
+    """Where a noisy encoder for ``prior`` may be: beside it, or beside the default prior, whose network serves
+    other priors as well; causal ones first if ``causal``."""
+    places = list(dict.fromkeys([locate(prior), locate(Config().prior)]))
+    folders = [folder_beside(place) for place in places]
+    return [place / CAUSAL_FOLDER for place in places] + folders if causal else folders
 
 
 def own_defaults(config: Config) -> dict[str, Any]:

@@ -198,9 +198,16 @@ class GainConfig:
 class InferenceConfig:
     """The EM loop, its initialisation, and the segments of a long recording."""
 
-    iterations: int = setting(10, "Iterations of EM (E-step, then M-step).", range=Range(0, 100_000))
-    averaging: int = setting(
-        4, "E-steps after the last iteration whose draws the filter averages over.", range=_ITERATIONS
+    iterations: int | None = setting(
+        None,
+        "Iterations of EM (E-step, then M-step); none: 10, or 3 of `vem` from a noisy encoder's start.",
+        range=Range(0, 100_000),
+    )
+    averaging: int | None = setting(
+        None,
+        "E-steps after the last iteration whose draws the filter averages over; none: 4, or 2 of `vem` from a "
+        "noisy encoder's start.",
+        range=_ITERATIONS,
     )
     encoder_floor: float = setting(
         0.05,
@@ -234,9 +241,9 @@ class InferenceConfig:
     )
     noisy_encoder: str | None = setting(
         "auto",
-        "Folder of a noisy encoder that gives the initial latents and noise; `auto`: the prior's own, where it "
-        "has one; `causal`: its causal twin, made for streams, or else its own; none: start from the prior's "
-        "encoder.",
+        "Folder of a noisy encoder that gives the initial latents and noise; `auto`: the prior's own, or else "
+        "that of the prior `default`, whose estimate of the speech the prior encodes; `causal`: its causal "
+        "twin, made for streams, or else the same; none: start from the prior's encoder.",
     )
     asks: int = setting(
         1,
@@ -385,7 +392,7 @@ class Config:
 
 #: Presets as data: dotted keys over the defaults. ``default`` is what the dataclasses say.
 PRESETS: dict[str, dict[str, Any]] = {
-    "fast": {"inference.iterations": 3, "inference.averaging": 2},
+    "fast": {"inference.iterations": 1, "inference.averaging": 1},
     "default": {},
     # A prior with memory, with more iterations and draws of smaller steps (docs/dynamical.md).
     "best": {

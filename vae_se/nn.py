@@ -65,7 +65,7 @@ class EnhancerModule(nn.Module):
         ``from_pretrained(folder)`` and ``vae-se enhance --prior folder`` load both. Settings are not stored.
         """
         self.prior.save_pretrained(folder)
-        if isinstance(self.noisy_encoder, AnyNoisyEncoder):
+        if isinstance(self.noisy_encoder, AnyNoisyEncoder) and self.enhancer.em.encoder_prior is None:
             save_noisy_encoder(self.noisy_encoder, self.prior, Path(folder) / FOLDER)
 
     def forward(self, noisy: torch.Tensor, lengths: torch.Tensor | Sequence[int] | None = None) -> torch.Tensor:

@@ -96,7 +96,7 @@ def test_a_file_to_the_loudspeaker(cli, tiny_prior, card, wav):
         (("--mic", "x.wav"), "no sound device"),
         (("--mic", "--latency", 0.064, "--block", 0.1), "exclude each other"),
         (("--mic", "--latency", 0.02, "--set", "inference.noisy_encoder=none"), "a latency of 0.02"),
-        (("--mic", "--speaker"), "needs a noisy encoder"),
+        (("--mic", "--speaker", "--set", "inference.noisy_encoder=none"), "needs a noisy encoder"),
     ],
 )
 def test_what_makes_no_call(cli, tiny_prior, card, tmp_path, arguments, words):

@@ -12,7 +12,7 @@ from vae_se.assemble import build_em
 from vae_se.config import Config
 from vae_se.errors import UsageError
 from vae_se.inference.contextual import Context, ContextualPrior
-from vae_se.inference.noisy_proposal import RUMBLE, VOICE_FROM_HZ, opinion_pool, proposal_of, propose
+from vae_se.inference.noisy_proposal import RUMBLE, VOICE_FROM_HZ, opinion_pool, proposal_of
 from vae_se.inference.target import Target
 from vae_se.noisy_encoder.convolutional import ConvolutionalNoisyEncoder
 from vae_se.priors import GaussianPosterior
@@ -42,7 +42,8 @@ def run(**settings):
 
 def test_the_proposal_is_the_wiener_filter_of_the_network_s_variances():
     prior, power, mask = tiny_prior(), model_power(tiny_prior(), 2, 5), torch.ones(2, 5)
-    found, says = propose(network(), prior, power, mask, 0.5), network()(power, mask)
+    says = network()(power, mask)
+    found = proposal_of(says, prior, prior, power, mask, 0.5)
     deviation = says.log_deviation.clone()
     below = math.ceil(VOICE_FROM_HZ / prior.signal.rate * prior.signal.window)  # bins without a voice
     assert below == 1
@@ -61,9 +62,9 @@ def test_the_width_of_the_noise_adds_to_the_variance_of_the_estimate():
     """Against draws of a log-normal noise variance, for a small width."""
     prior, power, mask = tiny_prior(), model_power(tiny_prior(), 1, 5), torch.ones(1, 5)
     says, std = network()(power, mask), 0.1
-    sure = proposal_of(says, prior, power, mask, 0.5)
+    sure = proposal_of(says, prior, prior, power, mask, 0.5)
     wide = proposal_of(
-        dataclasses.replace(says, noise_std=torch.full_like(power, std)), prior, power, mask, 0.5
+        dataclasses.replace(says, noise_std=torch.full_like(power, std)), prior, prior, power, mask, 0.5
     )
     draws = torch.randn(4000, 1, 1, 1, generator=torch.Generator().manual_seed(0))
     filters = torch.sigmoid(torch.logit(sure.wiener) - std * draws)
@@ -92,9 +93,22 @@ def test_the_deviation_is_a_factor_of_the_speech_variance_everywhere():
     assert torch.equal(target.at(slice(1, 3)).deviation, factor[:, 1:3])
 
 
+def test_another_prior_encodes_the_speech_that_the_network_found():
+    own, other = tiny_prior(), tiny_prior(latent_dim=2)
+    power, mask = model_power(own, 2, 5), torch.ones(2, 5)
+    says = network()(power, mask)
+    alone, found = (proposal_of(says, own, prior, power, mask, 0.5) for prior in (own, other))
+    assert torch.equal(alone.wiener, found.wiener)
+    assert torch.equal(alone.noise_power, found.noise_power)
+    expected = other.encode(found.wiener.square() * power, mask)
+    assert torch.equal(found.posterior.mean, expected.mean)
+    assert found.posterior.mean.shape[-1] == 2
+
+
 def test_at_weight_one_the_result_is_the_network_s_and_at_zero_that_of_em():
     whole, em, power = run(**{"inference.encoder_weight": 1.0, "inference.learnt_weight": 0.0})
-    proposal = propose(em.noisy_encoder, em.prior, power + 1e-10, torch.ones(1, 9), 0.5)
+    floored, mask = power + 1e-10, torch.ones(1, 9)
+    proposal = em.proposal_of(em.noisy_encoder(floored, mask), floored, mask)
     torch.testing.assert_close(whole.wiener, proposal.wiener, atol=1e-4, rtol=1e-3)
     alone, em, power = run(**{"inference.encoder_weight": 0.0, "inference.learnt_weight": 0.0})
     half, _, _ = run(**{"inference.encoder_weight": 0.5, "inference.learnt_weight": 0.0})

@@ -8,7 +8,6 @@ from ..errors import UsageError
 from ..high_band.bands import LOW_BANDS, low_band_power
 from ..inference.estep.vem import Variational
 from ..inference.monte_carlo_em import MonteCarloEM
-from ..inference.noisy_proposal import proposal_of
 from ..inference.short_block import ShortBlock
 from ..inference.wiener import FilterMoments
 from ..noise.moving_window import MovingWindow
@@ -73,7 +72,7 @@ class LiveEM:
         em = self._em
         block = self._power[:, : self._block] / level + POWER_FLOOR
         encoding = encoding.frames(slice(self._block))
-        proposal = proposal_of(encoding, em.prior, block, self._mask, em.deviation_weight)
+        proposal = em.proposal_of(encoding, block, self._mask)
         self._noise.begin(block, proposal.noise_power, level)
         total = self._run(
             ShortBlock.start(em.prior, self._kernel, em.gain, block, proposal.posterior, proposal.deviation)

@@ -11,7 +11,6 @@ from ..numerics import POWER_FLOOR, TINY
 from ..rng import Streams
 from .em import EMState, Model, begin
 from .initialisation import Start
-from .noisy_proposal import proposal_of
 
 
 @torch.no_grad()
@@ -41,7 +40,7 @@ def ask_again(
         return state
     given = found_variances(model, power, mask, state)
     power = power + POWER_FLOOR
-    proposal = proposal_of(network(power, mask, given=given), model.prior, power, mask, model.deviation_weight)
+    proposal = model.proposal_of(network(power, mask, given=given), power, mask)
     noise = model.noise.start_at(state.noise, proposal.noise_power, mask)
     start = Start(noise, torch.ones_like(mask), proposal.posterior)
     again = begin(model, power, mask, streams, start, proposal)

@@ -26,7 +26,7 @@ from .contextual import Context, ContextualPrior, within
 from .estep.base import EStep, State
 from .gain import Gain
 from .initialisation import Start, first_start
-from .noisy_proposal import NoisyEncoderNetwork, Proposal, propose
+from .noisy_proposal import Encoding, NoisyEncoderNetwork, Proposal, proposal_of
 from .target import Target
 from .wiener import FilterMoments, filter_moments
 
@@ -42,7 +42,7 @@ def init(
     """
     power, proposal = power + POWER_FLOOR, None
     if model.noisy_encoder is not None:
-        proposal = propose(model.noisy_encoder, model.prior, power, mask, model.deviation_weight)
+        proposal = model.proposal_of(model.noisy_encoder(power, mask), power, mask)
     if start is None:
         start = first_start(model.prior, model.noise, proposal, model.encoder_floor, power, mask, streams)
     return begin(model, power, mask, streams, start, proposal)
@@ -129,7 +129,8 @@ class Model:
 
     ``encoder_floor``: the first estimate of the speech power is the power less the initial noise, but at least
     this fraction of the power (1: the noisy power). ``noisy_encoder``: a network that proposes the start of
-    latents and noise from the noisy recording, or None; ``context_weight``: weight of its q(z) as prior of the
+    latents and noise from the noisy recording, or None; ``encoder_prior``: the prior whose latents those are,
+    where it is not ``prior``; ``context_weight``: weight of its q(z) as prior of the
     latents, for a prior that is N(0, I) in every frame; ``deviation_weight``: power to which the network's
     deviation is a factor of the speech variance. Raises UsageError for a floor outside (0, 1] or a
     negative weight.
@@ -141,6 +142,7 @@ class Model:
     gain: Gain
     encoder_floor: float = 0.05
     noisy_encoder: NoisyEncoderNetwork | None = None
+    encoder_prior: SpeechPrior | None = None
     context_weight: float = 0.0
     deviation_weight: float = 0.5
 
@@ -157,6 +159,11 @@ class Model:
         deviation = None if state.proposal is None else state.proposal.deviation
         effective, floored = within(prior, state.context), power + POWER_FLOOR
         return Target(effective, floored, noise, state.gain, mask, state.noisy_posterior, deviation)
+
+    def proposal_of(self, encoding: Encoding, power: torch.Tensor, mask: torch.Tensor) -> Proposal:
+        """What an ``encoding`` of the noisy ``power`` (B, N, F) by the noisy encoder proposes for the prior."""
+        latents_of = self.encoder_prior or self.prior
+        return proposal_of(encoding, latents_of, self.prior, power, mask, self.deviation_weight)
 
     def context_of(self, proposal: Proposal) -> Context | None:
         """The prior of the latents that ``proposal`` implies, or None where there is none."""

@@ -72,27 +72,24 @@ class Proposal:
     deviation: torch.Tensor | None = None
 
 
-def propose(
-    network: NoisyEncoderNetwork,
+def proposal_of(
+    encoding: Encoding,
+    latents_of: LatentPrior,
     prior: LatentPrior,
     power: torch.Tensor,
     mask: torch.Tensor,
     deviation_weight: float,
 ) -> Proposal:
-    """The proposal for noisy ``power`` (B, N, F) with frame validity ``mask`` (B, N)."""
-    return proposal_of(network(power, mask), prior, power, mask, deviation_weight)
+    """The proposal that an ``encoding`` of the noisy ``power`` (B, N, F) implies for EM with ``prior``.
 
-
-def proposal_of(
-    encoding: Encoding, prior: LatentPrior, power: torch.Tensor, mask: torch.Tensor, deviation_weight: float
-) -> Proposal:
-    """The proposal that an ``encoding`` of the noisy ``power`` (B, N, F) implies.
+    ``latents_of``: the prior whose latents the encoding has. The two may differ: what passes from one to the
+    other is the power of the speech, which ``prior`` encodes anew.
 
     The speech variance is the decoder's at the mean of q(z | noisy recording), with the deviation of the
     network where it has one. EM keeps the deviation to the power ``deviation_weight``. Below VOICE_FROM_HZ the
     deviation is RUMBLE for both: the network takes the rumble of cars for that of its training speech.
     """
-    log_speech = prior.decode(encoding.posterior.mean.unsqueeze(1), mask)[:, 0]
+    log_speech = latents_of.decode(encoding.posterior.mean.unsqueeze(1), mask)[:, 0]
     deviation = None
     if encoding.log_deviation is not None:
         below = math.ceil(VOICE_FROM_HZ * prior.signal.window / prior.signal.rate)

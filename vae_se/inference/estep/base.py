@@ -51,6 +51,8 @@ class EStep(Protocol[S]):
     by_frame: ClassVar[bool] = False
     #: Whether the kernel works with a prior of the latents that comes from a noisy encoder.
     contextual: ClassVar[bool] = True
+    #: Iterations of EM, and E-steps to average over, that are enough from the start of a noisy encoder.
+    enough: ClassVar[tuple[int, int]] = (10, 4)
 
     @property
     def draws(self) -> int:

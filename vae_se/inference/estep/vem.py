@@ -50,6 +50,7 @@ class Variational(EStep[VariationalState]):
     """
 
     trajectories: ClassVar[bool] = True
+    enough: ClassVar[tuple[int, int]] = (3, 2)
     draws: int = 1
     steps: int = 1
     learning_rate: float = 0.2
