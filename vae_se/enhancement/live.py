@@ -35,7 +35,7 @@ class LiveEnhancer(Stream):
 
     #: The iterations of a block are all that its frames get, so the noisy encoder's deviation keeps its weight.
     settings: ClassVar[Mapping[str, Any]] = {
-        "inference.iterations": 3,
+        "inference.iterations": 2,
         "inference.averaging": 2,
         "inference.deviation_weight": 1.0,
     }
