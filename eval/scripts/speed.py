@@ -230,8 +230,8 @@ def stages(seconds: float, repeats: int) -> Iterator[str]:
     rows: list[tuple[str, Callable[..., Any]]] = [
         ("samples: level", PreparedRecording.of),
         ("samples: spectra", Channel.power),
-        ("start: noisy encoder, and what it proposes", noisy_proposal.propose),
-        ("of which the network", ConvolutionalNoisyEncoder.forward),
+        ("start: noisy encoder", ConvolutionalNoisyEncoder.forward),
+        ("start: what it proposes", noisy_proposal.proposal_of),
         ("start: fit of the noise", initialisation.first_start),
         ("start: first latents", em.begin),
         ("noise variance", em.Model.target),
