@@ -10,7 +10,7 @@ from tests.toys import SIGNAL
 from vae_se.errors import UsageError
 from vae_se.likelihood import LOG_PI
 from vae_se.numerics import POWER_FLOOR
-from vae_se.priors import PRIORS
+from vae_se.priors import PRIORS, load_prior
 from vae_se.priors.dynamical import Dynamical
 from vae_se.priors.dynamical.linear_recurrence import linear_recurrence
 from vae_se.priors.dynamical.sequences import CELLS, recurrent, reversed_in_time, run, shifted, step
@@ -416,3 +416,13 @@ def test_what_is_not_a_size():
 def test_all_are_dynamical(prior):
     assert isinstance(prior, Dynamical)
     assert not prior.factorised
+
+
+@pytest.mark.parametrize("name", ["latent-rnn", "dkf", "dsae"])
+def test_generated_trajectories_do_not_run_away(name):
+    """Without a bound, one of these draws is infinite after 207 (dsae) or 389 frames (latent-rnn)."""
+    prior = load_prior(name)
+    for seed in range(4):
+        z = prior.sample(400, torch.Generator().manual_seed(seed))
+        assert z.abs().max() < 10
+        assert prior.decode(z).isfinite().all()

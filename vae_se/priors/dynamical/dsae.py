@@ -11,7 +11,7 @@ from ...errors import UsageError
 from ...signal_spec import SignalSpec
 from ..base import PRIORS
 from .base import Dynamical, Transition, transition_net
-from .posterior import SequencePosterior, moments, reparameterised
+from .posterior import SequencePosterior, generated, moments
 from .sequences import recurrent, run, shifted, step
 
 
@@ -80,7 +80,7 @@ class DSAE(Dynamical):
         state = z.new_zeros(len(z), self.hidden_size)
         for n in range(noise.shape[1]):
             state = step(self.dynamics, z, state)
-            z = reparameterised(*moments(self.transition(state)), noise[:, n])
+            z = generated(*moments(self.transition(state)), noise[:, n])
             steps.append(z)
         return torch.cat([epsilon[..., : self.static], torch.stack(steps, 1)], -1)
 

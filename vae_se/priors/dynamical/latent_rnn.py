@@ -15,7 +15,7 @@ from ..base import PRIORS, SpeechPrior
 from ..ffvae import FFVAE
 from ..thin_layers import ThinLayers
 from .base import Dynamical, Transition, moments_layer, transition_net
-from .posterior import DrawnPosterior, FramewisePosterior, moments, reparameterised
+from .posterior import DrawnPosterior, FramewisePosterior, generated, moments
 from .sequences import Recurrent, recurrent, run, shifted, step
 
 
@@ -147,7 +147,7 @@ class LatentRNN(Dynamical):
         for n in range(epsilon.shape[1]):
             first = step(self.first, z, first)
             second = step(self.second, first, second)
-            z = reparameterised(*moments(self.transition(torch.cat([z, first, second], -1))), epsilon[:, n])
+            z = generated(*moments(self.transition(torch.cat([z, first, second], -1))), epsilon[:, n])
             steps.append(z)
         return torch.stack(steps, 1)
 

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 # Range of the log-variances of q(z_n | ...) and p(z_n | ...).
 _LOG_VARIANCE = (-12.0, 4.0)
 
+#: Generated latents stay within +- this. Those of speech do; further out, where a rare draw may lead, nothing
+#: holds a recurrence that was trained on speech, and it can run away.
+GENERATED_RANGE = 8.0
+
 
 @dataclasses.dataclass(frozen=True)
 class Trajectory:
@@ -191,6 +195,12 @@ def reparameterised(mean: torch.Tensor, log_variance: torch.Tensor, epsilon: tor
     1.5
     """
     return mean + torch.exp(0.5 * log_variance) * epsilon
+
+
+def generated(mean: torch.Tensor, log_variance: torch.Tensor, epsilon: torch.Tensor) -> torch.Tensor:
+    """The next latents of a trajectory that the model generates: a reparameterised sample within
+    GENERATED_RANGE."""
+    return reparameterised(mean, log_variance, epsilon).clamp(-GENERATED_RANGE, GENERATED_RANGE)
 
 
 def __getattr__(name: str) -> Any:
