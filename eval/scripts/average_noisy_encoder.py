@@ -45,6 +45,9 @@ def main() -> None:
     parser.add_argument("--valid", type=Path, required=True)
     parser.add_argument("--valid-pool", type=Path, required=True)
     parser.add_argument("--weights", type=float, nargs="+", default=[0.0, 0.3, 0.5, 0.7, 1.0])
+    parser.add_argument(
+        "--other", type=Path, help="Another network than the one that the training started from."
+    )
     parser.add_argument("--cache", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -53,7 +56,7 @@ def main() -> None:
     options = NoisyEncoderOptions(**config["training"]["options"])
     model = load_noisy_encoder(given.training, prior)
     end = {name: value.clone() for name, value in model.state_dict().items()}
-    start = first_values(end, load_network(Path(options.start)).state_dict())
+    start = first_values(end, load_network(given.other or Path(options.start)).state_dict())
     speech = [(load_waveforms(scan(given.valid), prior.signal, given.cache), 1.0)]
     mixtures = PoolMixtures(speech, open_pool(given.valid_pool), prior, options.seconds)
     seed = config["training"]["seed"]
@@ -66,9 +69,10 @@ def main() -> None:
     model.load_state_dict({name: torch.lerp(start[name], end[name], best) for name in end})
     tried = ", ".join(f"{weight:g}: {figures['valid_loss']:.1f}" for weight, figures in found.items())
     gain, distance = (found[best][f"valid_{name}"] for name in ("gain_db", "distance"))
+    others = "that it started from" if given.other is None else f"in `{given.other}`"
     note = (
-        f"The weights are {best:g} times those at the end of this training and {1 - best:g} times those that "
-        f"it started from, by `eval/scripts/average_noisy_encoder.py`. Validation loss by the weight of the "
+        f"The weights are {best:g} times those at the end of this training and {1 - best:g} times those "
+        f"{others}, by `eval/scripts/average_noisy_encoder.py`. Validation loss by the weight of the "
         f"end: {tried}. The average has a gain of {gain:.2f} dB and a distance of {distance:.4f}."
     )
     training = config["training"] | {"note": note, "average": best}
