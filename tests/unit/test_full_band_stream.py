@@ -62,8 +62,8 @@ def test_where_all_noise_stays_nothing_changes(enhancer, rate):
 
 @pytest.mark.slow
 def test_clean_speech_passes_and_a_hiss_goes(enhancer, low_band):
-    """Without the noisy encoder, which knows that the synthetic voice is none. With it, of recorded voices all but
-    1.2 dB stay."""
+    """Without the noisy encoder, which knows that the synthetic voice is none. It keeps all but 1.2 dB
+    of recorded voices."""
     plain = {"inference__noisy_encoder": "none", "inference__iterations": 10}
     enhancer, low_band = like(enhancer, **plain), like(low_band, **plain)
     clean = wide(48000)
