@@ -22,14 +22,7 @@ from vae_se.high_band.frames import AlignedSTFT
 from vae_se.metrics import score
 from vae_se.signal_spec import SignalSpec
 
-#: Without the noisy encoder, which knows that the synthetic voice of these tests is none.
-QUICK = {
-    "inference__noisy_encoder": "none",
-    "inference__iterations": 10,
-    "inference__averaging": 1,
-    "device": "cpu",
-    "threads": 1,
-}
+QUICK = {"inference__iterations": 3, "inference__averaging": 1, "device": "cpu", "threads": 1}
 
 
 @pytest.fixture(scope="module")
@@ -110,23 +103,26 @@ def test_a_hiss_goes_and_speech_stays_in_both_channels(enhancer, low_band, rate)
     clean = np.stack([wide(rate), 0.3 * wide(rate)])
     rng = np.random.default_rng(0)
     noisy = clean + 0.02 * np.std(clean, axis=1, keepdims=True) * rng.standard_normal(clean.shape)
-    speech, narrow = enhancer.enhance(noisy, rate), low_band.enhance(noisy, rate)
+    # The noisy encoder takes some of the synthetic voice's hiss for noise.
+    plain = {"inference__noisy_encoder": "none", "inference__iterations": 20}
+    speech, same = (like(one, **plain).enhance(noisy, rate) for one in (enhancer, low_band))
+    narrow = low_band.enhance(noisy, rate)
     for c in range(2):
         before, after = (level(band(x[c] - clean[c], rate, 8500, 15000)) for x in (noisy, speech))
         assert after < before - 4
         kept = level(band(speech[c], rate, 8500, 15000)) - level(band(clean[c], rate, 8500, 15000))
-        assert -3 < kept < 1.5
-        assert level(band(narrow[c], rate, 8500, 15000)) < level(band(noisy[c], rate, 8500, 15000)) - 6
+        assert -3 < kept < 1
+        assert level(band(narrow[c], rate, 8500, 15000)) < level(band(noisy[c], rate, 8500, 15000)) - 8
         # The low band is the same; only how much of its noise stays is measured without the high band.
-        difference = band(speech[c] - narrow[c], rate, 0, 7000)
+        difference = band(speech[c] - same[c], rate, 0, 7000)
         assert level(difference) < level(band(clean[c], rate, 0, 7000)) - 45
 
 
 def test_clean_speech_comes_through(enhancer):
     clean = wide(48000)
     found = score(["lsd_8_16k", "lsd_16_24k"], clean, enhancer.enhance(clean, 48000), 48000)
-    assert found["lsd_8_16k"].value < 1.5
-    assert found["lsd_16_24k"].value < 1.5
+    assert found["lsd_8_16k"].value < 1
+    assert found["lsd_16_24k"].value < 1
 
 
 @pytest.mark.parametrize("rate", [32000, 48000, 96000])

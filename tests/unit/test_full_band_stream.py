@@ -62,14 +62,10 @@ def test_where_all_noise_stays_nothing_changes(enhancer, rate):
 
 @pytest.mark.slow
 def test_clean_speech_passes_and_a_hiss_goes(enhancer, low_band):
-    """Without the noisy encoder, which knows that the synthetic voice is none. It keeps all but 1.2 dB
-    of recorded voices."""
-    plain = {"inference__noisy_encoder": "none", "inference__iterations": 10}
-    enhancer, low_band = like(enhancer, **plain), like(low_band, **plain)
     clean = wide(48000)
     noisy = clean + 0.02 * np.std(clean) * np.random.default_rng(0).standard_normal(clean.size)
     above = [level(band(x, 48000, 8500, 15000)) for x in (clean, streamed(enhancer, clean, 48000))]
-    assert above[1] > above[0] - 2.5
+    assert above[1] > above[0] - 2.5  # of recorded voices it keeps all but 0.2 dB
     late = slice(48000, 90000)
     speech, narrow = (streamed(one, noisy, 48000) for one in (enhancer, low_band))
     errors = [level(band((x - clean)[late], 48000, 8500, 15000)) for x in (noisy, speech)]
