@@ -129,6 +129,23 @@ def test_the_future_beyond_the_latency_makes_no_difference(enhancer, latency):
     assert 0 < np.abs(one).sum() < np.abs(sound).sum()
 
 
+def test_frames_after_the_end_do_not_exist(enhancer, monkeypatch):
+    """Zeros that push the last samples out are no look-ahead: the network would take them for a pause."""
+    heard, take = [], LiveEM.next
+
+    def counted(self, power, scale):
+        heard.append(len(power))
+        return take(self, power, scale)
+
+    monkeypatch.setattr(LiveEM, "next", counted)
+    sound = noisy_like(0.976).astype(np.float32)  # 15 blocks of 4 hops, and a hop
+    assert sound.size == 15 * 1024 + 256
+    out = streamed(enhancer, sound, [500], latency=0.304)
+    assert out.size == sound.size
+    assert np.abs(out[-3000:]).max() > 0
+    assert sum(heard) * 256 == sound.size + 3 * 256  # the last frame begins a hop before the end
+
+
 @pytest.mark.parametrize("rate", [16000, 44100])
 def test_parts_channels_and_silence(enhancer, rate):
     sound = noisy_like(0.5, rate).astype(np.float32)

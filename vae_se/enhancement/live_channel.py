@@ -77,8 +77,9 @@ class LiveChannel:
         self._em = LiveEM(em, device, delay.block, delay.lookahead, seed, name)
         self._frames = LiveFrames(signal.stft, delay.block, delay.span * signal.hop, device)
         self._residual = RunningResidual(output, signal)
-        self._level, self._meter = level, RunningLevel(signal.rate)
+        self._level, self._meter, self._active_rms = level, RunningLevel(signal.rate), 0.0
         self._waiting = np.zeros(0, np.float32)  # less than a block of samples
+        # Of frames that wait for their look-ahead.
         self._spectra = torch.zeros(0, signal.stft.bins, dtype=torch.complex64, device=device)
         # The first samples that come out lie in the zeros before the stream.
         self._skip = (delay.span - 1) * signal.hop
@@ -92,42 +93,51 @@ class LiveChannel:
         step = self._delay.block * self._signal.hop
         whole = waiting.size - waiting.size % step
         self._waiting = waiting[whole:]
-        speech = [self._next(waiting[start : start + step]) for start in range(0, whole, step)]
+        return self._returned([self._next(waiting[start : start + step]) for start in range(0, whole, step)])
+
+    def flush(self) -> np.ndarray:
+        """The speech of all samples that remain.
+
+        Frames that begin after the end do not exist, so the last ones have no look-ahead, as in a file.
+        """
+        left, step = self._left, self._delay.block * self._signal.hop
+        partial = self._waiting.size + (self._delay.span - 1) * self._signal.hop
+        parts = [self.push(np.zeros(-(-partial // step) * step - self._waiting.size, np.float32))]
+        while waiting := len(self._spectra):
+            wiener = self._em.rest() if waiting <= self._em.waiting else None
+            parts.append(self._returned([self._enhanced(wiener)]))
+        self._left = 0
+        return np.concatenate(parts)[:left]
+
+    def _next(self, samples: np.ndarray) -> np.ndarray:
+        """Take one block of samples; the samples that are complete, a block of them or none."""
+        self._meter.push(samples)
+        new = self._frames.analyse(samples)
+        self._spectra = torch.cat([self._spectra, new])
+        self._active_rms = self._level or self._meter.active_rms()
+        wiener = None
+        if self._active_rms >= SILENCE_RMS:
+            wiener = self._em.next(power_of(new), self._active_rms / self._signal.active_rms)
+        waits = len(self._spectra) < self._delay.block + self._delay.lookahead
+        return np.zeros(0, np.float32) if waits else self._enhanced(wiener)
+
+    def _enhanced(self, wiener: torch.Tensor | None) -> np.ndarray:
+        """The samples that are complete with the first block of the frames that wait, given their filter."""
+        block = self._delay.block
+        spectra, self._spectra = self._spectra[:block], self._spectra[block:]
+        if self._listener is not None:
+            frames = slice(self._done, self._done + block)
+            self._listener.block(frames, None if wiener is None else self._em.found)
+        self._done += block
+        if wiener is not None:
+            spectra = spectra * self._residual.applied(wiener, spectra, self._active_rms)
+        return self._frames.synthesise(spectra)
+
+    def _returned(self, speech: list[np.ndarray]) -> np.ndarray:
+        """The part of blocks of ``speech`` that belongs to samples received."""
         out = np.concatenate([np.zeros(0, np.float32), *speech])
         skipped = min(self._skip, out.size)
         self._skip -= skipped
         out = out[skipped : skipped + self._left]
         self._left -= out.size
         return out
-
-    def flush(self) -> np.ndarray:
-        """The speech of all samples that remain."""
-        left = self._left
-        blocks = -(-self._delay.hops // self._delay.block) + 1
-        step = self._delay.block * self._signal.hop
-        self._left = left
-        zeros = np.zeros(blocks * step, np.float32)
-        speech = self.push(zeros)[:left]
-        self._left = 0
-        return speech
-
-    def _next(self, samples: np.ndarray) -> np.ndarray:
-        """Take one block of samples; the samples that are complete, a block of them or none."""
-        self._meter.push(samples)
-        new = self._frames.analyse(samples)
-        held = self._delay.block + self._delay.lookahead
-        self._spectra = torch.cat([self._spectra, new])[-held:]
-        level = self._level or self._meter.active_rms()
-        wiener = None
-        if level >= SILENCE_RMS:
-            wiener = self._em.next(power_of(new), level / self._signal.active_rms)
-        if len(self._spectra) < held:
-            return np.zeros(0, np.float32)
-        spectra = self._spectra[: self._delay.block]
-        if self._listener is not None:
-            frames = slice(self._done, self._done + self._delay.block)
-            self._listener.block(frames, None if wiener is None else self._em.found)
-        self._done += self._delay.block
-        if wiener is not None:
-            spectra = spectra * self._residual.applied(wiener, spectra, level)
-        return self._frames.synthesise(spectra)

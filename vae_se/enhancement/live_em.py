@@ -11,6 +11,7 @@ from ..inference.monte_carlo_em import MonteCarloEM
 from ..inference.short_block import ShortBlock
 from ..inference.wiener import FilterMoments
 from ..noise.moving_window import MovingWindow
+from ..noisy_encoder.network import NoisyEncoding
 from ..noisy_encoder.streaming import EncoderStream, encoder_stream
 from ..numerics import POWER_FLOOR
 from ..rng import Streams
@@ -52,7 +53,9 @@ class LiveEM:
         self._noise = MovingWindow(em.noise, seed, name)
         self._streams = Streams.from_seed(seed, [name], [block], device)
         self._mask = torch.ones(1, block, device=device)
-        self._power = torch.zeros(1, 0, em.prior.signal.stft.bins, device=device)
+        self._power = torch.zeros(1, 0, em.prior.signal.stft.bins, device=device)  # of frames that wait
+        self._encoding: NoisyEncoding | None = None  # of the last frames, at least of those that wait
+        self._scale = 1.0
         self._bands = torch.zeros(0, LOW_BANDS, device=device)  # of the last frames
         #: What the last block's filter says about its speech and noise.
         self.found: LowBandSpeech | None = None
@@ -64,14 +67,28 @@ class LiveEM:
 
         ``scale``: how many times louder the channel is than the prior's speech.
         """
-        level = scale**2
-        self._power = torch.cat([self._power, power.unsqueeze(0)], 1)[:, -self._held :]
-        encoding = self._encoder.push(power.unsqueeze(0) + level * POWER_FLOOR, level)
-        if self._power.shape[1] < self._held:
-            return None
-        em = self._em
+        self._power, self._scale = torch.cat([self._power, power.unsqueeze(0)], 1), scale
+        self._encoding = self._encoder.push(power.unsqueeze(0) + scale**2 * POWER_FLOOR, scale**2)
+        return self._first_block() if self.waiting >= self._held else None
+
+    @torch.no_grad()
+    def rest(self) -> torch.Tensor | None:
+        """At the end of the stream: the filter (block, F) of the next block, whose look-ahead ends there; None
+        where no frame waits."""
+        return self._first_block() if self.waiting else None
+
+    @property
+    def waiting(self) -> int:
+        """Number of frames that have been taken and have no filter yet."""
+        return self._power.shape[1]
+
+    def _first_block(self) -> torch.Tensor:
+        """The filter (block, F) of the first block of the frames that wait."""
+        em, level, waiting = self._em, self._scale**2, self.waiting
         block = self._power[:, : self._block] / level + POWER_FLOOR
-        encoding = encoding.frames(slice(self._block))
+        self._power = self._power[:, self._block :]
+        assert self._encoding is not None, "a frame that waits has been encoded"
+        encoding = self._encoding.frames(slice(-waiting, None)).frames(slice(self._block))
         proposal = em.proposal_of(encoding, block, self._mask)
         self._noise.begin(block, proposal.noise_power, level)
         total = self._run(
@@ -80,7 +97,7 @@ class LiveEM:
         pooled, variance = self._pool(
             (proposal.wiener[0], proposal.variance[0]), (total.mean(), total.variance(block[0]))
         )
-        self.found = self._said(pooled.square() * block[0] + variance, scale)
+        self.found = self._said(pooled.square() * block[0] + variance, self._scale)
         return pooled
 
     def _said(self, speech: torch.Tensor, scale: float) -> LowBandSpeech:
