@@ -8,7 +8,7 @@ with three seeds, whose spread is the error of every row. Scores are of the netw
 native speakers that nothing is trained on: gain in SNR (dB) and compressed spectral distance (filter_risk)
 with 30 real noises of SHARED, and with simulated noise of the class itself, by the network with the class and
 without it.
-About an hour on one core; with 120 steps the seeds alone differ by 0.5 dB, which decides nothing. Rows that the
+With 500 steps an hour on one core; with 120 the seeds alone differ by 0.5 dB, which decides nothing. Rows that the
 file holds already are kept, so an interrupted run goes on. `--table FILE.md` writes the table.
 """
 
@@ -79,7 +79,7 @@ def train(source: PoolMixtures, prior: SpeechPrior, options: NoisyEncoderOptions
 
 @torch.no_grad()
 def scores(model: AnyNoisyEncoder, prior: SpeechPrior, batches: list[MixtureBatch]) -> Scores:
-    """Mean gain in SNR (dB) and mean distance of the network's filter."""
+    """Mean gain in SNR (dB), over mixtures with noise, and mean distance of the network's filter."""
     gains, distances = [], []
     for batch in batches:
         mixture = batch.speech + batch.noise
@@ -87,7 +87,8 @@ def scores(model: AnyNoisyEncoder, prior: SpeechPrior, batches: list[MixtureBatc
         encoding = model(power, torch.ones_like(power[..., 0]))
         wiener = wiener_at(prior, encoding, encoding.posterior.mean)
         error = power_of(wiener * mixture - batch.speech).sum((-2, -1))
-        gains.append(10 * torch.log10(power_of(batch.noise).sum((-2, -1)) / error))
+        noise = power_of(batch.noise).sum((-2, -1))
+        gains.append(10 * torch.log10(noise / error)[noise > 0])
         distances.append(filter_risk(wiener, batch)[0])
     return float(torch.cat(gains).mean()), float(torch.stack(distances).mean())
 

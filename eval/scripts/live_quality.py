@@ -32,6 +32,7 @@ STREAMS = (
     ("96 ms, causal", 0.096, "causal"),
     ("304 ms, causal", 0.304, "causal"),
     ("304 ms, two-way", 0.304, "auto"),
+    ("1 s, two-way", 1.0, "auto"),
 )
 
 Method = Callable[[np.ndarray, int], tuple[np.ndarray, float]]

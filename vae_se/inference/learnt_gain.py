@@ -33,7 +33,7 @@ Layer = tuple[torch.Tensor, torch.Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class LearntGain:
-    """A network of linear ``layers`` with SiLU between them, from four features of a bin to a correction."""
+    """A network of linear ``layers`` with ReLU between them, from four features of a bin to a correction."""
 
     layers: Sequence[Layer]
 
@@ -50,7 +50,7 @@ class LearntGain:
         frequency = torch.linspace(-1, 1, own.shape[-1], dtype=own.dtype, device=own.device)
         hidden = torch.stack([first / 4, second / 4, (first - second) / 4, frequency.expand_as(first)], -1)
         for number, (weight, bias) in enumerate(self.layers):
-            hidden = functional.silu(hidden) if number else hidden
+            hidden = functional.relu(hidden) if number else hidden
             hidden = functional.linear(hidden, weight.to(own), bias.to(own))
         return (first + second) / 2 + hidden[..., 0]
 
