@@ -125,7 +125,7 @@ def table(rows: dict[str, dict[str, Scores]]) -> str:
         "|---|---|---|---|---|",
     ]
     base = rows[f"all, seed {SEEDS[0]}"]
-    for key, row in rows.items():
+    for key, row in sorted(rows.items()):
         if key.startswith("all"):
             continue
         change = np.subtract(row["real"], base["real"])
