@@ -8,8 +8,8 @@ with three seeds, whose spread is the error of every row. Scores are of the netw
 native speakers that nothing is trained on: gain in SNR (dB) and compressed spectral distance (filter_risk)
 with 30 real noises of SHARED, and with simulated noise of the class itself, by the network with the class and
 without it.
-With 500 steps an hour on one core; with 120 the seeds alone differ by 0.5 dB, which decides nothing. Rows that the
-file holds already are kept, so an interrupted run goes on. `--table FILE.md` writes the table.
+Changes are against the mean over the seeds. With 500 steps it takes an hour on one core. Rows that the file
+holds already are kept, so an interrupted run goes on. `--table FILE.md` writes the table.
 """
 
 from __future__ import annotations
@@ -118,6 +118,10 @@ def table(rows: dict[str, dict[str, Scores]]) -> str:
     whole = np.array([rows[f"all, seed {seed}"]["real"] for seed in SEEDS])
     mean, std = whole.mean(0), whole.std(0, ddof=1)
     lines = [
+        "# What each class of simulated noise is worth",
+        "",
+        "Small networks, each trained without one class; `eval/scripts/ablation_noise.py` describes them.",
+        "",
         f"All classes, real noise: gain {mean[0]:.2f} dB, distance {mean[1]:.4f}; standard deviation over "
         f"seeds {std[0]:.2f} dB, {std[1]:.4f}.",
         "",
@@ -128,7 +132,7 @@ def table(rows: dict[str, dict[str, Scores]]) -> str:
     for key, row in sorted(rows.items()):
         if key.startswith("all"):
             continue
-        change = np.subtract(row["real"], base["real"])
+        change = np.subtract(row["real"], mean)
         own = f"{base[key][0]:.2f} | {row[key][0]:.2f}" if key in base else "- | -"
         lines.append(f"| {key} | {change[0]:+.2f} | {change[1]:+.4f} | {own} |")
     return "\n".join(lines) + "\n"
