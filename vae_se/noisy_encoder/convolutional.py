@@ -242,7 +242,7 @@ class ConvolutionalNoisyEncoder(nn.Module):
 
     def _to_bins(self, values: torch.Tensor) -> torch.Tensor:
         """``values`` of bands, repeated in each of their bins."""
-        return values.gather(-1, self.band_of.expand(*values.shape[:-1], -1))
+        return values.index_select(-1, self.band_of)
 
     def _within_band(self, values: torch.Tensor) -> torch.Tensor:
         """Departure of ``values`` (..., F) from the mean of their band."""
