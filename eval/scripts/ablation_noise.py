@@ -1,7 +1,7 @@
 """What each class of simulated noise is worth: small noisy encoders, each trained without one class.
 
     python eval/scripts/ablation_noise.py SHARED --speech FOLDER=WEIGHT ... --valid NATIVE --noise-pool POOL \\
-        --valid-pool POOL [--steps 1000] [--classes typing rain ...] --out eval/results/noise-classes.json
+        --valid-pool POOL [--steps 500] [--classes typing rain ...] --out eval/results/noise-classes.json
 
 All networks see the same speech, seeds and number of steps; only the pool differs. `all`: nothing is left out,
 with three seeds, whose spread is the error of every row. Scores are of the network alone, without EM, on
@@ -146,7 +146,7 @@ def main() -> None:
     parser.add_argument("--noise-pool", type=Path, required=True)
     parser.add_argument("--valid-pool", type=Path, required=True)
     parser.add_argument("--cache", type=Path)
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--classes", nargs="+", choices=[*sorted(WEIGHTS), VOICES])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--table", type=Path)

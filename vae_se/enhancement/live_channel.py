@@ -89,6 +89,10 @@ class LiveChannel:
     def push(self, samples: np.ndarray) -> np.ndarray:
         """Take the next samples (T,); return the speech that is complete, in order."""
         self._left += samples.size
+        return self._taken(samples)
+
+    def _taken(self, samples: np.ndarray) -> np.ndarray:
+        """The speech that is complete with the next samples (T,), or zeros after the last one."""
         waiting = np.concatenate([self._waiting, samples.astype(np.float32)])
         step = self._delay.block * self._signal.hop
         whole = waiting.size - waiting.size % step
@@ -100,14 +104,13 @@ class LiveChannel:
 
         Frames that begin after the end do not exist, so the last ones have no look-ahead, as in a file.
         """
-        left, step = self._left, self._delay.block * self._signal.hop
+        step = self._delay.block * self._signal.hop
         partial = self._waiting.size + (self._delay.span - 1) * self._signal.hop
-        parts = [self.push(np.zeros(-(-partial // step) * step - self._waiting.size, np.float32))]
+        parts = [self._taken(np.zeros(-(-partial // step) * step - self._waiting.size, np.float32))]
         while waiting := len(self._spectra):
             wiener = self._em.rest() if waiting <= self._em.waiting else None
             parts.append(self._returned([self._enhanced(wiener)]))
-        self._left = 0
-        return np.concatenate(parts)[:left]
+        return np.concatenate(parts)
 
     def _next(self, samples: np.ndarray) -> np.ndarray:
         """Take one block of samples; the samples that are complete, a block of them or none."""

@@ -72,10 +72,10 @@ class LiveEM:
         return self._first_block() if self.waiting >= self._held else None
 
     @torch.no_grad()
-    def rest(self) -> torch.Tensor | None:
-        """At the end of the stream: the filter (block, F) of the next block, whose look-ahead ends there; None
-        where no frame waits."""
-        return self._first_block() if self.waiting else None
+    def rest(self) -> torch.Tensor:
+        """At the end of the stream: the filter (block, F) of the next block that waits, whose look-ahead ends
+        there."""
+        return self._first_block()
 
     @property
     def waiting(self) -> int:
@@ -88,7 +88,7 @@ class LiveEM:
         block = self._power[:, : self._block] / level + POWER_FLOOR
         self._power = self._power[:, self._block :]
         assert self._encoding is not None, "a frame that waits has been encoded"
-        encoding = self._encoding.frames(slice(-waiting, None)).frames(slice(self._block))
+        encoding = self._encoding.frames(slice(-waiting, self._block - waiting or None))
         proposal = em.proposal_of(encoding, block, self._mask)
         self._noise.begin(block, proposal.noise_power, level)
         total = self._run(
