@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from functools import partial
 
 import pytest
@@ -66,14 +68,28 @@ def test_ray_reports_what_kills_and_raises_what_is_raised(cluster, tmp_path):
     assert dict(executor.run(handlers.threads, [[0]])) == {0: ["1"]}
 
 
-def enhance_both_ways(cli, folder, tiny_prior, *engine):
-    """``vae-se enhance`` in this process and on an engine: the same files, and the same failure."""
+def enhance_both_ways(folder, tiny_prior, *engine):
+    """``vae-se enhance`` in one process and on an engine: the same files, and the same failure.
+
+    Each is a process of its own, as for a user: a driver of Ray that dies takes its process along.
+    """
     (folder / "bad.wav").write_text("no sound")
-    quick = ["--prior", tiny_prior, "--set", "inference.iterations=3", "--device", "cpu", "--batch", 2]
+    quick = ["--prior", tiny_prior, "--set", "inference.iterations=3", "--device", "cpu", "--batch", "2"]
     for name, options in (("serial", ["--executor", "serial"]), ("engine", engine)):
-        ran = cli("enhance", folder, *quick, "-o", folder.parent / name, *options)
-        assert ran.code == 1, ran.err
-        assert "4 done, 1 failed" in ran.err
+        command = [
+            sys.executable,
+            "-m",
+            "vae_se",
+            "enhance",
+            folder,
+            *quick,
+            "-o",
+            folder.parent / name,
+            *options,
+        ]
+        ran = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+        assert ran.returncode == 1, ran.stderr
+        assert "4 done, 1 failed" in ran.stderr
     serial, other = (
         {p.name: p.read_bytes() for p in (folder.parent / n).iterdir()} for n in ("serial", "engine")
     )
@@ -90,14 +106,14 @@ def folder(wav, make_noisy, tmp_path):
 
 
 @pytest.mark.slow
-def test_enhance_on_ray_makes_the_same_files(cluster, cli, folder, tiny_prior):
-    enhance_both_ways(cli, folder, tiny_prior, "--executor", "ray", "--address", cluster)
+def test_enhance_on_ray_makes_the_same_files(cluster, folder, tiny_prior):
+    enhance_both_ways(folder, tiny_prior, "--executor", "ray", "--address", cluster)
 
 
 @pytest.mark.slow
-def test_enhance_on_slurm_makes_the_same_files(submitit, cli, folder, tiny_prior):
+def test_enhance_on_slurm_makes_the_same_files(submitit, folder, tiny_prior):
     engine = ["--executor", "slurm", "--address", "local", "--slurm", "timeout_min=5"]
-    enhance_both_ways(cli, folder, tiny_prior, *engine)
+    enhance_both_ways(folder, tiny_prior, *engine)
 
 
 def test_no_cluster(monkeypatch):
