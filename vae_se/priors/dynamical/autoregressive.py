@@ -15,7 +15,7 @@ from ..layers import stack
 from .base import Dynamical, Transition
 from .own_past import Loop
 from .own_past import roll_out as roll_out_given
-from .posterior import reparameterised
+from .posterior import generated
 from .sequences import recurrent, run, shifted
 
 #: A function from the mean and log-variance of p(z_n | ...), (M, L) each, to z_n (M, L).
@@ -128,7 +128,7 @@ class AutoRegressive(Dynamical):
         """Drawn in a roll-out."""
 
         def choose(n: int, mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
-            return reparameterised(mean, log_variance, epsilon[:, n])
+            return generated(mean, log_variance, epsilon[:, n])
 
         return self.roll_out(epsilon, choose)[0]
 

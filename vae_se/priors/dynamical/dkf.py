@@ -6,7 +6,7 @@ import torch
 
 from ..base import PRIORS
 from .base import Dynamical, Transition, transition_net
-from .posterior import moments, reparameterised
+from .posterior import generated, moments
 from .sequences import shifted
 
 
@@ -55,6 +55,6 @@ class DKF(Dynamical):
         """Step by step."""
         z, steps, drive = torch.zeros_like(epsilon[:, 0]), [], self.drive_of(epsilon)
         for n in range(epsilon.shape[1]):
-            z = reparameterised(*moments(self.transition(torch.cat([z, drive[:, n]], -1))), epsilon[:, n])
+            z = generated(*moments(self.transition(torch.cat([z, drive[:, n]], -1))), epsilon[:, n])
             steps.append(z)
         return torch.stack(steps, 1)

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 # Range of the log-variances of q(z_n | ...) and p(z_n | ...).
 _LOG_VARIANCE = (-12.0, 4.0)
 
-#: Generated latents stay within +- this. Those of speech do; further out, where a rare draw may lead, nothing
-#: holds a recurrence that was trained on speech, and it can run away.
-GENERATED_RANGE = 8.0
+#: Generated latents stay within +- this. Those of speech do (of its posterior means, one in ten thousand is
+#: further out); where a rare draw may lead, nothing holds a recurrence that was trained on speech, and it can
+#: run away.
+GENERATED_RANGE = 4.0
 
 
 @dataclasses.dataclass(frozen=True)
