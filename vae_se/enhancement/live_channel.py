@@ -91,36 +91,45 @@ class LiveChannel:
         self._left += samples.size
         return self._taken(samples)
 
-    def _taken(self, samples: np.ndarray) -> np.ndarray:
-        """The speech that is complete with the next samples (T,), or zeros after the last one."""
+    def _taken(self, samples: np.ndarray, absent: int = 0) -> np.ndarray:
+        """The speech that is complete with the next samples (T,), or zeros after the last one, of which the
+        last ``absent`` frames hold nothing else."""
         waiting = np.concatenate([self._waiting, samples.astype(np.float32)])
         step = self._delay.block * self._signal.hop
         whole = waiting.size - waiting.size % step
         self._waiting = waiting[whole:]
-        return self._returned([self._next(waiting[start : start + step]) for start in range(0, whole, step)])
+        return self._returned(
+            [
+                self._next(waiting[start : start + step], absent if start + step == whole else 0)
+                for start in range(0, whole, step)
+            ]
+        )
 
     def flush(self) -> np.ndarray:
         """The speech of all samples that remain.
 
         Frames that begin after the end do not exist, so the last ones have no look-ahead, as in a file.
         """
-        step = self._delay.block * self._signal.hop
-        partial = self._waiting.size + (self._delay.span - 1) * self._signal.hop
-        parts = [self._taken(np.zeros(-(-partial // step) * step - self._waiting.size, np.float32))]
+        block, hop = self._delay.block, self._signal.hop
+        frames = -(-self._waiting.size // hop) + self._delay.span - 1
+        blocks = -(-frames // block)
+        zeros = np.zeros(blocks * block * hop - self._waiting.size, np.float32)
+        parts = [self._taken(zeros, absent=blocks * block - frames)]
         while waiting := len(self._spectra):
             wiener = self._em.rest() if waiting <= self._em.waiting else None
             parts.append(self._returned([self._enhanced(wiener)]))
         return np.concatenate(parts)
 
-    def _next(self, samples: np.ndarray) -> np.ndarray:
-        """Take one block of samples; the samples that are complete, a block of them or none."""
+    def _next(self, samples: np.ndarray, absent: int) -> np.ndarray:
+        """Take one block of samples, whose last ``absent`` frames lie after the end; the samples that are
+        complete, a block of them or none."""
         self._meter.push(samples)
         new = self._frames.analyse(samples)
         self._spectra = torch.cat([self._spectra, new])
         self._active_rms = self._level or self._meter.active_rms()
         wiener = None
         if self._active_rms >= SILENCE_RMS:
-            wiener = self._em.next(power_of(new), self._active_rms / self._signal.active_rms)
+            wiener = self._em.next(power_of(new), self._active_rms / self._signal.active_rms, absent)
         waits = len(self._spectra) < self._delay.block + self._delay.lookahead
         return np.zeros(0, np.float32) if waits else self._enhanced(wiener)
 

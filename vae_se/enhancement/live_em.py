@@ -61,14 +61,19 @@ class LiveEM:
         self.found: LowBandSpeech | None = None
 
     @torch.no_grad()
-    def next(self, power: torch.Tensor, scale: float) -> torch.Tensor | None:
+    def next(self, power: torch.Tensor, scale: float, absent: int = 0) -> torch.Tensor | None:
         """Take the power |x|^2 (block, F) of the next frames; the filter (block, F) of the block that lies
         ``lookahead`` frames before, or None while there is none.
 
-        ``scale``: how many times louder the channel is than the prior's speech.
+        ``scale``: how many times louder the channel is than the prior's speech. ``absent``: how many of the
+        frames lie after the end of the stream; the noisy encoder does not see these, as in a recording.
         """
         self._power, self._scale = torch.cat([self._power, power.unsqueeze(0)], 1), scale
-        self._encoding = self._encoder.push(power.unsqueeze(0) + scale**2 * POWER_FLOOR, scale**2)
+        present = power[: len(power) - absent].unsqueeze(0)
+        encoding = self._encoder.push(present + scale**2 * POWER_FLOOR, scale**2)
+        for _ in range(absent):  # any encoding will do
+            encoding = encoding.followed_by(encoding.frames(slice(-1, None)))
+        self._encoding = encoding
         return self._first_block() if self.waiting >= self._held else None
 
     @torch.no_grad()
