@@ -24,6 +24,10 @@ from .multiplicative import (
 )
 from .spectrum_prior import SpectrumPrior
 
+#: The fit to a given variance takes every _STRIDE-th frame at first, and all frames in the _LAST updates. On 48
+#: mixtures it loses 0.005 dB (SE 0.007) against all frames throughout, at half the time (eval/experiments.md).
+_STRIDE, _LAST = 3, 3
+
 
 @NOISES.add("nmf")
 @dataclasses.dataclass(frozen=True)
@@ -103,10 +107,18 @@ class NMF(NoiseModel[NMFState]):
         return [] if self.init_spectrum == "tracked" else [dataclasses.replace(self, init_spectrum="tracked")]
 
     def start_at(self, state: NMFState, variance: torch.Tensor, mask: torch.Tensor) -> NMFState:
-        """See the base class; without a penalty on H and a prior on W with fewer passes over ``variance``."""
+        """See the base class; without a penalty on H and a prior on W with fewer passes over ``variance``: all
+        updates but the last few see every third frame, whose activations then start those beside it."""
         if self.penalty or self.spectrum_prior:
             return super().start_at(state, variance, mask)
-        for _ in range(FIT_UPDATES):
+        sparse = NMFState(state.w, state.h[:, ::_STRIDE].contiguous())
+        sparse = self._fitted(sparse, variance[:, ::_STRIDE].contiguous(), FIT_UPDATES - _LAST)
+        h = sparse.h.repeat_interleave(_STRIDE, 1)[:, : variance.shape[1]] * mask.unsqueeze(-1)
+        return self._fitted(NMFState(sparse.w, h), variance, _LAST)
+
+    def _fitted(self, state: NMFState, variance: torch.Tensor, updates: int) -> NMFState:
+        """``state`` after ``updates`` steps of H and W towards ``variance`` (B, N, F)."""
+        for _ in range(updates):
             h = update_h(state, variance, None, None, self.exponent)
             state = NMFState(state.w, h)
             state = normalise(update_w(state, variance, None, None, exponent=self.exponent), h)
