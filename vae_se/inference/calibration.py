@@ -35,6 +35,9 @@ from ..errors import UsageError
 FITTED = Path(__file__).with_name("calibration.json")
 #: Log-odds of the filter at which the tables are computed; they are constant beyond.
 _GRID = np.linspace(-16.0, 16.0, 257)
+#: Places per step of the grid at which the tables are interpolated, once: a filter takes the nearest, which is
+#: quicker than interpolation for every bin, and within 0.1 % of it.
+_BETWEEN = 32
 _NODES = 33
 
 
@@ -93,7 +96,7 @@ class Calibration:
         """The calibrated variance of s; ``variance`` before calibration and ``wiener`` m are of one shape."""
         if self == UNCALIBRATED:
             return variance
-        return variance * torch.exp(_interpolated(self._log_factor, wiener))
+        return variance * _at(self._factor, wiener)
 
     def radius(self, level: float, wiener: torch.Tensor) -> torch.Tensor:
         """r such that |s - E[s | x]| <= r times the calibrated standard deviation with probability ``level``.
@@ -105,13 +108,13 @@ class Calibration:
         """
         if not 0 < level < 1:
             raise UsageError(f"an interval of probability {level}", "give a probability between 0 and 1")
-        return torch.exp(_interpolated(self._log_radius(level), wiener))
+        return _at(_fine(self._log_radius(level)).exp(), wiener)
 
     @functools.cached_property
-    def _log_factor(self) -> np.ndarray:
-        """Logarithm of the mean over epsilon of :meth:`scales`, on the grid."""
+    def _factor(self) -> torch.Tensor:
+        """The mean over epsilon of :meth:`scales`, a fine table."""
         nodes, weights = quadrature()
-        return np.asarray(np.log(self.scales(_GRID, nodes) @ weights))
+        return _fine(np.log(self.scales(_GRID, nodes) @ weights)).exp()
 
     def _log_radius(self, level: float) -> np.ndarray:
         """Logarithm of the radius on the grid: bisection of P(|e|^2 > r^2) = E[exp(-r^2 / scale)]."""
@@ -134,10 +137,14 @@ def _sigmoid(values: np.ndarray) -> np.ndarray:
     return np.asarray(np.exp(-np.logaddexp(0, -values)))
 
 
-def _interpolated(table: np.ndarray, wiener: torch.Tensor) -> torch.Tensor:
-    """``table`` on the grid of log-odds, interpolated linearly at a filter."""
-    values = torch.as_tensor(table, dtype=wiener.dtype, device=wiener.device)
-    log_odds = torch.logit(wiener, eps=1e-7).nan_to_num(0.0)
-    place = ((log_odds - _GRID[0]) / (_GRID[1] - _GRID[0])).clamp(0, len(table) - 1.001)
-    left = place.floor().long()
-    return torch.lerp(values[left], values[left + 1], place - left)
+def _fine(table: np.ndarray) -> torch.Tensor:
+    """``table`` on the grid of log-odds, interpolated linearly at _BETWEEN places per step."""
+    places = np.arange((_GRID.size - 1) * _BETWEEN + 1) / _BETWEEN
+    return torch.from_numpy(np.interp(places, np.arange(_GRID.size), table))
+
+
+def _at(fine: torch.Tensor, wiener: torch.Tensor) -> torch.Tensor:
+    """The entry of a fine table that is nearest to a filter."""
+    log_odds = torch.logit(wiener, eps=1e-7).nan_to_num_(0.0)
+    place = log_odds.sub_(_GRID[0]).mul_(_BETWEEN / (_GRID[1] - _GRID[0])).round_()
+    return fine.to(wiener).take(place.clamp_(0, len(fine) - 1).long())

@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch.nn import functional
 
 #: The network learnt by eval/scripts/fit_learnt_gain.py.
 FITTED = Path(__file__).with_name("learnt_gain.json")
@@ -48,11 +47,14 @@ class LearntGain:
         """Log-odds of the gain, from the filter ``own`` of the noisy encoder and EM's, all (B, N, F)."""
         first, second = log_odds(own), log_odds(em)
         frequency = torch.linspace(-1, 1, own.shape[-1], dtype=own.dtype, device=own.device)
-        hidden = torch.stack([first / 4, second / 4, (first - second) / 4, frequency.expand_as(first)], -1)
+        # Units first: products with long rows take three quarters of the time of products with short ones.
+        hidden = torch.stack([first / 4, second / 4, (first - second) / 4, frequency.expand_as(first)]).flatten(
+            1
+        )
         for number, (weight, bias) in enumerate(self.layers):
-            hidden = functional.relu(hidden) if number else hidden
-            hidden = functional.linear(hidden, weight.to(own), bias.to(own))
-        return (first + second) / 2 + hidden[..., 0]
+            hidden = hidden.relu_() if number else hidden
+            hidden = torch.addmm(bias.to(own).unsqueeze(1), weight.to(own), hidden)
+        return (first + second) / 2 + hidden[0].view_as(first)
 
     @property
     def width(self) -> int:
