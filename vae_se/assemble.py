@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from .config import METHODS as METHODS
 from .config import Config, EStepConfig, NoiseConfig
+from .device import factor_type
 from .errors import UsageError
 from .inference.calibration import UNCALIBRATED, Calibration
 from .inference.estep import ESTEPS, EStep
@@ -16,6 +17,7 @@ from .inference.monte_carlo_em import MonteCarloEM
 from .inference.noisy_proposal import NoisyEncoderNetwork
 from .noise import NOISES
 from .noise.dictionary import Dictionary
+from .noisy_encoder.convolutional import ConvolutionalNoisyEncoder
 from .noisy_encoder.store import CAUSAL_FOLDER, belongs, folder_beside, load_noisy_encoder
 from .priors.base import SpeechPrior
 from .priors.store import load_prior, locate
@@ -40,6 +42,8 @@ def build_em(config: Config, prior: SpeechPrior) -> MonteCarloEM:
     estep = _part("estep", ESTEPS[config.estep.name], config.estep)
     _check_fit(config.estep.name, estep, prior)
     network, latents_of = _noisy_encoder(config, prior)
+    if isinstance(network, ConvolutionalNoisyEncoder):
+        network.multiply_in(factor_type(config.inference.precision, next(prior.parameters()).device))
     enough, given = _ENOUGH if network is None else estep.enough, config.inference
     return MonteCarloEM(
         prior=prior,

@@ -57,6 +57,7 @@ RENAMED_KEYS = {
     "noise.stretch": "noise.noise_segment",
     "noise.freedom": "noise.dof",
     "inference.recogniser": "inference.noisy_encoder",
+    "inference.decoder_precision": "inference.precision",
 }
 
 
@@ -234,10 +235,11 @@ class InferenceConfig:
         "nats",
         range=Range(0, 1000),
     )
-    decoder_precision: str | None = setting(
-        None,
-        "Type of the factors in the decoder's matrix products, whose sums stay in float32: `bfloat16`; `auto`: "
-        "bfloat16 on CPUs that multiply in it (AMX, AVX-512-BF16); none: float32. Not every prior has this.",
+    precision: str | None = setting(
+        "auto",
+        "Type of the factors in the matrix products of decoder and noisy encoder, whose sums stay in float32: "
+        "`bfloat16`; `auto`: bfloat16 on CPUs that multiply in it (AMX, AVX-512-BF16); none: float32. Not "
+        "every prior has this.",
     )
     noisy_encoder: str | None = setting(
         "auto",

@@ -31,12 +31,12 @@ def choose_device(name: str) -> torch.device:
 
 
 def factor_type(name: str | None, device: torch.device) -> torch.dtype | None:
-    """The type that the setting ``inference.decoder_precision`` calls ``name``; None for float32.
+    """The type that the setting ``inference.precision`` calls ``name``; None for float32.
 
     Raises UsageError for an unknown name.
     """
     if name not in (None, "auto", "bfloat16"):
-        raise UsageError(f"inference.decoder_precision = {name!r}", "known: bfloat16, auto, none")
+        raise UsageError(f"inference.precision = {name!r}", "known: bfloat16, auto, none")
     here = name == "bfloat16" or (name == "auto" and device.type == "cpu" and multiplies_bfloat16())
     return torch.bfloat16 if here else None
 

@@ -12,6 +12,7 @@ from vae_se.config import Config
 from vae_se.device import factor_type, multiplies_bfloat16
 from vae_se.enhancement.enhancer import Enhancer
 from vae_se.errors import UsageError
+from vae_se.noisy_encoder.store import load_noisy_encoder
 from vae_se.priors import load_prior
 from vae_se.priors.store import locate, store_thin_layers
 
@@ -111,13 +112,37 @@ def test_factors_in_bfloat16_change_little(prior):
 def test_enhancement_with_factors_in_bfloat16():
     noisy = noisy_like(1.0)
     single, rounded = (
-        Enhancer.from_pretrained(inference__iterations=5, inference__decoder_precision=name).enhance(
-            noisy, 16000
-        )
+        Enhancer.from_pretrained(inference__iterations=5, inference__precision=name).enhance(noisy, 16000)
         for name in (None, "bfloat16")
     )
     error = np.sum((single - rounded) ** 2) / np.sum(single**2)
     assert 0 < error < 1e-3  # -30 dB
+
+
+def test_the_noisy_encoder_multiplies_in_bfloat16_too(prior):
+    """In what it says of the noise, the latents and the deviation, to the three digits of bfloat16."""
+    network = load_noisy_encoder(locate("default") / "noisy_encoder", prior)
+    power = torch.empty(1, 60, 513).exponential_(generator=torch.Generator().manual_seed(8))
+    found = []
+    for factors in (None, torch.bfloat16, None):
+        network.multiply_in(factors)
+        encoding = network(power, torch.ones(1, 60))
+        found.append([encoding.posterior.mean, encoding.log_noise, encoding.log_deviation, encoding.noise_std])
+    for single, rounded, again in zip(*found, strict=True):
+        assert single.dtype == rounded.dtype == torch.float32
+        assert 0 < (rounded - single).square().mean().sqrt() < 0.02 * (1 + single.std())
+        assert torch.equal(single, again)
+
+
+def test_in_bfloat16_a_recording_does_not_depend_on_its_batch():
+    """To the last bit: rounding would magnify what the rows of a batch have to do with each other."""
+    enhancer = Enhancer.from_pretrained(preset="fast", inference__precision="bfloat16", device="cpu")
+    recordings = [
+        noisy_like(seconds, seed=seed).astype(np.float32) for seed, seconds in enumerate((0.7, 1.1, 1.1))
+    ]
+    together = enhancer.enhance_batch(recordings, 16000)
+    for recording, speech in zip(recordings, together, strict=True):
+        np.testing.assert_array_equal(speech, enhancer.enhance(recording, 16000))
 
 
 def test_bfloat16_is_chosen_where_the_processor_has_it(tmp_path):

@@ -51,7 +51,7 @@ def list_(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print config.json.")
 def show(name: str, as_json: bool) -> None:
     """Show architecture, signal, training and scores of a prior, and its noisy encoder."""
-    from ..noisy_encoder.store import STREAM_FOLDERS, folder_beside
+    from ..noisy_encoder.store import CAUSAL_FOLDER, folder_beside
     from ..priors import store
 
     folder = store.locate(name)
@@ -63,8 +63,7 @@ def show(name: str, as_json: bool) -> None:
     for line in _tree(config):
         click.echo(line)
     click.echo(f"noisy_encoder = {_noisy_encoder(folder_beside(folder))}")
-    for name in STREAM_FOLDERS.values():
-        click.echo(f"{name} = {_noisy_encoder(folder / name)}")
+    click.echo(f"noisy_encoder_causal = {_noisy_encoder(folder / CAUSAL_FOLDER)}")
 
 
 @prior.command()
@@ -82,7 +81,7 @@ def verify(name: str, data: str | None, limit: int, as_json: bool) -> None:
     """
     import torch
 
-    from ..noisy_encoder.store import FOLDER, STREAM_FOLDERS, folder_beside, load_noisy_encoder
+    from ..noisy_encoder.store import CAUSAL_FOLDER, FOLDER, folder_beside, load_noisy_encoder
     from ..priors import load_prior, store
     from ..rng import torch_stream
 
@@ -98,8 +97,7 @@ def verify(name: str, data: str | None, limit: int, as_json: bool) -> None:
             raise PriorError(f"{name} does not decode to finite spectra", "retrain it")
         result["generated_db"] = round(float(log_variance.mean()) * 10 / math.log(10), 2)
         folder = store.locate(name)
-        beside_it = {FOLDER: folder_beside(folder)} | {key: folder / key for key in STREAM_FOLDERS.values()}
-        for key, beside in beside_it.items():
+        for key, beside in ((FOLDER, folder_beside(folder)), (CAUSAL_FOLDER, folder / CAUSAL_FOLDER)):
             if not beside.is_dir():
                 continue
             network = load_noisy_encoder(beside, model)
@@ -218,7 +216,7 @@ prior.add_command(morph)
 
 def _noisy_encoder(folder: Path) -> str:
     """Description of the noisy encoder in ``folder`` in one line."""
-    from ..noisy_encoder.store import architecture_sizes, future_of, read_config, steps_done
+    from ..noisy_encoder.store import architecture_sizes, read_config, steps_done
 
     if not folder.is_dir():
         return "none (vae-se train --amortise writes one)"
@@ -226,7 +224,7 @@ def _noisy_encoder(folder: Path) -> str:
     training = config["training"]
     sizes = ", ".join(f"{k.replace('_', ' ')} {size}" for k, size in architecture_sizes(config).items())
     return (
-        f"{config.get('architecture', 'recurrent')}, {future_of(config['model'])}, "
+        f"{config.get('architecture', 'recurrent')}, {'causal' if config['model']['causal'] else 'two-way'}, "
         f"{sizes}, {steps_done(training)} steps on {training['noise']} noise ({folder})"
     )
 

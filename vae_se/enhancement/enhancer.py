@@ -114,7 +114,7 @@ class Enhancer:
             loaded = load_prior(config.prior, chosen) if config.method in assemble.METHODS else None
             if loaded is not None and config.inference.decoder_error > 0:
                 loaded.compress(config.inference.decoder_error)
-            factors = factor_type(config.inference.decoder_precision, chosen)
+            factors = factor_type(config.inference.precision, chosen)
             if loaded is not None and factors is not None:
                 loaded.multiply_in(factors)
             return cls(config, loaded, chosen, threads)
@@ -138,6 +138,7 @@ class Enhancer:
         return SegmentedEM(
             self.em, self.signal, self.device, self.config.seed, settings.segment, settings.overlap,
             self.config.noise.noise_segment, self.threads,
+            factor_type(settings.precision, self.device) is not None,
             self._high_band if self._whole_band else None,
         )  # fmt: skip
 

@@ -38,6 +38,7 @@ class LiveEnhancer(Stream):
         "inference.iterations": 2,
         "inference.averaging": 2,
         "inference.deviation_weight": 1.0,
+        "inference.precision": None,  # a block is too short to gain from it
     }
 
     @usual_torch()

@@ -55,8 +55,10 @@ class SegmentedEM:
     segments in seconds. The noise of a segment starts from the spectra that the segment before it ended with.
     ``noise_segment``: time range of the recording that holds noise alone, from which its spectra are learnt; or
     None. ``seed``: of all random streams. ``threads``: threads that divide the work; None: as many as torch is
-    set to use (:mod:`vae_se.threads`). ``high_band`` gives the filter of what lies above the prior's band, and
-    is called for channels that have such a part; None: the channels are prepared without one.
+    set to use (:mod:`vae_se.threads`). ``one_by_one``: without batches, for factors of a lower precision: their
+    rounding magnifies the last bit, in which the rows of a batch depend on each other. ``high_band`` gives the
+    filter of what lies above the prior's band, and is called for channels that have such a part; None: the
+    channels are prepared without one.
     """
 
     em: MonteCarloEM
@@ -67,6 +69,7 @@ class SegmentedEM:
     overlap: float = 2.0
     noise_segment: str | None = None
     threads: int | None = None
+    one_by_one: bool = False
     high_band: Callable[[], HighBandFilter] | None = None
 
     def run(
@@ -195,7 +198,9 @@ class SegmentedEM:
         rounds = itertools.zip_longest(*segments)
         present = [[segment for segment in row if segment is not None] for row in rounds]
         budget = FRAME_BUDGET // max(2, self.em.estep.draws)
-        if self.noise_segment:  # each recording has a noise model of its own
+        if (
+            self.one_by_one or self.noise_segment
+        ):  # with the latter, each recording has a noise model of its own
             present = [[segment] for row in present for segment in row]
         return itertools.chain.from_iterable(batches(row, budget) for row in present)
 

@@ -76,6 +76,15 @@ class _Dilated(nn.Module):
         return out
 
 
+class _Outputs(typing.NamedTuple):
+    """Of the layers: moments of the latents (B, N, 3 L), and maps (B, maps, N, bands)."""
+
+    speech: torch.Tensor
+    maps: torch.Tensor
+    given_maps: torch.Tensor | None
+    log_noise_std: torch.Tensor | None  # (B, N, bands)
+
+
 class ConvolutionalNoisyEncoder(nn.Module):
     """Noisy power (B, N, F), at the level that the prior expects of speech, to q(z | x) and the noise variance.
 
@@ -130,6 +139,7 @@ class ConvolutionalNoisyEncoder(nn.Module):
         check_sizes(bins=bins, latent_dim=latent_dim, width=width, channels=channels, blocks=blocks)
         self.bins, self.latent_dim, self.causal = bins, latent_dim, causal
         self.width, self.channels, self.blocks = width, channels, blocks
+        self.factors: torch.dtype | None = None  # see multiply_in()
         self.noise_aware, self.noise_width = noise_aware, noise_width
         narrow, wide = (self.NARROW, self.WIDE) if bins > 256 else (bins // 2 - bins // 2 % 8, 8)
         self.narrow = narrow
@@ -185,18 +195,54 @@ class ConvolutionalNoisyEncoder(nn.Module):
         ``past``: of a causal network that takes a recording in parts; it is updated. ``given``: variances of
         speech and noise that EM has found; only a network that is noise-aware sees them.
         """
-        past = past or Past()
-        present = mask.unsqueeze(-1)
+        past, present = past or Past(), mask.unsqueeze(-1)
         log_power = torch.log(power + POWER_FLOOR)
         standard = (log_power - self.log_power_mean) / self.log_power_std * present
         mean = past.mean(standard, mask) if self.causal else recording_mean(standard, mask, causal=False)
         band, band_mean = self._to_bands(standard), self._to_bands(mean)
-        # Channels last: the convolutions over frequency and time take half the time on a CPU.
-        image = torch.stack([band, (band - band_mean) * present], -1).permute(0, 3, 1, 2)
-        low = self.down1(self._pad(image, past, "image"))
+        shares = None
         if self.noise_aware and given is not None:
             shares = torch.stack([v - log_power for v in (given.speech, given.noise)], 1).clamp(*SHARE_RANGE)
             shares = self._to_bands(shares) * present.unsqueeze(1)
+        with torch.autocast(power.device.type, self.factors or torch.bfloat16, self.factors is not None):
+            out = self._layers(band, band_mean, shares, mask, past)
+        latent_mean, log_variance, log_spread = out.speech.to(power).chunk(3, -1)
+        gate, share, departure, level, slope = out.maps.to(power).unbind(1)
+        gate, share, departure = (self._to_bins(m) for m in (torch.sigmoid(gate), share, departure))
+        moving = log_power + share.clamp(*MASK_RANGE)
+        steady = self.log_power_mean + self.log_power_std * (mean + departure)
+        log_noise = gate * moving + (1 - gate) * steady
+        log_deviation = self._to_bins(level) + self._to_bins(slope) * self._within_band(log_power)
+        if out.given_maps is not None and given is not None:
+            trust, slope = (self._to_bins(m) for m in out.given_maps.to(power).unbind(1))
+            log_noise = log_noise + torch.tanh(trust) * (given.noise - log_noise)
+            speech_power = log_power + 2 * functional.logsigmoid(given.speech - given.noise)
+            log_deviation = log_deviation + slope * self._within_band(speech_power)
+        noise_std = None
+        if out.log_noise_std is not None:
+            noise_std = self._to_bins(torch.exp(out.log_noise_std.to(power).clamp(*NOISE_STD_RANGE)))
+        return CalibratedEncoding(
+            posterior=GaussianPosterior(latent_mean, log_variance.clamp(*LATENT_RANGE)),
+            log_noise=log_noise.clamp(LOG_VARIANCE_MIN, LOG_VARIANCE_MAX),
+            log_deviation=log_deviation.clamp(*DEVIATION_RANGE),
+            spread=GaussianPosterior(latent_mean, log_spread.clamp(*LATENT_RANGE)),
+            noise_std=noise_std,
+        )
+
+    def _layers(
+        self,
+        band: torch.Tensor,
+        band_mean: torch.Tensor,
+        shares: torch.Tensor | None,
+        mask: torch.Tensor,
+        past: Past,
+    ) -> _Outputs:
+        """The layers that have weights, from the standardised log-power of the bands (B, N, bands)."""
+        present = mask.unsqueeze(-1)
+        # Channels last: the convolutions over frequency and time take half the time on a CPU.
+        image = torch.stack([band, (band - band_mean) * present], -1).permute(0, 3, 1, 2)
+        low = self.down1(self._pad(image, past, "image"))
+        if shares is not None:
             low = low + self.down_given(self._pad(shares, past, "given"))
         low = functional.silu(low) * mask[:, None, :, None]
         deep = functional.silu(self.down2(self._pad(low, past, "low")))
@@ -204,35 +250,21 @@ class ConvolutionalNoisyEncoder(nn.Module):
         for number, block in enumerate(self.time_blocks()):
             hidden = block(hidden, present, past, f"block {number}")
         hidden = self.leave(hidden)
-        latent_mean, log_variance, log_spread = self.speech(hidden).chunk(3, -1)
         back = self.up0(hidden).unflatten(-1, (self.channels, self.positions)).transpose(1, 2)
         back = back.contiguous(memory_format=torch.channels_last)
         back = functional.silu(self.up1(torch.cat([back, deep], 1)))
         top = torch.cat([back, low], 1)
-        gate, share, departure, level, slope = self.up2(top).unbind(1)
-        gate, share, departure = (self._to_bins(m) for m in (torch.sigmoid(gate), share, departure))
-        moving = log_power + share.clamp(*MASK_RANGE)
-        steady = self.log_power_mean + self.log_power_std * (mean + departure)
-        log_noise = gate * moving + (1 - gate) * steady
-        log_deviation = self._to_bins(level) + self._to_bins(slope) * self._within_band(log_power)
-        if self.noise_aware and given is not None:
-            trust, slope = (self._to_bins(m) for m in self.up_given(top).unbind(1))
-            log_noise = log_noise + torch.tanh(trust) * (given.noise - log_noise)
-            speech_power = log_power + 2 * functional.logsigmoid(given.speech - given.noise)
-            log_deviation = log_deviation + slope * self._within_band(speech_power)
-        return CalibratedEncoding(
-            posterior=GaussianPosterior(latent_mean, log_variance.clamp(*LATENT_RANGE)),
-            log_noise=log_noise.clamp(LOG_VARIANCE_MIN, LOG_VARIANCE_MAX),
-            log_deviation=log_deviation.clamp(*DEVIATION_RANGE),
-            spread=GaussianPosterior(latent_mean, log_spread.clamp(*LATENT_RANGE)),
-            noise_std=self.noise_std_of(top),
+        return _Outputs(
+            speech=self.speech(hidden),
+            maps=self.up2(top),
+            given_maps=None if shares is None else self.up_given(top),
+            log_noise_std=self.up_noise_width(top.detach())[:, 0] if self.noise_width else None,
         )
 
-    def noise_std_of(self, top: torch.Tensor) -> torch.Tensor | None:
-        """Standard deviation (B, N, F) of log n, from the features (B, 2 channels, N, bands / 4), or None."""
-        if not self.noise_width:
-            return None
-        return self._to_bins(torch.exp(self.up_noise_width(top.detach())[:, 0].clamp(*NOISE_STD_RANGE)))
+    def multiply_in(self, dtype: torch.dtype | None) -> None:
+        """Round the factors and the results of matrix products and convolutions to ``dtype``, whose sums keep
+        their precision; None: single precision throughout."""
+        self.factors = dtype
 
     def _to_bands(self, values: torch.Tensor) -> torch.Tensor:
         """Mean of ``values`` (..., F) over the bins of each band; the lowest bands are single bins."""

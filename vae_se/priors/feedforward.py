@@ -63,13 +63,7 @@ class FeedForward(Standardising, FramePrior[Q]):
 
     def decode(self, z: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """eta(z): log-variances (..., F) of latents (..., L), clamped to the range of numerics.py."""
-        hidden = z
-        for layer in self.decoder:
-            hidden = (
-                self._linear(hidden, layer.weight, layer.bias)
-                if isinstance(layer, nn.Linear)
-                else layer(hidden)
-            )
+        hidden = self.through(self.decoder, z)
         if self.thin_in is None:
             eta = self._linear(hidden, self.output.weight, self.output.bias)
         else:
@@ -105,6 +99,16 @@ class FeedForward(Standardising, FramePrior[Q]):
 
         return log_variance, derivative
 
+    def through(self, layers: nn.Sequential, values: torch.Tensor) -> torch.Tensor:
+        """``values`` after ``layers``, multiplied as :meth:`multiply_in` says."""
+        for layer in layers:
+            values = (
+                self._linear(values, layer.weight, layer.bias)
+                if isinstance(layer, nn.Linear)
+                else layer(values)
+            )
+        return values
+
     def _linear(
         self, values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
     ) -> torch.Tensor:
@@ -115,8 +119,9 @@ class FeedForward(Standardising, FramePrior[Q]):
         return product if bias is None else product + bias
 
     def multiply_in(self, dtype: torch.dtype) -> bool:
-        """Round the factors and the result of each matrix product in :meth:`decode`, and on the way back, to
-        ``dtype``; the sums inside a product, biases and activations keep their precision. True."""
+        """Round the factors and the result of each matrix product in :meth:`decode`, on the way back, and in
+        the encoder's hidden layers, to ``dtype``; the sums inside a product, biases and activations keep their
+        precision. True."""
         self.factors = dtype
         return True
 

@@ -23,7 +23,7 @@ class FFVAE(TwoHeads[GaussianPosterior]):
 
     def encode(self, power: torch.Tensor, mask: torch.Tensor | None = None) -> GaussianPosterior:
         """q(z | s) for ``power`` (B, N, F)."""
-        hidden = self.encoder(self.features(power))
+        hidden = self.through(self.encoder, self.features(power))
         return GaussianPosterior(self.mean_head(hidden), self.log_variance_head(hidden))
 
     def divergence(self, posterior: GaussianPosterior, z: torch.Tensor, log_q: torch.Tensor) -> torch.Tensor:
