@@ -1,6 +1,6 @@
 """What a live stream loses against the whole recording: quality by latency and noisy encoder.
 
-    python eval/scripts/live_quality.py ../shared/data [--count 8] [--out eval/results/live-quality.md]
+    python eval/scripts/live_quality.py ../shared/data [--count 24] [--out eval/results/live-quality.md]
 
 Validation mixtures of SHARED at -5 to 15 dB, 4 to 6 s each, into streams that begin with them. The reference is
 the preset `fast` on the whole recording, with the two-way noisy encoder and with the causal one. Streams with a
@@ -69,7 +69,7 @@ def whole(encoder: str) -> Method:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("shared", type=Path)
-    parser.add_argument("--count", type=int, default=8)
+    parser.add_argument("--count", type=int, default=24)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
