@@ -270,7 +270,7 @@ class InferenceConfig:
         range=Range(0, 1),
     )
     learnt_weight: float = setting(
-        0.7,
+        0.85,
         "How far the result is moved from that pool of the two towards a gain that was learnt on simulated "
         "mixtures from both; 0: not at all.",
         range=Range(0, 1),
