@@ -98,7 +98,10 @@ def enhancement(run: Path | None) -> dict[str, dict[str, float]]:
 
 
 def epochs(training: dict[str, Any]) -> str:
-    """Number of epochs, and the prior whose layers initialised it."""
+    """Numbers of epochs of this training and of those it goes on from, and the prior that initialised them."""
+    before = training.get("start", {})
+    if "start" in before and "--prior default " not in before["command"]:
+        return f"{before['epochs_run']} after `default`, and {training['epochs_run']}"
     donor = training["recipe"]["train"].get("start")
     return f"{training['epochs_run']}" + (f" after `{donor}`" if donor else "")
 
