@@ -198,9 +198,8 @@ class SegmentedEM:
         rounds = itertools.zip_longest(*segments)
         present = [[segment for segment in row if segment is not None] for row in rounds]
         budget = FRAME_BUDGET // max(2, self.em.estep.draws)
-        if (
-            self.one_by_one or self.noise_segment
-        ):  # with the latter, each recording has a noise model of its own
+        # With a noise segment, each recording has a noise model of its own.
+        if self.one_by_one or self.noise_segment:
             present = [[segment] for row in present for segment in row]
         return itertools.chain.from_iterable(batches(row, budget) for row in present)
 

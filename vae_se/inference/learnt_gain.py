@@ -48,9 +48,8 @@ class LearntGain:
         first, second = log_odds(own), log_odds(em)
         frequency = torch.linspace(-1, 1, own.shape[-1], dtype=own.dtype, device=own.device)
         # Units first: products with long rows take three quarters of the time of products with short ones.
-        hidden = torch.stack([first / 4, second / 4, (first - second) / 4, frequency.expand_as(first)]).flatten(
-            1
-        )
+        features = (first / 4, second / 4, (first - second) / 4, frequency.expand_as(first))
+        hidden = torch.stack(features).flatten(1)
         for number, (weight, bias) in enumerate(self.layers):
             hidden = hidden.relu_() if number else hidden
             hidden = torch.addmm(bias.to(own).unsqueeze(1), weight.to(own), hidden)

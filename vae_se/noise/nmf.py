@@ -112,7 +112,7 @@ class NMF(NoiseModel[NMFState]):
         updates but the last few see means of _TOGETHER frames, whose activations then start each of them."""
         if self.penalty or self.spectrum_prior:
             return super().start_at(state, variance, mask)
-        means = _means(variance, mask)
+        means = _means(variance, mask).clamp_(min=TINY)
         coarse = self._fitted(NMFState(state.w, _means(state.h, mask)), means, FIT_UPDATES - _LAST)
         h = coarse.h.repeat_interleave(_TOGETHER, 1)[:, : variance.shape[1]] * mask.unsqueeze(-1)
         return self._fitted(NMFState(coarse.w, h), variance, _LAST)
@@ -152,8 +152,8 @@ class NMF(NoiseModel[NMFState]):
 
 
 def _means(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Means of _TOGETHER frames of ``values`` (B, N, F), over the frames that are valid; at least TINY."""
+    """Means of _TOGETHER frames of ``values`` (B, N, F), over the frames that are valid."""
     short = -values.shape[1] % _TOGETHER
     weight = functional.pad(mask, (0, short)).unflatten(1, (-1, _TOGETHER)).unsqueeze(-1)
     groups = functional.pad(values, (0, 0, 0, short)).unflatten(1, (-1, _TOGETHER))
-    return ((groups * weight).sum(2) / weight.sum(2).clamp(min=1)).clamp_(min=TINY)
+    return (groups * weight).sum(2) / weight.sum(2).clamp(min=1)

@@ -131,7 +131,7 @@ class SpeechPrior(LatentPrior, Protocol):
         """The layers that :meth:`compress` uses for this ``error``, or None."""
 
     def multiply_in(self, dtype: torch.dtype) -> bool:
-        """Round the factors of matrix products in ``decode`` and ``encode`` to ``dtype``; False where none."""
+        """Round the factors of products in ``decode`` and ``encode`` to ``dtype``; False where it cannot."""
 
     def finish(self, power: torch.Tensor) -> None:
         """Fit the parameters that are known only after training, to training frames |s|^2 (N, F)."""
