@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -608,7 +609,9 @@ def test_an_interrupted_pool_says_one_line_and_ends_at_once(wav, make_noisy, tmp
     command = [sys.executable, "-m", "vae_se", "enhance", str(tmp_path / "in"), "-o", str(tmp_path / "out")]
     command += ["--jobs", "2", "--batch", "1", "--executor", "processes", "--prior", str(tiny_prior)]
     command += ["--set", "inference.iterations=50000"]  # it does not end by itself
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
+    # A job in the background of a shell ignores ^C, and hands that on.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True, preexec_fn=heed)
     threads = Path(f"/proc/{running.pid}/task")
     while not any(thread.read_text() for thread in threads.glob("*/children")):  # until the first worker starts
         assert running.poll() is None
