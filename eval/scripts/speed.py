@@ -180,7 +180,7 @@ def presets(quick: bool) -> Iterator[str]:
     yield f"| preset | 1 thread | {cores} threads | {cores} threads, busy | busy / idle |"
     yield "|---|---|---|---|---|"
     seconds, repeats = 15.0, 1 if quick else 3
-    for preset in ("fast", "default"):
+    for preset in ("fast", "default") if quick else ("fast", "default", "best"):
         one, many = (timed(preset, threads, seconds, repeats)[1] for threads in (1, cores))
         with load(cores):
             busy = timed(preset, cores, seconds, max(1, repeats - 1))[1]
