@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def factor_type(name: str | None, device: torch.device) -> torch.dtype | None:
     return torch.bfloat16 if here else None
 
 
+@functools.cache
 def multiplies_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     """Whether this machine's CPU multiplies in bfloat16; False where Linux does not say so."""
     try:

@@ -218,15 +218,12 @@ class ConvolutionalNoisyEncoder(nn.Module):
             log_noise = log_noise + torch.tanh(trust) * (given.noise - log_noise)
             speech_power = log_power + 2 * functional.logsigmoid(given.speech - given.noise)
             log_deviation = log_deviation + slope * self._within_band(speech_power)
-        noise_std = None
-        if out.log_noise_std is not None:
-            noise_std = self._to_bins(torch.exp(out.log_noise_std.to(power).clamp(*NOISE_STD_RANGE)))
         return CalibratedEncoding(
             posterior=GaussianPosterior(latent_mean, log_variance.clamp(*LATENT_RANGE)),
             log_noise=log_noise.clamp(LOG_VARIANCE_MIN, LOG_VARIANCE_MAX),
             log_deviation=log_deviation.clamp(*DEVIATION_RANGE),
             spread=GaussianPosterior(latent_mean, log_spread.clamp(*LATENT_RANGE)),
-            noise_std=noise_std,
+            noise_std=self.noise_std_of(out.log_noise_std, power),
         )
 
     def _layers(
@@ -258,8 +255,16 @@ class ConvolutionalNoisyEncoder(nn.Module):
             speech=self.speech(hidden),
             maps=self.up2(top),
             given_maps=None if shares is None else self.up_given(top),
-            log_noise_std=self.up_noise_width(top.detach())[:, 0] if self.noise_width else None,
+            log_noise_std=self.log_noise_std_of(top),
         )
+
+    def log_noise_std_of(self, top: torch.Tensor) -> torch.Tensor | None:
+        """Map (B, N, bands) of the width of log n, from the features (B, 2 channels, N, bands / 4), or None."""
+        return self.up_noise_width(top.detach())[:, 0] if self.noise_width else None
+
+    def noise_std_of(self, log_std: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor | None:
+        """Standard deviation (B, N, F) of log n from its map, in the type of ``like``, or None."""
+        return None if log_std is None else self._to_bins(torch.exp(log_std.to(like).clamp(*NOISE_STD_RANGE)))
 
     def multiply_in(self, dtype: torch.dtype | None) -> None:
         """Round the factors and the results of matrix products and convolutions to ``dtype``, whose sums keep

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from ..numerics import LOG_VARIANCE_MAX, LOG_VARIANCE_MIN, POWER_FLOOR
 from ..priors.posterior import GaussianPosterior
-from .convolutional import DEVIATION_RANGE, LATENT_RANGE, MASK_RANGE, NOISE_STD_RANGE, ConvolutionalNoisyEncoder
+from .convolutional import DEVIATION_RANGE, LATENT_RANGE, MASK_RANGE, ConvolutionalNoisyEncoder
 from .network import NoisyEncoding
 from .past import MEAN_FRAMES
 
@@ -88,15 +88,8 @@ class ConvolutionalStream:
             GaussianPosterior(latent_mean.unsqueeze(0), log_variance.clamp(*LATENT_RANGE).unsqueeze(0)),
             log_noise.clamp_(LOG_VARIANCE_MIN, LOG_VARIANCE_MAX).unsqueeze(0),
             (level + slope * within_band).clamp_(*DEVIATION_RANGE).unsqueeze(0),
-            noise_std=self._noise_std(top),
+            noise_std=net.noise_std_of(net.log_noise_std_of(top), top),
         )
-
-    def _noise_std(self, top: torch.Tensor) -> torch.Tensor | None:
-        """Standard deviation (1, n, F) of log n, where the network has one."""
-        if not self._encoder.noise_width:
-            return None
-        width = self._encoder.up_noise_width(top)[0, 0].clamp_(*NOISE_STD_RANGE).exp_()
-        return width.index_select(-1, self._band_of).unsqueeze(0)
 
     def _over_time(self, hidden: torch.Tensor) -> torch.Tensor:
         """The residual blocks on the window (n, width)."""
