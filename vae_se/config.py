@@ -254,8 +254,9 @@ class InferenceConfig:
         range=Range(1, 100),
     )
     context_weight: float = setting(
-        0.0,
-        "Weight of the noisy encoder's q(z) as a prior of the latents; 0: the prior's own p(z) alone.",
+        1.0,
+        "Weight of the noisy encoder's q(z), with the variance of its own error, as a prior of the latents; 0: "
+        "the prior's own p(z) alone.",
         range=_WEIGHT,
     )
     deviation_weight: float = setting(

@@ -4,7 +4,8 @@
         [--out FILE.md]
 
 Mixtures are those of noisy_encoder_candidates.py. `shipped` is the noisy encoder's own start. The true latents
-are the prior's encoder at the clean speech, the true noise is W H fitted to the power of the noise alone.
+are the prior's encoder at the clean speech, as sure of themselves as the shipped network is of its own (the prior
+of the latents that it gives is centred there), the true noise is W H fitted to the power of the noise alone.
 Every start is scored before EM and after it; the objective is in nats per frame.
 """
 
@@ -42,10 +43,17 @@ def starts(
         fitted = em.noise.start_at(em.noise.init(noise, mask, streams), noise, mask)
         log_noise = em.noise.variance(fitted).log()
     latents = em.prior.encode(speech, mask)
+
+    def true_latents(power: torch.Tensor, mask: torch.Tensor) -> NoisyEncoding:
+        found = shipped(power, mask)
+        return NoisyEncoding(latents, found.log_noise, spread=found.spread)
+
     return {
         "shipped": shipped,
-        "true z, true W H": lambda power, mask: NoisyEncoding(latents, log_noise),
-        "true z, shipped noise": lambda power, mask: NoisyEncoding(latents, shipped(power, mask).log_noise),
+        "true z, true W H": lambda power, mask: dataclasses.replace(
+            true_latents(power, mask), log_noise=log_noise
+        ),
+        "true z, shipped noise": true_latents,
         "shipped z, true W H": lambda power, mask: dataclasses.replace(
             shipped(power, mask), log_noise=log_noise
         ),

@@ -19,6 +19,7 @@ from vae_se.likelihood import itakura_saito
 from vae_se.noise import NOISES
 from vae_se.noise.store import NoiseDictionary, save_dictionary
 from vae_se.noisy_encoder import NoisyEncoder, NoisyEncoding
+from vae_se.noisy_encoder.convolutional import ConvolutionalNoisyEncoder
 from vae_se.noisy_encoder.store import save_noisy_encoder
 from vae_se.numerics import FIT_UPDATES, POWER_FLOOR
 from vae_se.priors import GaussianPosterior, load_prior, save_prior
@@ -44,10 +45,11 @@ class Says:
         return NoisyEncoding(posterior, torch.full_like(power, -1.0))
 
 
-def network(dtype=torch.float64):
+def network(dtype=torch.float64, kind=NoisyEncoder, **sizes):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return NoisyEncoder(BINS, LATENT, width=8, hidden_size=5).to(dtype).eval().requires_grad_(False)
+        net = kind(BINS, LATENT, width=8, **(sizes or {"hidden_size": 5}))
+        return net.to(dtype).eval().requires_grad_(False)
 
 
 def loop(estep="vem", noisy_encoder=None, prior=None, **overrides):
@@ -119,7 +121,8 @@ def test_newton_kernels_start_from_the_mean_of_the_initial_posterior(name, monke
 def test_a_context_only_whitens_where_the_latents_start(name):
     """Without randomness in the start, z = mean + scale u is the start without a context."""
     power, mask = model_power(tiny_prior(), 1, 6), torch.ones(1, 6)
-    em = loop(name, network(torch.float32), **{"inference.context_weight": 0.5})
+    sure = network(torch.float32, ConvolutionalNoisyEncoder, channels=2, blocks=2)
+    em = loop(name, sure, **{"inference.context_weight": 0.5})
     plain = dataclasses.replace(em, context_weight=0.0).start(power, mask, streams_for([6]))
     state = em.start(power, mask, streams_for([6]))
     z = state.context.mean.unsqueeze(1) + state.context.scale.unsqueeze(1) * state.estep.draws.z

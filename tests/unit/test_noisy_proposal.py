@@ -162,6 +162,28 @@ def test_a_contextual_prior_is_its_base_in_other_coordinates():
     )
 
 
+def test_the_context_is_as_wide_as_the_network_s_own_error():
+    """Around the mean at which EM starts; none where the network does not say it, or speaks of other
+    latents."""
+    prior, power, mask = tiny_prior(), model_power(tiny_prior(), 2, 5), torch.ones(2, 5)
+    says = network()(power, mask)
+    found = proposal_of(says, prior, prior, power, mask, 0.5)
+    assert torch.equal(found.context.mean, found.posterior.mean)
+    assert torch.equal(found.context.log_variance, says.spread.log_variance)
+    silent = dataclasses.replace(says, spread=None)
+    assert proposal_of(silent, prior, prior, power, mask, 0.5).context is None
+    assert proposal_of(says, prior, tiny_prior(), power, mask, 0.5).context is None
+
+
+def test_a_recording_s_context_is_part_of_its_prior_by_default():
+    estimate, em, power = run()
+    assert em.context_weight == 1
+    context, proposal = estimate.state.context, estimate.state.proposal
+    torch.testing.assert_close(context.scale, torch.exp(0.5 * proposal.context.log_variance))
+    torch.testing.assert_close(context.mean, proposal.context.mean)
+    assert isinstance(em.target(power, torch.ones(1, 9), estimate.state).prior, ContextualPrior)
+
+
 def test_weights_out_of_range_are_refused():
     for key in ("inference.context_weight", "inference.encoder_weight"):
         with pytest.raises(UsageError, match=key.partition(".")[2]):

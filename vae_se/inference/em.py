@@ -20,7 +20,7 @@ from ..errors import UsageError
 from ..noise.base import NoiseModel, NoiseState
 from ..numerics import POWER_FLOOR
 from ..priors.base import SpeechPrior
-from ..priors.posterior import GaussianPosterior, Posterior
+from ..priors.posterior import Posterior
 from ..rng import Streams
 from .contextual import Context, ContextualPrior, within
 from .estep.base import EStep, State
@@ -130,7 +130,7 @@ class Model:
     ``encoder_floor``: the first estimate of the speech power is the power less the initial noise, but at least
     this fraction of the power (1: the noisy power). ``noisy_encoder``: a network that proposes the start of
     latents and noise from the noisy recording, or None; ``encoder_prior``: the prior whose latents those are,
-    where it is not ``prior``; ``context_weight``: weight of its q(z) as prior of the
+    where it is not ``prior``; ``context_weight``: weight of its q(z), as wide as it is wrong, as prior of the
     latents, for a prior that is N(0, I) in every frame; ``deviation_weight``: power to which the network's
     deviation is a factor of the speech variance. Raises UsageError for a floor outside (0, 1] or a
     negative weight.
@@ -167,11 +167,10 @@ class Model:
 
     def context_of(self, proposal: Proposal) -> Context | None:
         """The prior of the latents that ``proposal`` implies, or None where there is none."""
-        posterior = proposal.posterior
         usable = self.estep.contextual and self.prior.standard_normal and self.prior.factorised
-        if not (self.context_weight and usable and isinstance(posterior, GaussianPosterior)):
+        if not (self.context_weight and usable) or proposal.context is None:
             return None
-        return Context.pooled(posterior, self.context_weight)
+        return Context.pooled(proposal.context, self.context_weight)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 from ..likelihood import LogVariances
 from ..numerics import TINY
 from ..priors.base import LatentPrior
-from ..priors.posterior import Posterior
+from ..priors.posterior import GaussianPosterior, Posterior
 
 #: No voice is lower, in Hz. What training speech has below it is the rumble of its recordings.
 VOICE_FROM_HZ = 50.0
@@ -35,6 +35,10 @@ class Encoding(Protocol):
     @property
     def log_deviation(self) -> torch.Tensor | None:
         """What is added to the decoder's log-variance of the speech, (B, N, F), or None."""
+
+    @property
+    def spread(self) -> GaussianPosterior | None:
+        """q(z | noisy recording) with a variance that also holds the network's own error, or None."""
 
     @property
     def noise_std(self) -> torch.Tensor | None:
@@ -62,7 +66,8 @@ class Proposal:
     Given speech variance v and noise variance n, s is complex Gaussian with mean m x, m = v / (v + n), and
     variance m n. ``wiener`` m, ``variance`` m n, and ``noise_power`` E|b|^2 are (B, N, F); ``posterior``: q(z)
     of the prior's encoder at the speech power |m x|^2; ``deviation`` (B, N, F): the factor on the decoder's
-    variance that EM keeps, or None.
+    variance that EM keeps, or None; ``context``: the mean of ``posterior`` with the variance of z given the
+    noisy recording, the network's own error included, or None where the network does not say it.
     """
 
     wiener: torch.Tensor
@@ -70,6 +75,7 @@ class Proposal:
     noise_power: torch.Tensor
     posterior: Posterior
     deviation: torch.Tensor | None = None
+    context: GaussianPosterior | None = None
 
 
 def proposal_of(
@@ -105,7 +111,10 @@ def proposal_of(
     if encoding.noise_std is not None:
         # The variance of the mean m x under the log-normal noise, to first order: dm / d log n = -m (1 - m).
         variance = variance + (wiener * (1 - wiener) * encoding.noise_std).square() * power
-    return Proposal(wiener, variance, noise_power, prior.encode(wiener.square() * power, mask), deviation)
+    posterior, context = prior.encode(wiener.square() * power, mask), None
+    if encoding.spread is not None and latents_of is prior:
+        context = GaussianPosterior(posterior.mean, encoding.spread.log_variance)
+    return Proposal(wiener, variance, noise_power, posterior, deviation, context)
 
 
 def opinion_pool(
