@@ -4,8 +4,8 @@
         [--out FILE.md]
 
 Mixtures are those of noisy_encoder_candidates.py. `shipped` is the noisy encoder's own start. The true latents
-are the prior's encoder at the clean speech, as sure of themselves as the shipped network is of its own (the prior
-of the latents that it gives is centred there), the true noise is W H fitted to the power of the noise alone.
+are the prior's encoder at the clean speech. The prior of the latents is centred there, as wide as that of the
+shipped network. The true noise is W H fitted to the power of the noise alone.
 Every start is scored before EM and after it; the objective is in nats per frame.
 """
 

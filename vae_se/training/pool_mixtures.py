@@ -32,10 +32,10 @@ class MixtureSettings:
     ``snr_db``: range of the SNR, uniform, of the speech's active level to the noise's power; ``clean``: share
     of mixtures whose noise lies 45 dB down; ``pause``: share whose first 0.2 to 1.5 s hold no speech;
     ``talkers``, ``crowd``: share whose noise includes one to three voices, a babble; ``layers``: probabilities
-    of one, two, three noises of the pool; ``speech_speed``: share of the cuts of speech, those of voices in the
-    noise among them, that are played about 0.95 to 1.15 times as fast, pitch included: voices that no speaker of the
-    training speech has (Ko et al., Audio augmentation for speech recognition, 2015; slower speech would have
-    nothing near 8 kHz); ``reverse``, ``speed`` (0.7 to 1.4 times), ``colour``, ``swell`` (a
+    of one, two, three noises of the pool; ``speech_speed``: share of the cuts of speech, voices in the noise
+    among them, that are played about 0.95 to 1.15 times as fast, pitch included: voices that no speaker of the
+    training has (Ko et al., Audio augmentation for speech recognition, 2015; slower speech would have nothing
+    near 8 kHz); ``reverse``, ``speed`` (0.7 to 1.4 times), ``colour``, ``swell`` (a
     slow gain) of a noise; ``noise_room``, ``speech_room``: shares with a room response; ``microphone``
     (colouration), ``band``, ``clip`` and ``quantise`` of the mixture.
     """
