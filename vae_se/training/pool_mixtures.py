@@ -22,7 +22,6 @@ from .mixtures import Mixtures, MixtureWaveforms
 
 _SILENT = 1e-6
 _POINTS = 257  # of a frequency response in dB
-_EDGE = 256  # samples, which the circular change of speed mixes with the other end
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,10 +31,7 @@ class MixtureSettings:
     ``snr_db``: range of the SNR, uniform, of the speech's active level to the noise's power; ``clean``: share
     of mixtures whose noise lies 45 dB down; ``pause``: share whose first 0.2 to 1.5 s hold no speech;
     ``talkers``, ``crowd``: share whose noise includes one to three voices, a babble; ``layers``: probabilities
-    of one, two, three noises of the pool; ``speech_speed``: share of the cuts of speech, voices in the noise
-    among them, that are played about 0.95 to 1.15 times as fast, pitch included: voices that no speaker of the
-    training has (Ko et al., Audio augmentation for speech recognition, 2015; slower speech would have nothing
-    near 8 kHz); ``reverse``, ``speed`` (0.7 to 1.4 times), ``colour``, ``swell`` (a
+    of one, two, three noises of the pool; ``reverse``, ``speed`` (0.7 to 1.4 times), ``colour``, ``swell`` (a
     slow gain) of a noise; ``noise_room``, ``speech_room``: shares with a room response; ``microphone``
     (colouration), ``band``, ``clip`` and ``quantise`` of the mixture.
     """
@@ -44,9 +40,8 @@ class MixtureSettings:
     clean: float = 0.05
     pause: float = 0.3
     talkers: float = 0.12
-    crowd: float = 0.15
+    crowd: float = 0.08
     layers: tuple[float, float, float] = (0.5, 0.35, 0.15)
-    speech_speed: float = 0.5
     reverse: float = 0.15
     speed: float = 0.5
     colour: float = 0.6
@@ -112,11 +107,7 @@ class PoolMixtures(Mixtures):
         return (scale * speech).astype(np.float32), (scale * (mixture - speech)).astype(np.float32)
 
     def _cut(self, length: int, random: np.random.Generator) -> np.ndarray:
-        if not chance(random, self.settings.speech_speed):
-            return draw_cut(self.speech, length, random)
-        speed, longer = log_uniform(random, 0.95, 1.15), length + 2 * _EDGE
-        cut = draw_cut(self.speech, _fast(longer * speed), random)
-        return _filtered(cut, np.zeros(_POINTS), length=longer)[_EDGE : _EDGE + length]
+        return draw_cut(self.speech, length, random)
 
     def _noise(self, length: int, random: np.random.Generator) -> np.ndarray:
         """Layers from the pool, with voices now and then, each at its own level (normal, 7 dB)."""
@@ -135,7 +126,7 @@ class PoolMixtures(Mixtures):
     def _from_pool(self, length: int, random: np.random.Generator) -> np.ndarray:
         given, rate = self.settings, self.prior.signal.rate
         speed = log_uniform(random, 0.7, 1.4) if chance(random, given.speed) else 1.0
-        item, need = int(random.integers(len(self.pool))), _fast(length * speed)
+        item, need = int(random.integers(len(self.pool))), next_fast_len(round(length * speed), real=True)
         noise = self.pool.cut(item, int(random.integers(self.pool.samples.shape[1])), need)
         if chance(random, given.reverse):
             noise = noise[::-1]
@@ -150,11 +141,6 @@ class PoolMixtures(Mixtures):
             depth, time = random.uniform(2, 10), log_uniform(random, 0.2, 3.0)
             noise = noise * 10 ** (depth * control(random, length, rate, time) / 20)
         return noise
-
-
-def _fast(samples: float) -> int:
-    """A number of samples, next to ``samples``, of which an FFT is fast."""
-    return int(next_fast_len(round(samples), real=True))
 
 
 def _filtered(

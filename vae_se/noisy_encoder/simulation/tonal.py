@@ -36,7 +36,7 @@ def _syllable(random: np.random.Generator, rate: int, hertz: float, seconds: flo
 
 
 def birds(samples: int, rate: int, random: np.random.Generator) -> np.ndarray:
-    """1 to 5 birds: phrases of 1 to 12 like syllables, 30 to 600 ms each, at 1 to 7 kHz (0.4 for doves and
+    """1 to 5 birds: phrases of 1 to 12 like syllables, 30 to 350 ms each, at 1 to 7 kHz (0.4 for doves and
     owls).
 
     Syllables repeat every 1.1 to 3 times their duration; phrases come 0.1 to 0.7 times a second; birds are 0 to
@@ -49,7 +49,7 @@ def birds(samples: int, rate: int, random: np.random.Generator) -> np.ndarray:
         near = 10 ** (-random.uniform(0, 20) / 20) if bird else 1.0
         starts = poisson_times(random, samples / rate, log_uniform(random, 0.1, 0.7))
         for start in starts if starts.size or bird else [random.uniform(0, 0.5 * samples / rate)]:
-            seconds = log_uniform(random, 0.03, 0.6)
+            seconds = log_uniform(random, 0.03, 0.35)
             call = _syllable(random, rate, hertz * 2 ** random.uniform(-0.3, 0.3), seconds)
             gap = round(call.size * random.uniform(1.1, 3))
             for number in range(int(random.integers(1, 13))):

@@ -54,9 +54,8 @@ def talkers(samples: int, rate: int, random: np.random.Generator, cut: Cut) -> n
 
 
 def crowd(samples: int, rate: int, random: np.random.Generator, cut: Cut) -> np.ndarray:
-    """Babble of 4 to 16 voices at levels within 12 dB, all through one distance and room, or (one in three)
-    near."""
+    """Babble of 4 to 16 voices at levels within 12 dB, all through one distance and room."""
     out = np.zeros(samples)
     for _ in range(int(random.integers(4, 17))):
         out += unit_power(np.asarray(cut(samples, random), float)) * 10 ** (-random.uniform(0, 12) / 20)
-    return out if chance(random, 1 / 3) else distant(out, rate, random)
+    return distant(out, rate, random)
