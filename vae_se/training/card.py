@@ -42,7 +42,7 @@ def card(name: str, config: dict[str, Any]) -> str:
         _split_sentence(data),
         "",
         *command_lines(training),
-        f"Seed {training['seed']}; {training['epochs_run']} epochs. The weights are those of epoch "
+        f"Seed {training['seed']}; {_epochs(training)}. The weights are those of epoch "
         f"{best['epoch'] + 1}, the best on validation. Training took {clock(training['seconds'])} on "
         f"{training['machine']}. Figures of each epoch: `{HISTORY}`, drawn in `{CURVES}`.",
         *_start(training),
@@ -104,7 +104,7 @@ def _start(training: dict[str, Any]) -> list[str]:
     lines = [f"Its layers were initialised from `{donor}`, whose training comes in addition."]
     start = training.get("start", {})
     if "command" in start:
-        lines[0] += f" That took {start['epochs_run']} epochs and {clock(start['seconds'])}:"
+        lines[0] += f" That took {_epochs(start)} and {clock(start['seconds'])}:"
         lines += ["", *command_block(start["command"])]
         lines += [f"Its data: {start['data_note']}"] if start.get("data_note") else []
     return lines
@@ -144,3 +144,9 @@ def _score_lines(scores: dict[str, Any] | None) -> list[str]:
         f"| {number('si_sdr', 2)} | {number('pesq_wb', 2)} | {number('estoi', 3)} |",
         "",
     ]
+
+
+def _epochs(training: dict[str, Any]) -> str:
+    """The number of epochs in words."""
+    count = training["epochs_run"]
+    return f"{count} epoch" + ("" if count == 1 else "s")
