@@ -283,7 +283,8 @@ class InferenceConfig:
     )
     calibrate: bool = setting(
         True,
-        "Whether the posterior variance of the speech is calibrated; the estimated speech does not change.",
+        "Whether the posterior variance of the speech is calibrated. The estimated speech does not change; the "
+        "noise that `output.doubt` keeps may.",
     )
 
 
@@ -304,6 +305,13 @@ class OutputConfig:
         "recordings stay as they are, and the noise that is left masks artefacts. Not for baselines.",
         "dB",
         range=Range(0, math.inf),
+    )
+    doubt: float = setting(
+        0.7,
+        "Gain of the noise that stays where the model's own estimate of the SI-SDR says that it cannot tell "
+        "the speech from other voices: all of it from -4 dB down, none from 0 dB up. Not for baselines and "
+        "streams.",
+        range=Range(0, 1),
     )
     band: str = setting(
         "full",
@@ -425,6 +433,7 @@ TEXTBOOK: dict[str, Any] = {
     "inference.iterations": 100,
     "inference.averaging": 25,
     "output.floor_db": math.inf,
+    "output.doubt": 0.0,
     "output.band": "8k",
 }
 

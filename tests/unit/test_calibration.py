@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from tests.conftest import noisy_like
+from vae_se.audio.level import active_rms
 from vae_se.config import Config
 from vae_se.enhancement.enhancer import Enhancer
+from vae_se.enhancement.residual_noise import doubt
 from vae_se.enhancement.results import TRUSTED_DB
 from vae_se.errors import UsageError
 from vae_se.inference.calibration import UNCALIBRATED, Calibration
@@ -85,10 +87,12 @@ def test_an_impossible_level_is_refused(level):
 
 @pytest.fixture(scope="module")
 def results(tiny_prior):
-    """By whether it is calibrated: speech and Info."""
+    """By whether it is calibrated: speech and Info, without the noise that doubt would keep by the estimate."""
     sound, found = noisy_like(0.6), {}
     for calibrate in (True, False):
-        enhancer = Enhancer.from_pretrained(tiny_prior, inference__calibrate=calibrate, **QUICK)
+        enhancer = Enhancer.from_pretrained(
+            tiny_prior, inference__calibrate=calibrate, output__doubt=0.0, **QUICK
+        )
         found[calibrate] = enhancer.enhance(sound, 16000, return_info=True)
     return found
 
@@ -102,6 +106,29 @@ def test_the_setting_changes_the_uncertainty_and_not_the_speech(results):
     torch.testing.assert_close(info.uncertainty[0], expected)
     wide, narrow = (one.channels[0].radius(0.8).mean() for one in (info, plain))
     assert wide > narrow > 0
+
+
+def test_doubt_keeps_a_part_of_the_noise_by_the_estimate_and_the_filter(tiny_prior):
+    """An untrained prior doubts: its estimate is low, and its filter is nearly the same everywhere."""
+    sound, settings = noisy_like(0.6), {"output__floor_db": np.inf, **QUICK}
+    (plain, info), (doubtful, same) = (
+        Enhancer.from_pretrained(tiny_prior, output__doubt=most, **settings).enhance(
+            sound, 16000, return_info=True
+        )
+        for most in (0.0, 0.8)
+    )
+    np.testing.assert_array_equal(same.noise, info.noise)
+    wiener = info.channels[0].wiener.double()
+    mean = wiener.mean()
+    found = Diagnostics(
+        speech_energy=10 ** (info.snr_db / 10), error_energy=1.0, filter_sum=float(wiener.sum()),
+        filter_square_sum=float(wiener.square().sum()), filter_bins=wiener.numel(),
+    )  # fmt: skip
+    assert found.selectivity == pytest.approx(float(wiener.var(correction=0) / (mean * (1 - mean))), rel=1e-6)
+    level = active_rms(plain, 16000) / np.sqrt(np.mean(np.square(info.noise)))
+    gain = 0.8 * doubt(found, 20 * np.log10(level))
+    assert 0.1 < gain <= 0.8
+    np.testing.assert_allclose(doubtful, plain + gain * info.noise, atol=1e-6)
 
 
 def test_the_estimated_snr_is_mean_power_over_variance(results):

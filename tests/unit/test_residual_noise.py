@@ -9,6 +9,7 @@ from tests.conftest import speech_like
 from vae_se.audio.level import active_rms
 from vae_se.config import OutputConfig
 from vae_se.enhancement.residual_noise import Block, add_residual_noise, residual_gains
+from vae_se.inference.diagnostics import Diagnostics
 
 RATE = 16000
 
@@ -67,3 +68,51 @@ def test_each_band_has_a_gain_of_its_own():
         heard, speech + high + gains.low * noises[0] + gains.high * noises[1], atol=1e-12
     )
     np.testing.assert_allclose(noise, sum(noises), atol=1e-12)
+
+
+def diagnostics(estimate, selectivity):
+    """Of a recording with an estimate of the SI-SDR in dB, and a filter of mean 0.2."""
+    if estimate is None:
+        return Diagnostics()
+    square = 0.2**2 + selectivity * 0.2 * 0.8
+    found = Diagnostics(
+        speech_energy=10 ** (estimate / 10),
+        error_energy=1.0,
+        filter_sum=20.0,
+        filter_square_sum=100 * square,
+        filter_bins=100,
+    )
+    assert found.selectivity == pytest.approx(selectivity)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("estimate", "selectivity", "speech_db", "expected"),
+    [
+        (None, 0.1, -8, 0),
+        (5.0, 0.1, -8, 0),
+        (0.0, 0.1, -8, 0),
+        (-2.0, 0.1, -8, 0.25),
+        (-9.0, 0.1, -8, 0.5),
+        (-9.0, 0.185, -8, 0.25),
+        (-9.0, 0.3, -8, 0),
+        (-2.0, 0.1, -14, 0.125),
+        (-9.0, 0.1, -25, 0),
+    ],
+)
+def test_noise_stays_where_the_model_doubts_its_result(estimate, selectivity, speech_db, expected):
+    """Not where it has no estimate or a good one, a filter that is selective, or hardly any speech."""
+    found = diagnostics(estimate, selectivity)
+    speech = speech_like(2.0)
+    noise = np.random.default_rng(0).standard_normal(speech.size)
+    noise *= active_rms(speech, RATE) / np.sqrt(np.mean(noise**2)) * 10 ** (-speech_db / 20)
+    blocks = [Block((speech + noise)[None], speech[None])]
+    kept = residual_gains(OutputConfig(floor_db=math.inf, doubt=0.5), blocks, RATE, found)
+    if estimate in (None, 5.0, 0.0) or selectivity == 0.3:
+        assert kept is None
+    else:
+        assert kept.low[0, 0] == pytest.approx(expected, abs=0.003)
+    certain = residual_gains(OutputConfig(floor_db=math.inf, doubt=0), blocks, RATE, found)
+    assert certain is None
+    floored = residual_gains(OutputConfig(floor_db=42, doubt=0.5), blocks, RATE, found)
+    assert floored.low[0, 0] == pytest.approx(max(expected, 10 ** ((speech_db - 42) / 20)), abs=0.003)

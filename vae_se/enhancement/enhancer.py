@@ -369,7 +369,7 @@ def _collect(
     The posterior draws ``drawn`` get the same part of their noise as the estimate, so that their mean
     approaches the output.
     """
-    gains = residual_gains(output, recording.blocks(), recording.source.rate)
+    gains = residual_gains(output, recording.blocks(), recording.source.rate, recording.summary)
     shape = (recording.source.channels, recording.samples)
     noise = np.empty(shape, recording.source.dtype) if return_info else None
     speech = _output(recording, gains, noise)

@@ -75,7 +75,7 @@ def enhance_long(
             keep_presence=speech_presence,
             progress=progress,
         )
-        gains = residual_gains(output, recording.blocks(), reader.rate)
+        gains = residual_gains(output, recording.blocks(), reader.rate, recording.summary)
         clipping: list[str] = []
         # The noise first: a run that is cut off may leave noise without speech, never speech without noise.
         outputs = ([(noise, 1)] if noise is not None else []) + [(target, 0)]

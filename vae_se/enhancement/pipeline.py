@@ -20,7 +20,7 @@ from ..audio.level import LevelMeter
 from ..audio.reader import BLOCK
 from ..audio.resample import Resampler
 from ..high_band.frames import AlignedSTFT
-from ..inference.diagnostics import Diagnostics
+from ..inference.diagnostics import Diagnostics, summarise
 from ..signal_spec import SignalSpec
 from .activity import audible
 from .channel import Channel, level_scale
@@ -162,6 +162,11 @@ class EnhancedRecording:
     presence: list[torch.Tensor] = dataclasses.field(default_factory=list)
     warnings: list[str] = dataclasses.field(default_factory=list)
     high: list[tuple[SampleBuffer, SampleBuffer] | None] = dataclasses.field(default_factory=list)
+
+    @property
+    def summary(self) -> Diagnostics:
+        """The diagnostics of all segments and channels together."""
+        return summarise(self.diagnostics)
 
     def blocks(self) -> Iterator[Block]:
         """The recording and its speech, both at the recording's rate, in blocks (C, T)."""

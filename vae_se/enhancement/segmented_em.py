@@ -126,11 +126,19 @@ class SegmentedEM:
                     estimate.state.trace, row, segment.frames, em.estep, estimate.rhat
                 )
                 energies = (channel.scale**2 * estimate.energies[row].double()).tolist()
+                filter_sums = estimate.filter_sums[row].tolist()
                 if found.presence is not None and estimate.presence is not None:
                     span = slice(segment.start, segment.stop)
                     found.presence[span] += (weight * estimate.presence[row, : segment.frames]).cpu()
                 found.diagnostics.append(
-                    dataclasses.replace(summary, speech_energy=energies[0], error_energy=energies[1])
+                    dataclasses.replace(
+                        summary,
+                        speech_energy=energies[0],
+                        error_energy=energies[1],
+                        filter_sum=filter_sums[0],
+                        filter_square_sum=filter_sums[1],
+                        filter_bins=segment.frames * self.signal.stft.bins,
+                    )
                 )
                 spectra[segment.item] = spectra_of(estimate.state.noise, row)
         return estimates

@@ -25,6 +25,7 @@ class Estimate:
     of the ``noise``, all (B, N, F); ``state``: where EM can resume; ``rhat`` (B,): R-hat of the chains over the
     E-steps that the filter averages over, or None where there are no chains or fewer than four E-steps;
     ``energies`` (B, 2): sums over frames and bins of |E[s | x]|^2 and of the variance of the speech;
+    ``filter_sums`` (B, 2): of the filter and its square;
     ``presence`` (B, N): probability that a frame holds speech, where it was computed.
     """
 
@@ -34,6 +35,7 @@ class Estimate:
     state: EMState
     rhat: torch.Tensor | None
     energies: torch.Tensor
+    filter_sums: torch.Tensor
     presence: torch.Tensor | None = None
 
 
@@ -82,10 +84,12 @@ def averaged_filter(
         factor = pause_attenuation(probability, mask, pause_db, model.prior.signal)
         variance = attenuated_variance(variance, wiener.square() * target.power, factor, pause_db)
         wiener = wiener * factor.unsqueeze(-1)
-    frames = torch.stack([(wiener.square() * target.power).sum(-1), variance.sum(-1)], -1)
-    energies = (frames * mask.unsqueeze(-1)).sum(1)
+    square = wiener.square()
+    filter_sums = torch.stack([wiener.sum(-1), square.sum(-1)], -1)
+    energies = torch.stack([square.mul_(target.power).sum(-1), variance.sum(-1)], -1)
+    energies, filter_sums = ((sums * mask.unsqueeze(-1)).sum(1) for sums in (energies, filter_sums))
     rhat = recording_rhat(joints, mask)
-    return Estimate(wiener, variance, target.noise, state, rhat, energies, probability)
+    return Estimate(wiener, variance, target.noise, state, rhat, energies, filter_sums, probability)
 
 
 def pooled_filter(

@@ -29,7 +29,8 @@ class Diagnostics:
     ``objective``: one value in nats per frame for every iteration; ``acceptance`` and ``ess``: means over the
     last quarter of the iterations (acceptance: None where nothing is accepted); ``rhat`` of the chains over the
     E-steps that the filter averages over, or None; ``frames``: number of frames; ``speech_energy`` and
-    ``error_energy``: sums over frames and bins of |E[s | x]|^2 and of the variance of s on the input's scale.
+    ``error_energy``: sums over frames and bins of |E[s | x]|^2 and of the variance of s on the input's scale;
+    ``filter_sum`` and ``filter_square_sum``: of the filter and its square over ``filter_bins`` bins.
     """
 
     objective: list[float] = dataclasses.field(default_factory=list)
@@ -39,6 +40,9 @@ class Diagnostics:
     frames: int = 0
     speech_energy: float = 0.0
     error_energy: float = 0.0
+    filter_sum: float = 0.0
+    filter_square_sum: float = 0.0
+    filter_bins: int = 0
     warnings: list[str] = dataclasses.field(default_factory=list)
 
     @property
@@ -52,6 +56,18 @@ class Diagnostics:
         if min(self.speech_energy, self.error_energy) <= 0:
             return None
         return 10 * math.log10(self.speech_energy / self.error_energy)
+
+    @property
+    def selectivity(self) -> float | None:
+        """How much the filter m tells the bins apart: Var m / (M (1 - M)) over all bins, M the mean of m.
+
+        It is 1 for a filter that is 0 or 1 everywhere, and 0 for one that is the same everywhere; None where
+        there is no such mean.
+        """
+        if not 0 < self.filter_sum < self.filter_bins:
+            return None
+        mean = self.filter_sum / self.filter_bins
+        return (self.filter_square_sum / self.filter_bins - mean**2) / (mean * (1 - mean))
 
     @classmethod
     def of_trace(
@@ -107,5 +123,8 @@ def summarise(parts: Sequence[Diagnostics]) -> Diagnostics:
         total,
         sum(part.speech_energy for part in parts),
         sum(part.error_energy for part in parts),
+        sum(part.filter_sum for part in parts),
+        sum(part.filter_square_sum for part in parts),
+        sum(part.filter_bins for part in parts),
         list(dict.fromkeys(warning for part in parts for warning in part.warnings)),
     )
