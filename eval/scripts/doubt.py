@@ -6,8 +6,8 @@ Mixtures of the validation speakers in SHARED and of native ones in NATIVE at -5
 group in eight talkers, and as many in all kinds of noise. The constants are those of the module, but for the
 changes that a row names. It prints the mean change of SI-SDR against the noisy recording, the number of files
 that lose more than 1 dB, the worst file, and how many files keep noise for that reason; for recordings of noise
-alone (6 s of every fifth file), by how much they are attenuated. The constants were chosen with the default
-seed.
+alone (6 s of every fifth file), by how much they are attenuated. The constants were chosen with the seeds 57
+and 58, and on eight talkers at -5 dB with the seed 91.
 """
 
 from __future__ import annotations
@@ -106,9 +106,10 @@ def main() -> None:
         recording = read(path)
         wave = recording.samples[0, : round(SECONDS * recording.rate)]
         alone.append(result(enhancer, np.zeros_like(wave), wave, recording.rate))
-    cells = "mean, worst, below -1 dB, kept"
+    columns = "mean, worst, below -1 dB, kept"
     lines = [
-        f"| gain; dB; selectivity | eight talkers: {cells} | all noise: {cells} | noise alone: median, least |",
+        f"| gain; dB; selectivity | eight talkers: {columns} | all noise: {columns} "
+        "| noise alone: median, least |",
         "|---|---|---|---|",
     ]
     for most, limits, selectivity in RULES:

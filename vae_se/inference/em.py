@@ -130,9 +130,9 @@ class Model:
     ``encoder_floor``: the first estimate of the speech power is the power less the initial noise, but at least
     this fraction of the power (1: the noisy power). ``noisy_encoder``: a network that proposes the start of
     latents and noise from the noisy recording, or None; ``encoder_prior``: the prior whose latents those are,
-    where it is not ``prior``; ``context_weight``: weight of its q(z), as wide as it is wrong, as prior of the
-    latents, for a prior that is N(0, I) in every frame; ``deviation_weight``: power to which the network's
-    deviation is a factor of the speech variance. Raises UsageError for a floor outside (0, 1] or a
+    where it is not ``prior``; ``context_weight``: weight of its q(z), with the variance of its own error, as
+    prior of the latents, for a prior that is N(0, I) in every frame; ``deviation_weight``: power to which the
+    network's deviation is a factor of the speech variance. Raises UsageError for a floor outside (0, 1] or a
     negative weight.
     """
 
